@@ -1,0 +1,1 @@
+"""Figures: a function takes a result and returns a matplotlib Figure."""

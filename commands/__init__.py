@@ -1,0 +1,1 @@
+"""What people type: one Typer file per command. Parses, calls one function of cli726, renders."""

@@ -1,0 +1,50 @@
+"""`--out`, `--format`, `--no-figures` and `--show`: the same for every command that draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.options import FigureFormat
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(
+    figures: Mapping[str, Callable[[], Figure]],
+    command: str,
+    *,
+    out: Path | None,
+    format: FigureFormat,
+    no_figures: bool,
+    show: bool,
+    as_json: bool,
+) -> list[Path]:
+    """Draw each figure into `out` (default `results/COMMAND`) and return the paths, in order.
+
+    Args:
+        figures: File stem -> a function that makes the figure; called only if it is to be drawn.
+        command: Names the default folder.
+        out, format, no_figures, show, as_json: The command's options; `--json` draws only where `--out` is given.
+    """
+    if no_figures or (as_json and out is None):
+        return []
+    from cli726.figures.saving import save
+    from cli726.figures.style import styled
+
+    folder = Path("results", command) if out is None else out
+    paths = []
+    for stem, make in figures.items():
+        path = folder / f"{stem}.{format}"
+        with styled():
+            figure = make()
+        save(figure, path)
+        paths.append(path)
+    if show:
+        import typer
+
+        for path in paths:
+            typer.launch(str(path))
+    return paths

@@ -1,0 +1,132 @@
+"""The one emitter: a result becomes Rich tables, or one strict JSON document with the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from cli726.findings import Finding
+
+PIPE_WIDTH = 100
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A Rich console for results (stdout) or notices (stderr); in a pipe of a fixed width, so that logs don't vary."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    fixed = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(file=stream, width=fixed, highlight=False, soft_wrap=False)
+
+
+def printable(text: str) -> str:
+    """`text` as one line of printable characters: foreign names can't move the cursor, colour or reorder a terminal."""
+    return "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def plain(text: str) -> str:
+    """`printable` text with Rich's markup escaped: for names that come from files."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
+def notice(text: str) -> None:
+    """One line on stderr."""
+    console(stderr=True).print(printable(text), markup=False)
+
+
+def jsonable(value: Any) -> Any:
+    """Plain JSON types; what is undefined or infinite becomes null, arrays lists, fractions strings.
+
+    Raises:
+        TypeError: for a type that has no agreed form, rather than guessing one.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Enum):
+        return jsonable(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): jsonable(item) for name, item in value.items()}
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, without importing NumPy
+        return jsonable(value.tolist())
+    if isinstance(value, Iterable):
+        return [jsonable(item) for item in value]
+    raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+def emit(
+    payload: Any,
+    tables: Callable[[], Iterable[RenderableType]],
+    *,
+    as_json: bool,
+    figures: Sequence[Path] | None = None,
+) -> None:
+    """Print a result on stdout.
+
+    Args:
+        payload: A dataclass or mapping; what `--json` prints, unrounded.
+        tables: Gives what a person reads; not called for JSON.
+        as_json: Which of the two.
+        figures: Paths written; listed in both forms. None for commands that draw nothing.
+    """
+    if as_json:
+        document = jsonable(payload)
+        if figures is not None:
+            document["figures"] = [str(path) for path in figures]
+        print(json.dumps(document, allow_nan=False, ensure_ascii=False, indent=2))
+        return
+    out = console()
+    for renderable in tables():
+        out.print(renderable)
+    for path in figures or ():
+        out.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def table(title: str | None, *columns: str, rows: Iterable[Sequence[object]], numeric: int = 1) -> Table:
+    """A Rich table in the house's look; columns from the `numeric`-th on are right-aligned. Cells are plain text."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for position, name in enumerate(columns):
+        result.add_column(Text(name), justify="right" if position >= numeric else "left", overflow="fold")
+    for row in rows:
+        result.add_row(*(Text(printable(str(cell))) for cell in row))
+    return result
+
+
+def findings(items: Iterable[Finding]) -> list[RenderableType]:
+    """Findings as a bulleted list, wrapped with a hanging indent."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for item in items:
+        grid.add_row("•", Text(item.text))
+    return [Padding(grid, (0, 0, 1, 0))] if grid.row_count else []
