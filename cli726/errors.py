@@ -7,10 +7,13 @@ Cmpt726Error            1  never raised itself: what reaches the edge with statu
 └── ComputationError    5  the computation failed: training diverged
 Interrupted       130/143  SIGINT, SIGTERM; not an Exception, so that no library swallows it
 
-A message says the rule, the value received and the remedy.
+A message says the rule, the value received and the remedy. The first four are defined one floor down, in
+`cache.errors`, because the store raises them too and imports run downwards only.
 """
 
 from __future__ import annotations
+
+from cache.errors import Cmpt726Error, EnvironmentFailure, RequestError, UntrustedDataError
 
 __all__ = [
     "Cmpt726Error",
@@ -20,30 +23,6 @@ __all__ = [
     "RequestError",
     "UntrustedDataError",
 ]
-
-
-class Cmpt726Error(Exception):
-    """Base of the errors that a user can do something about."""
-
-    status = 1
-
-
-class RequestError(Cmpt726Error):
-    """The request can't be met as given."""
-
-    status = 2
-
-
-class UntrustedDataError(Cmpt726Error):
-    """Data on disk or from the network is not what it says it is."""
-
-    status = 3
-
-
-class EnvironmentFailure(Cmpt726Error):
-    """The machine refused: no space, no permission, no network."""
-
-    status = 4
 
 
 class ComputationError(Cmpt726Error):

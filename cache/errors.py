@@ -1,0 +1,32 @@
+"""The errors that start on the lowest floor; `cli726.errors` has the whole tree and what each status means.
+
+They stand here because imports run downwards only and the store must raise what the edge understands.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Cmpt726Error", "EnvironmentFailure", "RequestError", "UntrustedDataError"]
+
+
+class Cmpt726Error(Exception):
+    """Base of the errors that a user can do something about."""
+
+    status = 1
+
+
+class RequestError(Cmpt726Error):
+    """The request can't be met as given."""
+
+    status = 2
+
+
+class UntrustedDataError(Cmpt726Error):
+    """Data on disk or from the network is not what it says it is."""
+
+    status = 3
+
+
+class EnvironmentFailure(Cmpt726Error):
+    """The machine refused: no space, no permission, no network."""
+
+    status = 4
