@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
+from commands import pretrain
 from commands.render import printable
 
 app = typer.Typer(
@@ -44,6 +45,9 @@ def root(
     ] = False,
 ) -> None:
     """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
+
+
+app.command()(pretrain.pretrain)
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,0 +1,56 @@
+"""The checkpoint at an epoch's end: whole network, optimiser, and where the run stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cli726.errors import UntrustedDataError
+from cli726.finetune.storage import read_tensors, write_tensors
+from cli726.finetune.training import Network, Progress
+
+__all__ = ["read_checkpoint", "restore_checkpoint", "write_checkpoint"]
+
+
+def write_checkpoint(
+    path: Path, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, facts: dict[str, Any]
+) -> None:
+    """Replace the checkpoint at `path`."""
+    tensors: dict[str, Tensor] = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+    write_tensors(path, tensors, {"progress": progress.to_json(), **facts})
+
+
+def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:
+    """Where the run stands, and the facts that were written with it.
+
+    Raises:
+        UntrustedDataError: if the file is not a checkpoint of ours.
+    """
+    _, facts = read_tensors(path)
+    try:
+        return Progress.from_json(facts["progress"]), facts
+    except (KeyError, TypeError) as error:
+        raise UntrustedDataError(f"{path} is no checkpoint of a run ({error}); start the run again") from None
+
+
+def restore_checkpoint(path: Path, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
+    """Load network and, if it is the same phase's, optimiser."""
+    tensors, _ = read_tensors(path)
+    own = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise UntrustedDataError(f"{path} doesn't fit the run's network ({error}); start the run again") from None
+    if optimizer is None:
+        return
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, field = name.split(".", 2)
+            state.setdefault(int(number), {})[field] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,93 @@
+"""Scores of images that are not trained on, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Evaluation", "evaluate", "head_scores", "wilson_interval"]
+
+# The 97.5 % quantile of the standard normal distribution.
+Z95 = 1.959963984540054
+
+
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which stays within 0 and 1 and is right for few images.
+
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    if not images:
+        return 0.0, 1.0
+    share = correct / images
+    spread = Z95**2 / images
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / images + spread / (4 * images))
+    # Rounding must not push the ends past the share that they enclose.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well some images were classified.
+
+    Attributes:
+        loss: Mean negative log-likelihood, unsmoothed, in nats.
+        correct, images: Counts.
+        confusion: confusion[i][j] images of class i were taken for class j.
+    """
+
+    loss: float
+    correct: int
+    images: int
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images
+
+    @property
+    def error(self) -> float:
+        return 1 - self.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the accuracy."""
+        return wilson_interval(self.correct, self.images)
+
+    def to_json(self) -> Mapping[str, Any]:
+        return {
+            "accuracy": self.accuracy,
+            "error": self.error,
+            "loss": self.loss,
+            "images": self.images,
+            "interval": list(self.interval),
+        }
+
+
+def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
+    """Compare scores (N, K) with labels (N,).
+
+    The likeliest class wins; among equals the first. Sums are taken in float64.
+    """
+    classes = scores.shape[1]
+    predicted = scores.argmax(1)
+    loss = nn.functional.cross_entropy(scores.double(), labels).item()
+    confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return Evaluation(loss, int((predicted == labels).sum()), len(labels), tuple(map(tuple, confusion.tolist())))
+
+
+@torch.no_grad()
+def head_scores(head: nn.Module, features: Tensor) -> Tensor:
+    """The head's scores (N, K) for features (N, 64), in eval mode; its mode is left as it was."""
+    training = head.training
+    head.eval()
+    try:
+        scores: Tensor = torch.cat([head(block) for block in features.split(8192)])
+    finally:
+        head.train(training)
+    return scores

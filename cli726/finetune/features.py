@@ -1,0 +1,100 @@
+"""Run a stretch of the network over many images at full speed: the frozen prefix, or all of it to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cli726.finetune.resnet import fuse
+
+__all__ = ["Extractor", "Normalization", "as_maps", "has_bf16", "resolve_precision"]
+
+# Blocks of this size keep a stage's maps in the cache of two cores; oneDNN gives the same bits for any number of
+# images but one.
+BLOCK = 128
+SMALLEST_BLOCK = 4
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What the network's weights expect of its input: (x / 255 - mean) / std, for each of red, green and blue."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 images of shape (B, H, W, 3) as float32 of shape (B, 3, H, W), channels last in memory."""
+        mean = torch.tensor(self.mean, device=pixels.device)
+        std = torch.tensor(self.std, device=pixels.device)
+        return as_maps(pixels.float().mul_(1 / (255 * std)).sub_(mean / std))
+
+
+def as_maps(stored: Tensor) -> Tensor:
+    """(B, H, W, C) as it lies in memory, seen as (B, C, H, W), which convolutions take; vectors as they are."""
+    return stored.permute(0, 3, 1, 2) if stored.ndim == 4 else stored
+
+
+def as_stored(maps: Tensor) -> Tensor:
+    """The inverse of `as_maps`, contiguous."""
+    return maps.permute(0, 2, 3, 1).contiguous() if maps.ndim == 4 else maps
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """torch.float32 or torch.bfloat16 for `--precision`; "auto" takes bfloat16 where the hardware has it."""
+    if precision == "auto":
+        able = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and has_bf16()
+        return torch.bfloat16 if able else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+class Extractor:
+    """Stages frozen in eval mode, BatchNorm folded into the convolutions, in one precision.
+
+    The same images give the same bits whatever they are batched with (on a CPU), so that features may be stored,
+    kept in memory or computed again without changing a result.
+    """
+
+    def __init__(
+        self,
+        stages: nn.Sequential,
+        precision: torch.dtype = torch.float32,
+        normalization: Normalization | None = None,
+    ) -> None:
+        """Take a copy of `stages`; `normalization` where they begin at the image, in uint8."""
+        fused = fuse(stages)
+        self.pool = fused[-1] if len(fused) and isinstance(fused[-1][0], nn.AdaptiveAvgPool2d) else None
+        body = fused[:-1] if self.pool is not None else fused
+        self.body = body.to(precision, memory_format=torch.channels_last)
+        self.precision = precision
+        self.normalization = normalization
+
+    @torch.no_grad()
+    def run(self, block: Tensor) -> Tensor:
+        """One block: stored images or features (B, ...) to features as they are stored."""
+        count = len(block)
+        if count < SMALLEST_BLOCK:
+            block = torch.cat([block, block[:1].expand(SMALLEST_BLOCK - count, *block.shape[1:])])
+        x = self.normalization(block) if self.normalization else as_maps(block)
+        x = self.body(x.to(self.precision))
+        if self.pool is not None:
+            x = self.pool(x.float())
+        return as_stored(x)[:count]
+
+    def blocks(self, stored: Tensor) -> Iterator[Tensor]:
+        """Features of consecutive blocks of images, in order."""
+        for block in stored.split(BLOCK):
+            yield self.run(block)
+
+    def __call__(self, stored: Tensor) -> Tensor:
+        """Features of all images: (N, 64) float32 after pooling, else maps (N, H, W, C) in `precision`."""
+        if not len(stored):
+            raise ValueError("no images")
+        return torch.cat(list(self.blocks(stored)))

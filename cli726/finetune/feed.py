@@ -1,0 +1,123 @@
+"""Where a phase's inputs come from: stored features, or images through augmentation and the frozen prefix.
+
+One interface, so that the training loop doesn't know which it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cli726.finetune.augment import Augmentation
+from cli726.finetune.chance import generator
+from cli726.finetune.features import Extractor, Normalization, as_maps
+
+__all__ = ["Feed", "ImageFeed", "StoredFeed"]
+
+
+class Feed(Protocol):
+    """Labelled inputs of the trained suffix, an epoch at a time."""
+
+    labels: Tensor
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, labels) in this epoch's order."""
+
+    def plain(self, limit: int) -> Iterator[Tensor]:
+        """Inputs of up to `limit` images, without augmentation, in their own order."""
+
+
+def steps_for(images: int, batch_size: int) -> int:
+    """Batches an epoch; a last one of a single image joins the one before it: BatchNorm can't train on one."""
+    whole, rest = divmod(images, batch_size)
+    return max(whole + (rest > 1), 1)
+
+
+def shuffled(images: int, batch_size: int, purpose: tuple[int | str, ...]) -> Iterator[Tensor]:
+    """Positions 0..images-1 in the order that `purpose` draws, in batches."""
+    order = torch.randperm(images, generator=generator(*purpose, "order"))
+    last = steps_for(images, batch_size) - 1
+    for step in range(last + 1):
+        yield order[step * batch_size : None if step == last else (step + 1) * batch_size]
+
+
+class StoredFeed:
+    """Features that were computed once."""
+
+    def __init__(self, features: Tensor, labels: Tensor, batch_size: int, seed: int, phase: str) -> None:
+        """Take features as stored, (N, 64) or (N, H, W, C), and labels (N,)."""
+        self.features = features
+        self.labels = labels
+        self.batch_size = batch_size
+        self.purpose = (seed, phase)
+
+    @property
+    def steps(self) -> int:
+        return steps_for(len(self.labels), self.batch_size)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen in shuffled(len(self.labels), self.batch_size, (*self.purpose, epoch)):
+            where = chosen.to(self.features.device)
+            yield as_maps(self.features[where]), self.labels[where]
+
+    def plain(self, limit: int) -> Iterator[Tensor]:
+        for block in self.features[:limit].split(256):
+            yield as_maps(block)
+
+
+class ImageFeed:
+    """Images, augmented afresh in every epoch, through the frozen prefix if there is one."""
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        phase: str,
+        *,
+        prefix: Extractor | None,
+        normalization: Normalization,
+        augmentations: Sequence[Augmentation] = (),
+    ) -> None:
+        """Take uint8 images (N, 32, 32, 3) and labels (N,); without a prefix they are only normalised."""
+        self.pixels = pixels
+        self.labels = labels
+        self.batch_size = batch_size
+        self.purpose = (seed, phase)
+        self.prefix = prefix
+        self.normalization = normalization
+        self.augmentations = tuple(augmentations)
+
+    @property
+    def steps(self) -> int:
+        return steps_for(len(self.labels), self.batch_size)
+
+    def inputs(self, pixels: Tensor) -> Tensor:
+        return self.normalization(pixels) if self.prefix is None else as_maps(self.prefix(pixels))
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        purpose = (*self.purpose, epoch)
+        count = len(self.labels)
+        draws = [
+            augmentation.draw(count, generator(*purpose, position, augmentation.name), augmentation.strength)
+            for position, augmentation in enumerate(self.augmentations)
+        ]
+        for chosen in shuffled(count, self.batch_size, purpose):
+            where = chosen.to(self.pixels.device)
+            batch = self.pixels[where]
+            for augmentation, drawn in zip(self.augmentations, draws, strict=True):
+                batch = augmentation.apply(batch, drawn[chosen])
+            yield self.inputs(batch), self.labels[where]
+
+    def plain(self, limit: int) -> Iterator[Tensor]:
+        for block in self.pixels[:limit].split(256):
+            yield self.inputs(block)

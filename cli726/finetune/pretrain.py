@@ -1,0 +1,197 @@
+"""Train a CIFAR ResNet from scratch: how the bundled weights were made.
+
+One phase of the one training loop, with nothing frozen and nothing held out but the test images, which are
+used once, at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cli726.errors import RequestError
+from cli726.finetune.augment import parse_augmentations
+from cli726.finetune.chance import generator
+from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
+from cli726.finetune.config import Phase, TrainingConfig
+from cli726.finetune.evaluation import Evaluation, evaluate, head_scores
+from cli726.finetune.features import Extractor, Normalization, resolve_precision
+from cli726.finetune.feed import ImageFeed
+from cli726.finetune.heads import build_head
+from cli726.finetune.images import Dataset, Images
+from cli726.finetune.resnet import FEATURES, build_backbone
+from cli726.finetune.training import Best, EpochMetrics, Network, Progress, train
+from cli726.finetune.weights import save_weights
+from cli726.reporting import Reporter, Silent
+
+__all__ = ["PretrainConfig", "Pretrained", "pretrain"]
+
+
+@dataclass(frozen=True)
+class PretrainConfig(TrainingConfig):
+    """`cmpt726 pretrain`: the recipe, and how deep the network is."""
+
+    epochs: int = 60
+    batch_size: int | None = 128
+    lr: float | None = 0.2
+    label_smoothing: float | None = 0.0
+    """Smoothing helps the accuracy here and hurts what a new head can learn from the features."""
+    warmup: float = 0.1
+    augment: str = "flip,crop"
+    depth: int = 20
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What came of it."""
+
+    output: Path
+    depth: int
+    parameters: int
+    train_images: int
+    test: Evaluation
+    train_accuracy: float
+    seconds: float
+    facts: dict[str, Any]
+
+
+class CheckpointKeeper:
+    """Keeps one checkpoint beside the output, so that `--resume` can go on."""
+
+    def __init__(self, path: Path, facts: dict[str, Any], spent: float, reporter: Reporter) -> None:
+        self.path = path
+        self.facts = facts
+        self.spent = spent
+        self.train_accuracy = 0.0
+        self.reporter = reporter
+
+    def keep_best(self, network: Network, best: Best) -> None:
+        raise AssertionError("nothing is validated while pre-training")
+
+    def keep_epoch(
+        self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
+    ) -> None:
+        self.spent += metrics.seconds
+        self.train_accuracy = metrics.train_accuracy
+        facts = {**self.facts, "seconds": self.spent, "train_accuracy": self.train_accuracy}
+        write_checkpoint(self.path, network, optimizer, progress, facts)
+        self.reporter.say(
+            f"epoch {metrics.epoch}: training loss {metrics.train_loss:.4f}, accuracy {metrics.train_accuracy:.2%}, "
+            f"{metrics.images_per_second:.0f} images/s"
+        )
+
+    def restore(self, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
+        restore_checkpoint(self.path, network, optimizer)
+
+
+def channel_statistics(images: Images) -> Normalization:
+    """Mean and deviation of each colour over all training pixels, to four digits."""
+    shares = images.pixels.reshape(-1, 3) / 255.0
+    return Normalization(
+        tuple(float(v) for v in np.round(shares.mean(0), 4)), tuple(float(v) for v in np.round(shares.std(0), 4))
+    )
+
+
+def test_scores(network: Network, normalization: Normalization, precision: torch.dtype, images: Images) -> Evaluation:
+    """The whole network's result on images, in `precision`."""
+    features = Extractor(network.backbone, precision, normalization)(torch.from_numpy(images.pixels))
+    return evaluate(head_scores(network.head, features), torch.from_numpy(images.labels))
+
+
+def pretrain(
+    dataset: Dataset,
+    config: PretrainConfig,
+    output: Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> Pretrained:
+    """Train from scratch on a data set's training and validation images together, and write a weights file.
+
+    Args:
+        dataset: Its test split is scored once, at the end.
+        output: A `.safetensors` file; the checkpoint is kept beside it until the end, as `OUTPUT.last`.
+        resume: Go on from that checkpoint.
+
+    Raises:
+        RequestError: if there is no checkpoint to resume from, or it is of another recipe.
+        ComputationError: if training diverges.
+    """
+    reporter = reporter or Silent()
+    checkpoint = output.with_name(output.name + ".last")
+    recipe = {"recipe": config.to_json(), "data": {"name": dataset.name, "digest": dataset.digest}}
+    progress, spent = None, 0.0
+    if resume:
+        progress, facts = read_checkpoint(checkpoint)
+        spent = float(facts["seconds"])
+        differing = [key for key in recipe if facts.get(key) != recipe[key]]
+        if differing:
+            raise RequestError(
+                f"--resume must continue the same recipe; {', '.join(differing)} of {checkpoint} differs; "
+                "type the options that it was started with, or start anew without --resume"
+            )
+    training, test = training_images(dataset), dataset.images("test")
+    normalization = channel_statistics(training)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = build_backbone(config.depth)
+    head = build_head(FEATURES, len(dataset.class_names), generator(config.seed, "head"), standardize=False)
+    network = Network(backbone, head).to(memory_format=torch.channels_last)
+    precision = resolve_precision(config.precision, torch.device("cpu"))
+    keeper = CheckpointKeeper(checkpoint, recipe, spent, reporter)
+
+    def feed(phase: Phase) -> ImageFeed:
+        return ImageFeed(
+            torch.from_numpy(training.pixels),
+            torch.from_numpy(training.labels),
+            config.batch_for(len(training)),
+            config.seed,
+            phase.name,
+            prefix=None,
+            normalization=normalization,
+            augmentations=parse_augmentations(config.augment),
+        )
+
+    began = time.time()
+    train(
+        network,
+        [Phase(0, "all", 0, 1, config.epochs)],
+        config,
+        make_feed=feed,
+        validate=lambda *_: None,
+        keeper=keeper,
+        precision=precision,
+        l2=config.weight_decay,
+        progress=progress,
+        reporter=reporter,
+    )
+    result = test_scores(network, normalization, precision, test)
+    facts = {
+        **recipe,
+        "architecture": {"family": "CIFAR ResNet", "depth": config.depth},
+        "classes": list(dataset.class_names),
+        "test": dict(result.to_json()),
+        "train_accuracy": keeper.train_accuracy,
+        "seconds": keeper.spent,
+        "date": time.strftime("%Y-%m-%d", time.gmtime(began)),
+        "torch": torch.__version__,
+    }
+    save_weights(output, network, normalization, facts)
+    checkpoint.unlink(missing_ok=True)
+    parameters = sum(p.numel() for p in network.parameters())
+    return Pretrained(
+        output, config.depth, parameters, len(training), result, keeper.train_accuracy, keeper.spent, facts
+    )
+
+
+def training_images(dataset: Dataset) -> Images:
+    """Everything that is not tested on: training and validation images of the training pool, in its order."""
+    pool = dataset.pools[dataset.splits["train"].pool]
+    parts = [split.indices for name, split in dataset.splits.items() if name != "test" and split.pool == "train"]
+    keep = np.sort(np.concatenate(parts))
+    return Images.of(pool.pixels[keep], pool.labels[keep], [pool.names[i] for i in keep])

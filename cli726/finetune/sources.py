@@ -1,0 +1,104 @@
+"""Where images come from: a folder, the bundled digits, torchvision's data sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cli726.errors import RequestError
+from cli726.finetune.images import Images, decode
+
+__all__ = ["Pools", "load_folder"]
+
+# (pools by name, class names, names of broken files)
+Pools = tuple[dict[str, Images], tuple[str, ...], tuple[str, ...]]
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+OTHER_NAMES = {"validation": ("validation", "val", "valid"), "test": ("test",)}
+
+
+def class_folders(root: Path) -> list[Path]:
+    return sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: p.name)
+
+
+def image_files(folder: Path) -> list[Path]:
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+    return sorted((p for p in found if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
+
+
+def read_files(
+    files: Iterable[tuple[Path, int]], *, strict: bool, advance: Callable[[int], None]
+) -> tuple[Images, list[str]]:
+    """Decode files, several at a time, in order.
+
+    Args:
+        files: Paths with their labels.
+        strict: Raise at the first broken image instead of leaving it out.
+        advance: Called with 1 for each file read.
+
+    Returns:
+        (images, names of the broken files). The digest covers the bytes and labels of all that were kept.
+    """
+    pixels, labels, names, broken = [], [], [], []
+    digest = hashlib.sha256()
+
+    def load(item: tuple[Path, int]) -> tuple[Path, int, bytes, np.ndarray | str]:
+        path, label = item
+        content = path.read_bytes()
+        try:
+            return path, label, hashlib.sha256(content).digest(), decode(content)
+        except ValueError as error:
+            return path, label, b"", str(error)
+
+    with ThreadPoolExecutor() as pool:
+        for path, label, content, image in pool.map(load, files):
+            advance(1)
+            name = f"{path.parent.name}/{path.name}"
+            if isinstance(image, str):
+                if strict:
+                    raise RequestError(f"broken image {name}: {image}; mend or remove it, or leave --strict out")
+                broken.append(name)
+                continue
+            pixels.append(image)
+            labels.append(label)
+            names.append(name)
+            digest.update(content + label.to_bytes(8, "little"))
+    if not pixels:
+        return Images.of(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64)), broken
+    return Images(np.stack(pixels), np.array(labels, dtype=np.int64), tuple(names), digest.hexdigest()), broken
+
+
+def load_folder(root: Path, *, strict: bool = False, advance: Callable[[int], None] = lambda _: None) -> Pools:
+    """`folder:PATH`: PATH/CLASS/* images, or PATH/train/CLASS/* with `val` and `test` beside it.
+
+    Raises:
+        RequestError: if there is no such folder, fewer than two classes, or a split has a class that training lacks.
+    """
+    if not root.is_dir():
+        raise RequestError(f"folder: needs a folder that exists; got {root}; it should hold one folder for each class")
+    divided = (root / "train").is_dir()
+    folders = {"train": root / "train" if divided else root}
+    if divided:
+        for split, spellings in OTHER_NAMES.items():
+            for spelling in spellings:
+                if (root / spelling).is_dir():
+                    folders.setdefault(split, root / spelling)
+    classes = [folder.name for folder in class_folders(folders["train"]) if image_files(folder)]
+    if len(classes) < 2:
+        raise RequestError(
+            f"folder: needs at least two classes, each a folder of images; found {len(classes)} in {folders['train']}; "
+            "lay it out as PATH/CLASS/photo.jpg"
+        )
+    pools, broken = {}, []
+    for split, folder in folders.items():
+        strange = {f.name for f in class_folders(folder) if image_files(f)} - set(classes)
+        if strange:
+            raise RequestError(f"folder: {folder} has classes that training lacks: {', '.join(sorted(strange)[:5])}")
+        files = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
+        pools[split], failures = read_files(files, strict=strict, advance=advance)
+        broken += failures
+    return pools, tuple(classes), tuple(broken)

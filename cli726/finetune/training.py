@@ -1,0 +1,335 @@
+"""The one training loop: it runs every phase, whatever is frozen, cached or augmented."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from cli726.errors import ComputationError
+from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
+from cli726.finetune.evaluation import Evaluation
+from cli726.finetune.feed import Feed
+from cli726.finetune.heads import coefficients
+from cli726.finetune.resnet import convolution_weights, divide
+from cli726.reporting import Reporter, Silent
+
+__all__ = ["Best", "EpochMetrics", "Keeper", "Network", "Progress", "train"]
+
+# BatchNorm's running averages (momentum 0.1) need so many steps to forget where they started.
+SETTLING_STEPS = 200
+STATISTICS_IMAGES = 2048
+
+
+class Network(nn.Module):
+    """The backbone's stages and the head."""
+
+    def __init__(self, backbone: nn.Sequential, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.backbone(x))
+        return scores
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of `metrics.jsonl`."""
+
+    phase: str
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_error: float | None
+    lr: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best model so far: lowest validation error, then lowest validation loss, then the earliest."""
+
+    phase: str
+    epoch: int
+    val_error: float
+    val_loss: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands at the end of an epoch: all that resuming needs besides the tensors.
+
+    Attributes:
+        epoch: Epochs done, over all phases.
+        waited: Validations of this phase since its best.
+        phase_best: This phase's lowest (error, loss).
+        ended: The phase was ended by --patience; the next one begins at its own first epoch.
+    """
+
+    epoch: int = 0
+    best: Best | None = None
+    waited: int = 0
+    phase_best: tuple[float, float] | None = None
+    ended: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Progress:
+        best = stored["best"]
+        phase_best = stored["phase_best"]
+        return cls(
+            stored["epoch"],
+            best and Best(**best),
+            stored["waited"],
+            phase_best and tuple(phase_best),
+            stored["ended"],
+        )
+
+
+class Keeper(Protocol):
+    """Who writes things down, at each epoch's end."""
+
+    def keep_best(self, network: Network, best: Best) -> None:
+        """This network is the best so far."""
+
+    def keep_epoch(
+        self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
+    ) -> None:
+        """An epoch is over."""
+
+    def restore(self, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
+        """Load what `keep_epoch` kept last into the network, and into the optimiser if the same phase goes on."""
+
+
+Validate = Callable[[Network, Phase], Evaluation | None]
+MakeFeed = Callable[[Phase], Feed]
+
+
+def make_optimizer(
+    network: Network, phase: Phase, config: TrainingConfig, batch: int, l2: float
+) -> torch.optim.Optimizer:
+    """A fresh optimiser of what the phase trains: coefficients and biases of the head, convolutions and the rest.
+
+    The L2 penalties l2/2 sum w^2 (coefficients) and weight_decay/2 sum w^2 (convolutions) enter as their gradients.
+    """
+    head_rate, backbone_rate = config.rates_for(phase, batch)
+    _, suffix = divide(network.backbone, phase.cut)
+    decayed = convolution_weights(suffix)
+    penalised = coefficients(network.head)
+
+    def others(module: nn.Module, apart: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+        known = {id(p) for p in apart}
+        return [p for p in module.parameters() if id(p) not in known]
+
+    groups = [
+        {"params": penalised, "lr": head_rate, "weight_decay": l2},
+        {"params": others(network.head, penalised), "lr": head_rate, "weight_decay": 0.0},
+        {"params": decayed, "lr": backbone_rate, "weight_decay": config.weight_decay},
+        {"params": others(suffix, decayed), "lr": backbone_rate, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    for group in groups:
+        group["peak"] = group["lr"]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, betas=(config.momentum, 0.999))
+    return torch.optim.SGD(
+        groups, lr=head_rate, momentum=config.momentum, nesterov=config.nesterov and config.momentum > 0
+    )
+
+
+def rate_factor(config: TrainingConfig, phase: Phase, step: int, steps: int) -> float:
+    """What the peak rate is multiplied with in step 0..steps-1 of a phase."""
+    warmup = 0 if phase.cut == HEAD_ONLY or config.schedule == "constant" else int(config.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(steps - warmup, 1)
+    return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+
+@contextmanager
+def only_suffix_trains(network: Network, cut: int) -> Iterator[nn.Sequential]:
+    """Freeze the prefix, statistics and all, and turn training on for the rest."""
+    prefix, suffix = divide(network.backbone, cut)
+    network.train()
+    prefix.eval()
+    network.requires_grad_(True)
+    prefix.requires_grad_(False)
+    try:
+        yield suffix
+    finally:
+        network.eval()
+
+
+@torch.no_grad()
+def settle_statistics(suffix: nn.Module, feed: Feed, forward: Callable[[Tensor], Tensor]) -> None:
+    """Estimate BatchNorm's averages anew, over training images, as plain means over batches."""
+    norms = [m for m in suffix.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way of saying: cumulative average
+    for inputs in feed.plain(STATISTICS_IMAGES):
+        if len(inputs) > 1:
+            forward(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def better(result: Evaluation, best: tuple[float, float] | None) -> bool:
+    return best is None or (result.error, result.loss) < best
+
+
+def train(
+    network: Network,
+    phases: Sequence[Phase],
+    config: TrainingConfig,
+    *,
+    make_feed: MakeFeed,
+    validate: Validate,
+    keeper: Keeper,
+    precision: torch.dtype,
+    l2: float = 0.0,
+    progress: Progress | None = None,
+    reporter: Reporter | None = None,
+) -> Progress:
+    """Run the phases, from where `progress` says.
+
+    Args:
+        network: Trained in place; at the end it holds the last epoch's weights, the keeper the best ones.
+        phases: Of `plan_phases`, in order.
+        make_feed: Gives a phase its inputs; called once a phase, before it starts.
+        validate: Scores the network on validation images; None where there are none.
+        precision: bfloat16 for mixed precision in the unfrozen stages.
+        l2: Penalty on the head's coefficients.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        ComputationError: when the loss stops being a number.
+    """
+    reporter = reporter or Silent()
+    resumed = progress is not None and progress.epoch > 0
+    progress = progress or Progress()
+    for phase in phases:
+        over = progress.epoch >= phase.last or (progress.ended and progress.epoch >= phase.first)
+        if over:
+            continue
+        if progress.epoch < phase.first:
+            progress = Progress(phase.first - 1, progress.best)
+        feed = make_feed(phase)
+        optimizer = make_optimizer(network, phase, config, feed.batch_size, l2)
+        if resumed:
+            keeper.restore(network, optimizer if progress.epoch >= phase.first else None)
+            resumed = False
+        reporter.start(f"training {' '.join(phase.trains)}", phase.last - progress.epoch)
+        progress = run_phase(network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter)
+    return progress
+
+
+def run_phase(
+    network: Network,
+    phase: Phase,
+    feed: Feed,
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    validate: Validate,
+    keeper: Keeper,
+    precision: torch.dtype,
+    progress: Progress,
+    reporter: Reporter,
+) -> Progress:
+    """One phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
+    smoothing = config.smoothing_for(phase)
+    device = feed.labels.device
+    # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
+    mixed = precision != torch.float32 and phase.cut != HEAD_ONLY
+    steps = feed.steps * phase.epochs
+    _, suffix = divide(network.backbone, phase.cut)
+
+    def forward(inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, precision, enabled=mixed):
+            features = suffix(inputs)
+        scores: Tensor = network.head(features.float())
+        return scores
+
+    for epoch in range(progress.epoch + 1, phase.last + 1):
+        began = time.perf_counter()
+        step = (epoch - phase.first) * feed.steps
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        with only_suffix_trains(network, phase.cut):
+            for inputs, labels in feed.batches(epoch):
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * rate_factor(config, phase, step, steps)
+                scores = forward(inputs)
+                loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                with torch.no_grad():
+                    total += loss.detach() * len(labels)
+                    correct += (scores.argmax(1) == labels).sum()
+                step += 1
+        seconds = time.perf_counter() - began
+        train_loss = total.item() / len(feed.labels)
+        rate = optimizer.param_groups[0]["lr"]
+        if not math.isfinite(train_loss):
+            raise ComputationError(
+                f"training diverged in epoch {epoch} (phase {phase.name}): the loss is {train_loss} at rate {rate:.3g}; "
+                f"try --lr {optimizer.param_groups[0]['peak'] / 10:.2g}"
+            )
+        result = None
+        if epoch == phase.last or (epoch - phase.first + 1) % config.validate_every == 0:
+            if phase.cut != HEAD_ONLY and step < SETTLING_STEPS:
+                with only_suffix_trains(network, phase.cut):
+                    settle_statistics(suffix, feed, forward)
+            result = validate(network, phase)
+        progress = judge(progress, epoch, result, phase, config)
+        if result is not None and progress.best is not None and progress.best.epoch == epoch:
+            keeper.keep_best(network, progress.best)
+        metrics = EpochMetrics(
+            phase.name,
+            epoch,
+            train_loss,
+            correct.item() / len(feed.labels),
+            result and result.loss,
+            result and result.error,
+            rate,
+            len(feed.labels) / seconds,
+            seconds,
+        )
+        keeper.keep_epoch(network, optimizer, progress, metrics)
+        reporter.advance(1)
+        if progress.ended:
+            break
+    reporter.finish(f"phase {phase.name}: epochs {phase.first} to {progress.epoch}")
+    return progress
+
+
+def judge(progress: Progress, epoch: int, result: Evaluation | None, phase: Phase, config: TrainingConfig) -> Progress:
+    """The progress after an epoch: is this the best model, and is patience at its end?"""
+    if result is None:
+        return Progress(epoch, progress.best, progress.waited, progress.phase_best)
+    best = progress.best
+    if better(result, best and (best.val_error, best.val_loss)):
+        best = Best(phase.name, epoch, result.error, result.loss)
+    if better(result, progress.phase_best):
+        return Progress(epoch, best, 0, (result.error, result.loss))
+    waited = progress.waited + 1
+    ended = config.patience is not None and waited >= config.patience and epoch < phase.last
+    return Progress(epoch, best, waited, progress.phase_best, ended)

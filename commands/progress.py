@@ -1,0 +1,93 @@
+"""Progress on stderr: bars on a terminal, one plain line per finished step elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from commands.render import console, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class TerminalProgress:
+    """A Rich progress display; a `Reporter` and a context manager."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn
+
+        self.progress: Progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console(stderr=True),
+            transient=True,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> TerminalProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def start(self, task: str, total: int) -> None:
+        self.clear()
+        self.task = self.progress.add_task(printable(task), total=total)
+
+    def advance(self, steps: int) -> None:
+        if self.task is not None:
+            self.progress.advance(self.task, steps)
+
+    def finish(self, text: str) -> None:
+        self.clear()
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        self.progress.console.print(printable(text), markup=False, soft_wrap=True)
+
+    def clear(self) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+
+
+class PlainProgress:
+    """A line when a step is finished, with its time: for pipes, logs and CI."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def start(self, task: str, total: int) -> None:
+        self.began = time.perf_counter()
+
+    def advance(self, steps: int) -> None:
+        pass
+
+    def finish(self, text: str) -> None:
+        self.say(f"{text} ({time.perf_counter() - self.began:.1f} s)")
+
+    def say(self, text: str) -> None:
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def progress() -> TerminalProgress | PlainProgress:
+    """The reporter for where stderr goes."""
+    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
