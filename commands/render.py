@@ -66,7 +66,8 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Enum):
         return jsonable(value.value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        # A field whose name is a keyword of Python, as `class_`, ends in an underscore there only.
+        return {field.name.rstrip("_"): jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(name): jsonable(item) for name, item in value.items()}
     if hasattr(value, "tolist"):  # NumPy arrays and scalars, without importing NumPy

@@ -1,0 +1,130 @@
+"""Numbers exactly as they were typed: decimals become fractions, and fractions become text again."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from cli726.errors import RequestError
+
+__all__ = ["decimal", "equation", "number", "pair", "point", "polynomial", "root", "row", "short"]
+
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
+LONGEST = 40
+# Between these bounds (and below LONGEST) everything that we derive still fits a float64.
+SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
+SHORT = 12
+
+
+def number(text: str) -> Fraction:
+    """The fraction that `text` stands for: "1.5", "2e-3" or "3/22".
+
+    Raises:
+        RequestError: not a finite number, or too large, too small or too long to compute with.
+    """
+    typed = text.strip()
+    if len(typed) <= LONGEST and DECIMAL.fullmatch(typed) and not re.search(r"/0+$", typed):
+        value = Fraction(typed)
+        if value == 0 or SMALLEST <= abs(value) <= LARGEST:
+            return value
+    raise RequestError(
+        f"a number must be finite, 0 or between 1e-30 and 1e30 in size, and at most {LONGEST} characters long; "
+        f'got "{text[:LONGEST]}"; write it like 1.5, -2e-3 or 3/22'
+    )
+
+
+def row(text: str, names: Sequence[str]) -> tuple[Fraction, ...]:
+    """The numbers of a comma-separated list that must have one for each of `names`.
+
+    Raises:
+        RequestError: another count, or a part that is no number.
+    """
+    parts = text.split(",")
+    if len(parts) != len(names):
+        raise RequestError(
+            f"a class takes {len(names)} numbers, {', '.join(names)}, separated by commas; got {len(parts)} in "
+            f'"{text[:LONGEST]}"; write it like "6,2,2"'
+        )
+    return tuple(number(part) for part in parts)
+
+
+def pair(texts: tuple[str, str]) -> tuple[Fraction, Fraction]:
+    """The two coordinates of a point.
+
+    Raises:
+        RequestError: one of them is no number.
+    """
+    return number(texts[0]), number(texts[1])
+
+
+def decimal(value: Fraction) -> str:
+    """`value` in full: as a decimal where that ends ("1.5"), else as a fraction ("1/3")."""
+    places = 0
+    rest = value.denominator
+    for factor in (2, 5):
+        power = 0
+        while rest % factor == 0:
+            rest //= factor
+            power += 1
+        places = max(places, power)
+    if rest != 1:
+        return str(value)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
+    whole, part = (digits[:-places], digits[-places:]) if places else (digits, "")
+    return ("-" if value < 0 else "") + whole + ("." + part if part else "")
+
+
+def short(value: Fraction) -> str:
+    """`value` for reading: in full where that is short, else to six digits."""
+    full = decimal(value)
+    return full if len(full) <= SHORT else f"{float(value):.6g}"
+
+
+def point(x: tuple[Fraction, Fraction]) -> str:
+    """A point as exact fractions where they are short, else to six digits: "(3/22, -4/11)"."""
+    texts = [str(value) if len(str(value)) <= SHORT else f"{float(value):.6g}" for value in x]
+    return f"({', '.join(texts)})"
+
+
+def polynomial(terms: Iterable[tuple[Fraction, str]], *, exact: bool = True) -> str:
+    """A sum of coefficient times name, zero terms left out: "3 x1 - 1.5 x2 + 2"; "0" if none is left."""
+    result = ""
+    for coefficient, name in terms:
+        if coefficient == 0:
+            continue
+        size = decimal(abs(coefficient)) if exact else short(abs(coefficient))
+        body = name if size == "1" and name else f"{size} {name}".strip()
+        negative = coefficient < 0
+        if result:
+            result += f" {'-' if negative else '+'} {body}"
+        else:
+            result = f"{'-' if negative else ''}{body}"
+    return result or "0"
+
+
+def equation(coefficients: Sequence[Fraction], names: Sequence[str], constant: Fraction, *, exact: bool = True) -> str:
+    """`sum of coefficient * name + constant = 0` in smallest integers, the first positive: "2 x1 - 2 x2 = 1".
+
+    With `exact=False`, long integers give way to six digits of the coefficients over the largest of them, and "≈".
+    """
+    values = [*coefficients, -constant]
+    multiple = math.lcm(*(value.denominator for value in values))
+    whole = [int(value * multiple) for value in values]
+    divisor = math.gcd(*whole) or 1
+    leading = next((value for value in whole if value), 1)
+    scaled = [Fraction(value, divisor if leading > 0 else -divisor) for value in whole]
+    if exact or max(abs(value) for value in scaled) < 10**SHORT:
+        return f"{polynomial(zip(scaled[:-1], names, strict=True))} = {scaled[-1]}"
+    largest = max(abs(value) for value in scaled[:-1]) or Fraction(1)
+    rounded = [Fraction(f"{float(value / largest):.6g}") for value in scaled]
+    return f"{polynomial(zip(rounded[:-1], names, strict=True), exact=False)} ≈ {short(rounded[-1])}"
+
+
+def root(square: Fraction) -> str:
+    """The square root of `square` (not negative): "3/2" where it is rational, else "sqrt(3/2)"."""
+    above, below = math.isqrt(square.numerator), math.isqrt(square.denominator)
+    if above**2 == square.numerator and below**2 == square.denominator:
+        return str(Fraction(above, below))
+    return f"sqrt({square})"
