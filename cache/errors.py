@@ -26,7 +26,7 @@ class UntrustedDataError(Cmpt726Error):
     status = 3
 
 
-class EnvironmentFailure(Cmpt726Error):
+class EnvironmentFailure(Cmpt726Error):  # noqa: N818 - a failure of the environment, not an error in it
     """The machine refused: no space, no permission, no network."""
 
     status = 4
