@@ -26,6 +26,7 @@ __all__ = [
     "slope",
     "span",
     "value",
+    "visible",
 ]
 
 # (p, q, c) stands for p x1 + q x2 + c.
@@ -113,6 +114,21 @@ def span(x: Vector, direction: Vector, constraints: Iterable[Affine]) -> Span | 
     if low is not None and high is not None and low >= high:
         return None
     return low, high
+
+
+def visible(
+    through: Vector, direction: Vector, start: Vector | None, end: Vector | None, constraints: Sequence[Affine]
+) -> tuple[Vector, Vector] | None:
+    """The ends of that part of a line, ray or segment on which all constraints, which must bound it, are >= 0."""
+    ends = list(constraints)
+    for corner, sign in ((start, 1), (end, -1)):
+        if corner:
+            p, q = sign * direction[0], sign * direction[1]
+            ends.append((p, q, -p * corner[0] - q * corner[1]))
+    limits = span(through, direction, ends)
+    if limits is None or limits[0] is None or limits[1] is None:
+        return None
+    return along(through, direction, limits[0]), along(through, direction, limits[1])
 
 
 def inside(limits: Span) -> Fraction:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from cli726.errors import RequestError
 
-__all__ = ["decimal", "equation", "number", "pair", "point", "polynomial", "root", "row", "short"]
+__all__ = ["both", "decimal", "equation", "number", "pair", "point", "polynomial", "positive", "root", "row", "short"]
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
 LONGEST = 40
@@ -59,6 +59,18 @@ def pair(texts: tuple[str, str]) -> tuple[Fraction, Fraction]:
     return number(texts[0]), number(texts[1])
 
 
+def positive(text: str, option: str) -> Fraction:
+    """A number above 0.
+
+    Raises:
+        RequestError: no number, or not above 0.
+    """
+    value = number(text)
+    if value <= 0:
+        raise RequestError(f"{option} must be above 0, got {text}; write it like {option} 5")
+    return value
+
+
 def decimal(value: Fraction) -> str:
     """`value` in full: as a decimal where that ends ("1.5"), else as a fraction ("1/3")."""
     places = 0
@@ -80,6 +92,12 @@ def short(value: Fraction) -> str:
     """`value` for reading: in full where that is short, else to six digits."""
     full = decimal(value)
     return full if len(full) <= SHORT else f"{float(value):.6g}"
+
+
+def both(value: Fraction) -> str:
+    """`value` in full, a fraction with its decimal: "23/22 = 1.045"."""
+    full = decimal(value)
+    return f"{full} = {float(value):.4g}" if "/" in full and len(full) <= SHORT else short(value)
 
 
 def point(x: tuple[Fraction, Fraction]) -> str:

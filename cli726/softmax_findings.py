@@ -83,7 +83,8 @@ def at_the_point(place: Place) -> Finding:
     each = f"{place.probabilities[first]:.4g}" if others else f"1/{len(place.tied)}"
     height = str(place.exact_activations[first])
     return Finding(
-        f"1.1 At the green point {point(place.exact)} the activations of {names(place.tied)} are all equal"
+        f"1.1 At the green point {point(place.exact)} = ({place.x[0]:.4g}, {place.x[1]:.4g}) the activations of "
+        f"{names(place.tied)} are all equal"
         + (f" to {height}" if len(height) <= SHORT else "")
         + f", so each of these classes has the probability {each}"
         + (f"; {rest:.2g} is left for {names(others)}." if others else "."),

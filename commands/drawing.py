@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from commands.options import FigureFormat
 
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Figures: TypeAlias = Mapping[str, Callable[[], "Figure"]]
+
+
 def draw(
-    figures: Mapping[str, Callable[[], Figure]],
+    figures: Figures | Callable[[], Figures],
     command: str,
     *,
     out: Path | None,
@@ -25,7 +28,8 @@ def draw(
     """Draw each figure into `out` (default `results/COMMAND`) and return the paths, in order.
 
     Args:
-        figures: File stem -> a function that makes the figure; called only if it is to be drawn.
+        figures: File stem -> a function that makes the figure; called only if it is to be drawn. Or a function that
+            gives these, so that even its imports happen only then.
         command: Names the default folder.
         out, format, no_figures, show, as_json: The command's options; `--json` draws only where `--out` is given.
     """
@@ -36,7 +40,7 @@ def draw(
 
     folder = Path("results", command) if out is None else out
     paths = []
-    for stem, make in figures.items():
+    for stem, make in (figures() if callable(figures) else figures).items():
         path = folder / f"{stem}.{format}"
         with styled():
             figure = make()

@@ -32,12 +32,17 @@ Out = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Format = Annotated[
-    FigureFormat, typer.Option("--format", help="File format of the figures.", rich_help_panel=OUTPUT)
-]
+Format = Annotated[FigureFormat, typer.Option("--format", help="File format of the figures.", rich_help_panel=OUTPUT)]
 NoFigures = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.", rich_help_panel=OUTPUT)]
-Show = Annotated[
-    bool, typer.Option("--show", help="Open the figures in the system's viewer.", rich_help_panel=OUTPUT)
+Show = Annotated[bool, typer.Option("--show", help="Open the figures in the system's viewer.", rich_help_panel=OUTPUT)]
+Extent = Annotated[
+    str | None,
+    typer.Option(
+        "--extent",
+        metavar="E",
+        help="Draw from -E to E on both axes (default: chosen to show what matters).",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Same seed, same machine: same numbers.")]
 
