@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
-from commands import pretrain
+from commands import backprop, cache, finetune, pretrain, softmax
 from commands.render import printable
 
 app = typer.Typer(
@@ -47,10 +47,14 @@ def root(
     """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
 
 
+app.command(epilog=backprop.EPILOG)(backprop.backprop)
+app.add_typer(cache.app)
+app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command()(pretrain.pretrain)
+app.command(epilog=softmax.EPILOG)(softmax.softmax)
 
 
-def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(number)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.figure import Figure
 
 # Okabe and Ito (2008), "Color Universal Design", in an order that keeps neighbours distinct.
@@ -15,10 +16,11 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0
 BOUNDARY = "#D00000"
 MEETING_POINT = "#00A000"
 
-STYLE: dict[str, Any] = {
+# Typed loosely: matplotlib's own type lists every key that exists in one version.
+STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=COLORS),
+    "axes.prop_cycle": cycler(color=COLORS),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 12,

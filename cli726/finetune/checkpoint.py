@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from cli726.errors import UntrustedDataError
+from cli726.finetune.resnet import Network
 from cli726.finetune.storage import read_tensors, write_tensors
-from cli726.finetune.training import Network, Progress
+from cli726.finetune.training import Progress
 
 __all__ = ["read_checkpoint", "restore_checkpoint", "write_checkpoint"]
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from cli726.errors import RequestError
 
-__all__ = ["CUTS", "DEPTHS", "STAGES", "FinetuneConfig", "Phase", "TrainingConfig", "plan_phases"]
+__all__ = [
+    "CUTS",
+    "DEPTHS",
+    "HEAD_ONLY",
+    "PRESETS",
+    "STAGES",
+    "FinetuneConfig",
+    "Phase",
+    "TrainingConfig",
+    "plan_phases",
+]
 
 DEPTHS = (20, 32, 44, 56)
 STAGES = ("stem", "layer1", "layer2", "layer3", "pool")
@@ -17,6 +28,24 @@ HEAD_ONLY = len(STAGES)
 # How many stages stay frozen, from the input, for each value of --unfreeze.
 CUTS = {"layer3": 3, "layer2": 2, "layer1": 1, "all": 0}
 SCHEDULES = ("cosine", "linear", "constant")
+# The course's script, value for value: plain SGD with momentum on the new layer alone, the network recomputed for every
+# image in every epoch, torch's own start of a layer, CIFAR-10's mean and deviation.
+COURSE: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 32,
+    "lr": 0.001,
+    "momentum": 0.9,
+    "nesterov": False,
+    "schedule": "constant",
+    "l2": 0.0,
+    "label_smoothing": 0.0,
+    "augment": "none",
+    "recompute": True,
+    "standardize": False,
+    "normalization": "course",
+    "precision": "fp32",
+}
+PRESETS = {"course": COURSE}
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("auto", "bf16", "fp32")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
@@ -122,7 +151,7 @@ class TrainingConfig:
         """
         if self.batch_size is not None:
             return min(self.batch_size, max(images, 2))
-        power = 2 ** int(math.log2(max(images / 40, 1)))
+        power = 1 << int(math.log2(max(images / 40, 1)))
         return max(SMALLEST_BATCH, min(LARGEST_BATCH, power))
 
     def rates_for(self, phase: Phase, batch: int) -> tuple[float, float]:
@@ -202,7 +231,7 @@ def parse_steps(text: str, default: str) -> list[tuple[int, str]]:
         if how_much and how_much not in CUTS:
             raise RequestError(f"--unfreeze-after knows the stages {', '.join(CUTS)}; got {how_much}")
         steps.append((int(number), how_much or default))
-    for (earlier, before), (later, after) in zip(steps, steps[1:], strict=False):
+    for (earlier, before), (later, after) in pairwise(steps):
         if later <= earlier or CUTS[after] >= CUTS[before]:
             raise RequestError(f"--unfreeze-after must turn on more at later epochs; got {text}; try 5:layer3,10:all")
     return steps

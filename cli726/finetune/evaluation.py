@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evaluation", "evaluate", "head_scores", "wilson_interval"]
+from cli726.finetune.config import HEAD_ONLY
+from cli726.finetune.features import Extractor, Normalization
+from cli726.finetune.resnet import Network, divide
+
+__all__ = ["Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
 
 # The 97.5 % quantile of the standard normal distribution.
 Z95 = 1.959963984540054
@@ -81,13 +85,26 @@ def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
     return Evaluation(loss, int((predicted == labels).sum()), len(labels), tuple(map(tuple, confusion.tolist())))
 
 
+def head_features(
+    network: Network, cut: int, stored: Tensor, precision: torch.dtype, normalization: Normalization
+) -> Tensor:
+    """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
+    if cut == HEAD_ONLY:
+        return stored
+    _, suffix = divide(network.backbone, cut)
+    return Extractor(suffix, precision, normalization if cut == 0 else None)(stored)
+
+
 @torch.no_grad()
-def head_scores(head: nn.Module, features: Tensor) -> Tensor:
-    """The head's scores (N, K) for features (N, 64), in eval mode; its mode is left as it was."""
-    training = head.training
-    head.eval()
+def network_scores(
+    network: Network, cut: int, stored: Tensor, precision: torch.dtype, normalization: Normalization
+) -> Tensor:
+    """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was."""
+    features = head_features(network, cut, stored, precision, normalization)
+    training = network.head.training
+    network.head.eval()
     try:
-        scores: Tensor = torch.cat([head(block) for block in features.split(8192)])
+        scores: Tensor = torch.cat([network.head(block) for block in features.split(8192)])
     finally:
-        head.train(training)
+        network.head.train(training)
     return scores

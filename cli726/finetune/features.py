@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cli726.finetune.resnet import fuse
+from cli726.finetune.resnet import channels_last, fuse
 
 __all__ = ["Extractor", "Normalization", "as_maps", "has_bf16", "resolve_precision"]
 
@@ -44,7 +44,9 @@ def as_stored(maps: Tensor) -> Tensor:
 
 def has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    # torch has no public name for these questions; where it loses the private ones, float32 is always right.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, question, bool)()) for question in questions)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
@@ -70,9 +72,10 @@ class Extractor:
     ) -> None:
         """Take a copy of `stages`; `normalization` where they begin at the image, in uint8."""
         fused = fuse(stages)
-        self.pool = fused[-1] if len(fused) and isinstance(fused[-1][0], nn.AdaptiveAvgPool2d) else None
-        body = fused[:-1] if self.pool is not None else fused
-        self.body = body.to(precision, memory_format=torch.channels_last)
+        # Averaged in float32: sums of bfloat16 would lose what the head needs.
+        self.pool = dict(fused.named_children()).get("pool")
+        body = nn.Sequential(*(stage for name, stage in fused.named_children() if name != "pool"))
+        self.body = channels_last(body, precision)
         self.precision = precision
         self.normalization = normalization
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -59,4 +61,4 @@ def build_head(features: int, classes: int, chance: torch.Generator, *, standard
 
 def coefficients(head: nn.Module) -> list[nn.Parameter]:
     """The weights that `--l2` penalises: those of linear layers, not their biases."""
-    return [module.weight for module in head.modules() if isinstance(module, nn.Linear)]
+    return [cast(nn.Parameter, module.weight) for module in head.modules() if isinstance(module, nn.Linear)]

@@ -56,8 +56,8 @@ class Images:
         pixels = np.ascontiguousarray(pixels, dtype=np.uint8)
         labels = np.ascontiguousarray(labels, dtype=np.int64)
         digest = hashlib.sha256(repr(pixels.shape).encode())
-        digest.update(pixels)
-        digest.update(labels)
+        digest.update(pixels.data)
+        digest.update(labels.data)
         shown = tuple(str(i) for i in range(len(labels))) if names is None else tuple(names)
         return cls(pixels, labels, shown, digest.hexdigest())
 

@@ -19,13 +19,13 @@ from cli726.finetune.augment import parse_augmentations
 from cli726.finetune.chance import generator
 from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.config import Phase, TrainingConfig
-from cli726.finetune.evaluation import Evaluation, evaluate, head_scores
-from cli726.finetune.features import Extractor, Normalization, resolve_precision
+from cli726.finetune.evaluation import Evaluation, evaluate, network_scores
+from cli726.finetune.features import Normalization, resolve_precision
 from cli726.finetune.feed import ImageFeed
 from cli726.finetune.heads import build_head
 from cli726.finetune.images import Dataset, Images
-from cli726.finetune.resnet import FEATURES, build_backbone
-from cli726.finetune.training import Best, EpochMetrics, Network, Progress, train
+from cli726.finetune.resnet import FEATURES, Network, build_backbone, channels_last
+from cli726.finetune.training import Best, EpochMetrics, Progress, train
 from cli726.finetune.weights import save_weights
 from cli726.reporting import Reporter, Silent
 
@@ -71,7 +71,8 @@ class CheckpointKeeper:
         self.reporter = reporter
 
     def keep_best(self, network: Network, best: Best) -> None:
-        raise AssertionError("nothing is validated while pre-training")
+        """Never called: nothing is validated while pre-training."""
+        raise AssertionError(f"{type(network).__name__} was validated: {best}")
 
     def keep_epoch(
         self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
@@ -95,12 +96,6 @@ def channel_statistics(images: Images) -> Normalization:
     return Normalization(
         tuple(float(v) for v in np.round(shares.mean(0), 4)), tuple(float(v) for v in np.round(shares.std(0), 4))
     )
-
-
-def test_scores(network: Network, normalization: Normalization, precision: torch.dtype, images: Images) -> Evaluation:
-    """The whole network's result on images, in `precision`."""
-    features = Extractor(network.backbone, precision, normalization)(torch.from_numpy(images.pixels))
-    return evaluate(head_scores(network.head, features), torch.from_numpy(images.labels))
 
 
 def pretrain(
@@ -141,7 +136,7 @@ def pretrain(
         torch.manual_seed(config.seed)
         backbone = build_backbone(config.depth)
     head = build_head(FEATURES, len(dataset.class_names), generator(config.seed, "head"), standardize=False)
-    network = Network(backbone, head).to(memory_format=torch.channels_last)
+    network = channels_last(Network(backbone, head))
     precision = resolve_precision(config.precision, torch.device("cpu"))
     keeper = CheckpointKeeper(checkpoint, recipe, spent, reporter)
 
@@ -170,7 +165,8 @@ def pretrain(
         progress=progress,
         reporter=reporter,
     )
-    result = test_scores(network, normalization, precision, test)
+    scores = network_scores(network, 0, torch.from_numpy(test.pixels), precision, normalization)
+    result = evaluate(scores, torch.from_numpy(test.labels))
     facts = {
         **recipe,
         "architecture": {"family": "CIFAR ResNet", "depth": config.depth},

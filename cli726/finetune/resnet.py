@@ -7,16 +7,31 @@ Shortcuts that change shape are 1 x 1 convolutions with BatchNorm, as in the pub
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cli726.errors import RequestError
 from cli726.finetune.config import DEPTHS, STAGES
 
 CHANNELS = (16, 32, 64)
 FEATURES = CHANNELS[-1]
+M = TypeVar("M", bound=nn.Module)
+
+__all__ = [
+    "FEATURES",
+    "Network",
+    "build_backbone",
+    "convolution_weights",
+    "depth_of",
+    "divide",
+    "feature_shape",
+    "fuse",
+]
 
 
 class BasicBlock(nn.Module):
@@ -80,6 +95,19 @@ def build_backbone(depth: int = 20) -> nn.Sequential:
     return backbone
 
 
+class Network(nn.Module):
+    """The backbone's stages and the head."""
+
+    def __init__(self, backbone: nn.Sequential, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.backbone(x))
+        return scores
+
+
 def depth_of(backbone: nn.Sequential) -> int:
     """The depth, 6n + 2, read off the number of blocks in the first stage."""
     return 6 * len(backbone[1]) + 2  # type: ignore[arg-type]
@@ -97,7 +125,8 @@ def divide(backbone: nn.Sequential, cut: int) -> tuple[nn.Sequential, nn.Sequent
     """
     if not 0 <= cut <= len(STAGES):
         raise ValueError(f"cut must lie within 0 and {len(STAGES)}; got {cut}")
-    return backbone[:cut], backbone[cut:]
+    stages = list(backbone.named_children())
+    return nn.Sequential(OrderedDict(stages[:cut])), nn.Sequential(OrderedDict(stages[cut:]))
 
 
 def feature_shape(cut: int) -> tuple[int, ...]:
@@ -108,30 +137,28 @@ def feature_shape(cut: int) -> tuple[int, ...]:
 
 def convolution_weights(module: nn.Module) -> list[nn.Parameter]:
     """The convolutions' weights: what weight decay acts on (BatchNorm's scales and shifts are left alone)."""
-    return [m.weight for m in module.modules() if isinstance(m, nn.Conv2d)]
+    return [cast(nn.Parameter, m.weight) for m in module.modules() if isinstance(m, nn.Conv2d)]
 
 
-def has_batchnorm(module: nn.Module) -> bool:
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+def channels_last(module: M, precision: torch.dtype | None = None) -> M:
+    """`module`, in place, with weights laid out for convolutions over channels-last maps."""
+    return module.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 @torch.no_grad()
-def fuse(module: nn.Module) -> nn.Module:
+def fuse(stages: nn.Sequential) -> nn.Sequential:
     """A copy in eval mode with each BatchNorm folded into the convolution before it: equal up to rounding.
 
     Source: y = gamma (W x - mu) / sqrt(var + eps) + beta is itself affine in x; `torch.nn.utils.fusion`.
     """
-    import copy
-
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    fused = copy.deepcopy(module).eval()
+    fused = copy.deepcopy(stages).eval()
     for parent in list(fused.modules()):
-        if isinstance(parent, BasicBlock):
-            parent.conv1, parent.bn1 = fuse_conv_bn_eval(parent.conv1, parent.bn1), nn.Identity()  # type: ignore[assignment]
-            parent.conv2, parent.bn2 = fuse_conv_bn_eval(parent.conv2, parent.bn2), nn.Identity()  # type: ignore[assignment]
-            if isinstance(parent.downsample, nn.Sequential):
-                parent.downsample = fuse_conv_bn_eval(parent.downsample[0], parent.downsample[1])  # type: ignore[arg-type]
-        elif isinstance(parent, nn.Sequential) and hasattr(parent, "conv1"):
-            parent.conv1, parent.bn1 = fuse_conv_bn_eval(parent.conv1, parent.bn1), nn.Identity()  # type: ignore[arg-type]
+        for convolution, norm in (("conv1", "bn1"), ("conv2", "bn2")):
+            if hasattr(parent, convolution):
+                merged = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
+                setattr(parent, convolution, merged)
+                setattr(parent, norm, nn.Identity())
+        shortcut = getattr(parent, "downsample", None)
+        if isinstance(shortcut, nn.Sequential):
+            parent.downsample = fuse_conv_bn_eval(*shortcut)
     return fused

@@ -17,27 +17,14 @@ from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
 from cli726.finetune.evaluation import Evaluation
 from cli726.finetune.feed import Feed
 from cli726.finetune.heads import coefficients
-from cli726.finetune.resnet import convolution_weights, divide
+from cli726.finetune.resnet import Network, convolution_weights, divide
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["Best", "EpochMetrics", "Keeper", "Network", "Progress", "train"]
+__all__ = ["Best", "EpochMetrics", "Keeper", "Progress", "train"]
 
 # BatchNorm's running averages (momentum 0.1) need so many steps to forget where they started.
 SETTLING_STEPS = 200
 STATISTICS_IMAGES = 2048
-
-
-class Network(nn.Module):
-    """The backbone's stages and the head."""
-
-    def __init__(self, backbone: nn.Sequential, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.backbone(x))
-        return scores
 
 
 @dataclass(frozen=True)
@@ -290,7 +277,7 @@ def run_phase(
         rate = optimizer.param_groups[0]["lr"]
         if not math.isfinite(train_loss):
             raise ComputationError(
-                f"training diverged in epoch {epoch} (phase {phase.name}): the loss is {train_loss} at rate {rate:.3g}; "
+                f"training diverged in epoch {epoch} (phase {phase.name}): loss {train_loss} at rate {rate:.3g}; "
                 f"try --lr {optimizer.param_groups[0]['peak'] / 10:.2g}"
             )
         result = None
@@ -307,8 +294,8 @@ def run_phase(
             epoch,
             train_loss,
             correct.item() / len(feed.labels),
-            result and result.loss,
-            result and result.error,
+            result.loss if result else None,
+            result.error if result else None,
             rate,
             len(feed.labels) / seconds,
             seconds,
@@ -326,7 +313,7 @@ def judge(progress: Progress, epoch: int, result: Evaluation | None, phase: Phas
     if result is None:
         return Progress(epoch, progress.best, progress.waited, progress.phase_best)
     best = progress.best
-    if better(result, best and (best.val_error, best.val_loss)):
+    if better(result, (best.val_error, best.val_loss) if best else None):
         best = Best(phase.name, epoch, result.error, result.loss)
     if better(result, progress.phase_best):
         return Progress(epoch, best, 0, (result.error, result.loss))

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from cli726.errors import RequestError, UntrustedDataError
+from cli726.finetune.downloads import fetch_public_weights
 from cli726.finetune.features import Normalization
 from cli726.finetune.resnet import build_backbone
 from cli726.finetune.storage import read_tensors, tensors_digest, write_tensors
+from cli726.reporting import Reporter, Silent
 
 __all__ = ["COURSE_NORMALIZATION", "Weights", "load_weights", "save_weights"]
 
@@ -130,8 +132,8 @@ def read_pickle(path: Path) -> Mapping[str, Tensor]:
     return stored
 
 
-def load_weights(name: str = "bundled", *, seed: int = 0) -> Weights:
-    """`--weights`: bundled, random, or a `.safetensors`, `.pt` or `.pth` file.
+def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | None = None) -> Weights:
+    """`--weights`: bundled, chenyaofo, random, or a `.safetensors`, `.pt` or `.pth` file.
 
     Raises:
         RequestError: unknown name, file that doesn't exist, another layout.
@@ -142,9 +144,16 @@ def load_weights(name: str = "bundled", *, seed: int = 0) -> Weights:
             torch.manual_seed(seed)
             backbone = build_backbone(20)
         return Weights(name, 20, backbone.state_dict(), CIFAR100_NORMALIZATION, pretrained=False)
-    path = Path(str(files("cli726") / "assets" / "resnet20-cifar100.safetensors")) if name == "bundled" else Path(name)
+    if name == "bundled":
+        path = Path(str(files("cli726") / "assets" / "resnet20-cifar100.safetensors"))
+    elif name == "chenyaofo":
+        path = fetch_public_weights(20, reporter or Silent())
+    else:
+        path = Path(name).expanduser()
     if path.suffix not in {".safetensors", ".pt", ".pth"}:
-        raise RequestError(f"--weights must be bundled, random or a .safetensors, .pt or .pth file; got {name}")
+        raise RequestError(
+            f"--weights must be bundled, chenyaofo, random or a .safetensors, .pt or .pth file; got {name}"
+        )
     if path.suffix == ".safetensors":
         stored, facts = read_tensors(path)
     else:
@@ -155,7 +164,7 @@ def load_weights(name: str = "bundled", *, seed: int = 0) -> Weights:
     else:
         course = any(key.startswith("backbone.0.") for key in stored)
         normalization = COURSE_NORMALIZATION if course else CIFAR100_NORMALIZATION
-    return Weights(name if name == "bundled" else path.name, depth, backbone_state, normalization, facts)
+    return Weights(name if name in {"bundled", "chenyaofo"} else path.name, depth, backbone_state, normalization, facts)
 
 
 def save_weights(path: Path, network: torch.nn.Module, normalization: Normalization, facts: Mapping[str, Any]) -> None:

@@ -1,0 +1,122 @@
+"""Figures of a fine-tuning run: its history, what it confuses, what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from cli726.figures.style import COLORS, new_figure
+from cli726.finetune.training import Best, EpochMetrics
+
+__all__ = ["confusion_figure", "contact_sheet", "history_figure"]
+
+# Above so many classes a cell is too small for a number.
+NUMBERED_CLASSES = 20
+
+
+def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
+    """Loss and error by epoch; a dashed line where more layers were turned on, a ring around the best model."""
+    figure = new_figure(9, 3.8)
+    loss, error = figure.subplots(1, 2)
+    epochs = [line.epoch for line in history]
+    validated = [line for line in history if line.val_error is not None]
+    marked = [line.epoch for line in validated]
+    loss.plot(epochs, [line.train_loss for line in history], color=COLORS[0], label="training")
+    loss.plot(marked, [line.val_loss for line in validated], color=COLORS[1], label="validation")
+    loss.set_ylabel("loss (nats)")
+    error.plot(epochs, [1 - line.train_accuracy for line in history], color=COLORS[0], label="training")
+    error.plot(marked, [line.val_error for line in validated], color=COLORS[1], label="validation")
+    error.plot([best.epoch], [best.val_error], "o", ms=10, mfc="none", mec=COLORS[5], mew=2, label="best model")
+    error.set_ylabel("error")
+    error.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    for axes in (loss, error):
+        for before, after in pairwise(history):
+            if before.phase != after.phase:
+                axes.axvline(before.epoch + 0.5, color="0.4", ls="--", lw=1.2)
+                axes.annotate(
+                    f"{after.phase} unfrozen",
+                    (before.epoch + 0.5, 0.97),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="top",
+                    fontsize=9,
+                    color="0.3",
+                )
+        axes.set_xlabel("epoch")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*error.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str], title: str) -> Figure:
+    """Counts by true class (rows) and predicted class (columns), shaded by share of the row."""
+    classes = len(class_names)
+    side = min(max(4.5, 0.52 * classes + 2), 16)
+    figure = new_figure(side + 0.6, side)
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    shown = [name if len(name) <= 16 else name[:15] + "…" for name in class_names]
+    if classes <= NUMBERED_CLASSES:
+        for row in range(classes):
+            for column in range(classes):
+                if confusion[row, column]:
+                    color = "white" if shares[row, column] > 0.55 else "black"
+                    axes.text(
+                        column, row, str(confusion[row, column]), ha="center", va="center", fontsize=9, color=color
+                    )
+    size = 10 if classes <= NUMBERED_CLASSES else 5
+    slant = (
+        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes <= NUMBERED_CLASSES else {"rotation": 90}
+    )
+    axes.set_xticks(range(classes), shown, fontsize=size, **slant)
+    axes.set_yticks(range(classes), shown, fontsize=size)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # a class may be called "$x$"
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_title(title, parse_math=False)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
+    bar.set_label("share of the true class")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def contact_sheet(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """What the network sees: up to eight images of each of up to sixteen classes.
+
+    Args:
+        pixels: uint8 ndarray of shape (N, 32, 32, 3).
+        labels: int64 ndarray of shape (N,).
+    """
+    shown = [label for label in range(len(class_names)) if (labels == label).any()][:16]
+    across = 8
+    figure = new_figure(across * 0.85 + 1.6, len(shown) * 0.85 + 0.6)
+    grid = figure.subplots(len(shown), across, squeeze=False)
+    for row, label in zip(grid, shown, strict=True):
+        members = np.flatnonzero(labels == label)[:across]
+        for axes in row:
+            axes.axis("off")
+        for axes, index in zip(row, members, strict=False):
+            axes.imshow(pixels[index], interpolation="nearest")
+        name = class_names[label]
+        row[0].text(
+            -0.15,
+            0.5,
+            name if len(name) <= 18 else name[:17] + "…",
+            transform=row[0].transAxes,
+            ha="right",
+            va="center",
+            parse_math=False,
+        )
+    more = "" if len(shown) == len(class_names) else f"; {len(shown)} of {len(class_names)} classes"
+    figure.suptitle(f"Training images as the network sees them{more}")
+    return figure

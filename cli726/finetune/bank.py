@@ -1,0 +1,221 @@
+"""Features at any cut: from the store, from memory, or computed again, always by the same extractor."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cache.keys import Request
+from cache.store import Store
+from cli726.finetune.config import HEAD_ONLY, STAGES
+from cli726.finetune.features import BLOCK, Extractor, Normalization
+from cli726.finetune.images import TREATMENT, Dataset, SplitName
+from cli726.finetune.resnet import depth_of, divide, feature_shape
+from cli726.finetune.storage import tensors_digest
+from cli726.reporting import Reporter
+
+__all__ = ["Bank", "Used", "memory_limit"]
+
+
+def memory_limit() -> int:
+    """A quarter of the machine's memory, in bytes: what one set of features may take of it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 2**31
+
+
+@dataclass(frozen=True)
+class Used:
+    """One cache entry that a run read or built.
+
+    Attributes:
+        state: "hit" or "built".
+        seconds: What building it took, now or then; None if that is no longer known.
+    """
+
+    state: str
+    key: str
+    pool: str
+    cut: str
+    bytes: int
+    seconds: float | None
+
+
+class Bank:
+    """The outputs of a frozen prefix for the images of a data set.
+
+    A cut's features are computed at most once in a run for each pool of images, or not at all where the store
+    has them.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        backbone: nn.Sequential,
+        normalization: Normalization,
+        precision: torch.dtype,
+        device: torch.device,
+        reporter: Reporter,
+        *,
+        store: Store | None = None,
+        recompute: bool = False,
+    ) -> None:
+        """Take a copy of `backbone` as it is now: what is trained later is never part of a prefix."""
+        self.dataset = dataset
+        self.normalization = normalization
+        self.precision = precision
+        self.device = device
+        self.reporter = reporter
+        self.store = store
+        self.recompute = recompute
+        self.backbone = backbone
+        self.used: list[Used] = []
+        self.seconds = 0.0
+        self.memory: dict[tuple[str, int, bool], Tensor] = {}
+        self.extractors: dict[int, Extractor] = {}
+
+    def prefix(self, cut: int) -> Extractor:
+        """The frozen part before a cut."""
+        if cut not in self.extractors:
+            stages, _ = divide(self.backbone, cut)
+            self.extractors[cut] = Extractor(stages.to(self.device), self.precision, self.normalization)
+        return self.extractors[cut]
+
+    def stores(self, cut: int) -> bool:
+        """Whether features at this cut are worth keeping, and fit.
+
+        The stem's output is five times its input and cheap to compute: it never pays.
+        """
+        if self.recompute or cut <= 1:
+            return False
+        rows = sum(len(pool) for pool in self.dataset.pools.values())
+        return self.store is not None or rows * self.row_bytes(cut) <= memory_limit()
+
+    def dtype_at(self, cut: int) -> torch.dtype:
+        return torch.float32 if cut == HEAD_ONLY else self.precision
+
+    def row_bytes(self, cut: int) -> int:
+        return int(np.prod(feature_shape(cut))) * self.dtype_at(cut).itemsize
+
+    def pixels(self, split: SplitName) -> Tensor:
+        """uint8 images (N, 32, 32, 3) of a split, on the device."""
+        chosen = self.dataset.splits[split]
+        return torch.from_numpy(self.dataset.pools[chosen.pool].pixels[chosen.indices]).to(self.device)
+
+    def labels(self, split: SplitName) -> Tensor:
+        """Labels (N,) of a split, on the device."""
+        chosen = self.dataset.splits[split]
+        return torch.from_numpy(self.dataset.pools[chosen.pool].labels[chosen.indices]).to(self.device)
+
+    def features(self, split: SplitName, cut: int, *, mirror: bool = False) -> Tensor:
+        """Features of a split's images at a cut, as stored: (N, 64), or (N, H, W, C); at cut 0 the pixels."""
+        if cut == 0 or not self.stores(cut):
+            pixels = self.pixels(split)
+            pixels = pixels.flip(2) if mirror else pixels
+            return self.prefix(cut)(pixels) if cut else pixels
+        chosen = self.dataset.splits[split]
+        whole = self.pool_features(chosen.pool, cut, mirror=mirror)
+        if len(chosen) == len(whole):
+            return whole.to(self.device)
+        return whole[torch.from_numpy(chosen.indices)].to(self.device)
+
+    def pool_features(self, pool: str, cut: int, *, mirror: bool) -> Tensor:
+        """Features of a whole pool, in its order, from memory, the store or the prefix."""
+        place = (pool, cut, mirror)
+        if place not in self.memory:
+            began = time.perf_counter()
+            if self.store is None:
+                self.memory[place] = torch.cat(list(self.extract(pool, cut, mirror=mirror)))
+            else:
+                self.memory[place] = self.fetch(self.store, pool, cut, mirror=mirror)
+            self.seconds += time.perf_counter() - began
+        return self.memory[place]
+
+    def forget(self, cut: int) -> None:
+        """Let go of the features at a cut that no later phase needs."""
+        self.memory = {place: kept for place, kept in self.memory.items() if place[1] != cut}
+
+    def extract(self, pool: str, cut: int, *, mirror: bool) -> Iterator[Tensor]:
+        """Blocks of features in the pool's order, on the CPU."""
+        pixels = torch.from_numpy(self.dataset.pools[pool].pixels)
+        prefix = self.prefix(cut)
+        began = time.perf_counter()
+        self.reporter.start(f"computing features of {pool} images after {STAGES[cut - 1]}", len(pixels))
+        for block in pixels.split(BLOCK):
+            block = block.to(self.device)
+            yield prefix.run(block.flip(2) if mirror else block).cpu()
+            self.reporter.advance(len(block))
+        rate = len(pixels) / (time.perf_counter() - began)
+        self.reporter.finish(f"features of {len(pixels):,} {pool} images after {STAGES[cut - 1]}: {rate:,.0f} images/s")
+
+    def request(self, pool: str, cut: int, *, mirror: bool) -> Request:
+        """Everything that the bytes of an entry depend on."""
+        images = self.dataset.pools[pool]
+        prefix, _ = divide(self.backbone, cut)
+        height_width_channels = (
+            (*feature_shape(cut)[1:], feature_shape(cut)[0]) if cut < HEAD_ONLY else feature_shape(cut)
+        )
+        fields: dict[str, Any] = {
+            "weights": tensors_digest(prefix.state_dict()),
+            "architecture": {"family": "CIFAR ResNet", "depth": depth_of(self.backbone), "stages": list(STAGES[:cut])},
+            "images": images.digest,
+            "treatment": TREATMENT,
+            "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
+            "augmentation": "mirror" if mirror else "none",
+            "views": 1,
+            "precision": str(self.precision).removeprefix("torch."),
+            "device": self.device.type,
+            "torch": torch.__version__,
+        }
+        provenance = {
+            "data": self.dataset.name,
+            "pool": pool,
+            "model": f"ResNet{depth_of(self.backbone)}",
+            "cut": STAGES[cut - 1],
+        }
+        kind: Literal["float32", "bfloat16"] = "bfloat16" if self.dtype_at(cut) == torch.bfloat16 else "float32"
+        return Request(fields=fields, rows=len(images), shape=height_width_channels, dtype=kind, provenance=provenance)
+
+    def fetch(self, store: Store, pool: str, cut: int, *, mirror: bool) -> Tensor:
+        """Features from the store, computed and committed there first if need be."""
+        request = self.request(pool, cut, mirror=mirror)
+
+        def produce() -> Iterator[np.ndarray]:
+            for block in self.extract(pool, cut, mirror=mirror):
+                yield (
+                    block.view(torch.int16).numpy().view(np.uint16) if block.dtype == torch.bfloat16 else block.numpy()
+                )
+
+        entry = store.get_or_build(
+            request,
+            self.dataset.pools[pool].labels,
+            produce,
+            on_wait=lambda: self.reporter.say("another process is computing the same features: waiting for it"),
+        )
+        cut_name = STAGES[cut - 1]
+        self.used.append(Used(entry.state, entry.key, pool, cut_name, entry.bytes, entry.seconds))
+        if entry.state == "hit":
+            saved = "" if entry.seconds is None else f", {entry.seconds:.1f} s saved"
+            self.reporter.say(f"cache hit: {pool} images after {cut_name}, {entry.bytes / 1e6:.1f} MB{saved}")
+        elif entry.rebuilt_because:
+            self.reporter.say(f"rebuilt: {', '.join(entry.rebuilt_because)} changed")
+        return as_tensor(entry.features)
+
+
+def as_tensor(features: np.ndarray) -> Tensor:
+    """An entry's array as a tensor, without a copy; bits of bfloat16 as bfloat16."""
+    bits = features.dtype == np.uint16
+    with warnings.catch_warnings():
+        # torch warns of read-only memory because it can't keep anybody from writing to it; nobody here does.
+        warnings.simplefilter("ignore", UserWarning)
+        tensor = torch.from_numpy(features.view(np.int16) if bits else features)
+    return tensor.view(torch.bfloat16) if bits else tensor

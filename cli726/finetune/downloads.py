@@ -1,0 +1,140 @@
+"""Downloads that are checked before they are believed: pinned digest, temporary file, rename, careful unpacking."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from cli726.errors import EnvironmentFailure, UntrustedDataError
+from cli726.finetune.places import weights_dir
+from cli726.reporting import Reporter
+
+__all__ = ["CIFAR", "Archive", "cifar_root", "fetch_archive", "fetch_public_weights"]
+
+TIMEOUT = 60
+CIFAR_HOST = "https://www.cs.toronto.edu/~kriz"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A data set to download.
+
+    Attributes:
+        url: Where it is.
+        sha256: Of the archive.
+        folder: What unpacking it makes, and where torchvision looks.
+        size: Bytes, to announce.
+    """
+
+    url: str
+    sha256: str
+    folder: str
+    size: int
+
+
+CIFAR = {
+    "cifar10": Archive(
+        f"{CIFAR_HOST}/cifar-10-python.tar.gz",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        "cifar-10-batches-py",
+        170_498_071,
+    ),
+    "cifar100": Archive(
+        f"{CIFAR_HOST}/cifar-100-python.tar.gz",
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        "cifar-100-python",
+        169_001_437,
+    ),
+}
+PUBLIC_WEIGHTS = "https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/"
+# The author publishes eight digits of each file's SHA-256, in its name.
+PUBLIC_FILES = {20: "cifar100_resnet20-23dac2f1.pt"}
+
+
+def cifar_root(name: str, folders: list[Path]) -> Path | None:
+    """The first folder that holds an unpacked CIFAR."""
+    return next((folder for folder in folders if (folder / CIFAR[name].folder).is_dir()), None)
+
+
+def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> Path:
+    """One file over HTTPS into `folder`, unless it is there already with the right digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = url.rsplit("/", 1)[1]
+    reporter.start(f"downloading {name}", 0)
+    try:
+        path = pooch.retrieve(
+            url, digest, fname=name, path=folder, downloader=pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT)
+        )
+    except ValueError as error:
+        raise UntrustedDataError(
+            f"{url} gave a file with another SHA-256 than the pinned one ({' '.join(str(error).split())[:160]}); "
+            "nothing was kept; try again later"
+        ) from None
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"{url} could not be fetched ({type(error).__name__}); check the network, or fetch it by hand into {folder}"
+        ) from error
+    reporter.finish(f"downloaded {name}")
+    return Path(path)
+
+
+def fetch_archive(name: str, folder: Path, reporter: Reporter) -> Path:
+    """Download, check and unpack a CIFAR archive into `folder`; what is there already is left alone.
+
+    Raises:
+        UntrustedDataError: another digest than the pinned one, or an archive with unexpected members.
+        EnvironmentFailure: no network, no space.
+    """
+    archive = CIFAR[name]
+    target = folder / archive.folder
+    if target.is_dir():
+        return target
+    reporter.say(f"{name}: {archive.size / 1e6:.0f} MB from {archive.url}")
+    packed = retrieve(archive.url, archive.sha256, folder, reporter)
+    unpack(packed, target, archive.folder)
+    packed.unlink()
+    return target
+
+
+def unpack(packed: Path, target: Path, member: str) -> None:
+    """Unpack beside `target` and rename, so that it is there whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        try:
+            with tarfile.open(packed) as archive:
+                archive.extractall(scratch, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise UntrustedDataError(
+                f"{packed} can't be unpacked safely: {error}; delete it and fetch it anew"
+            ) from None
+        unpacked = Path(scratch, member)
+        if not unpacked.is_dir():
+            raise UntrustedDataError(f"{packed} must hold a folder {member}; it doesn't; delete it and fetch it anew")
+        shutil.move(unpacked, target)
+
+
+def fetch_public_weights(depth: int, reporter: Reporter) -> Path:
+    """chenyaofo's CIFAR-100 weights: downloaded once, checked every time against the digest in the file's name.
+
+    Raises:
+        UntrustedDataError: if the digest doesn't match.
+        EnvironmentFailure: without a network.
+    """
+    name = PUBLIC_FILES[depth]
+    folder = weights_dir()
+    path = folder / name
+    if not path.is_file():
+        path = retrieve(PUBLIC_WEIGHTS + name, None, folder, reporter)
+    stated = name.rsplit("-", 1)[1].removesuffix(".pt")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(stated):
+        path.unlink()
+        raise UntrustedDataError(
+            f"{name} must have a SHA-256 that begins with {stated}; got {digest[:8]}; it was removed: fetch it again"
+        )
+    return path

@@ -1,0 +1,31 @@
+"""Where data sets, weights and runs live."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+__all__ = ["COURSE_DATA_DIR", "data_dir", "data_dirs", "weights_dir"]
+
+# Where the course's script puts its data.
+COURSE_DATA_DIR = Path("data")
+
+
+def data_dir(chosen: str | None = None) -> Path:
+    """Where data sets are downloaded to: `--data-dir`, else CMPT726_DATA_DIR, else the user's data folder."""
+    if chosen is not None:
+        return Path(chosen).expanduser()
+    named = os.environ.get("CMPT726_DATA_DIR")
+    return Path(named).expanduser() if named else user_data_path("cmpt726", appauthor=False)
+
+
+def data_dirs(chosen: str | None = None) -> list[Path]:
+    """Where data sets are looked for, in order; without `--data-dir` the course script's `./data` too."""
+    return [data_dir(chosen)] if chosen is not None else [data_dir(), COURSE_DATA_DIR]
+
+
+def weights_dir() -> Path:
+    """Where downloaded weights are kept."""
+    return data_dir() / "weights"

@@ -1,0 +1,142 @@
+"""The run folder: everything a run leaves behind, each file written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cli726.errors import RequestError, UntrustedDataError
+from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.resnet import Network
+from cli726.finetune.storage import read_tensors, replace_file, write_tensors
+from cli726.finetune.training import Best, EpochMetrics, Progress
+from cli726.reporting import Reporter
+
+__all__ = ["RunFolder", "new_run_dir"]
+
+RUNS = Path("runs")
+
+
+def new_run_dir(dataset: str, runs: Path = RUNS) -> Path:
+    """`runs/DATASET-TIMESTAMP`, with a number behind it where that exists already."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in dataset).strip(".") or "data"
+    stem = f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    candidates = (runs / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 10_000))
+    for path in candidates:
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise RequestError(f"{runs} must have room for another run; it has thousands of this second; use --run-dir")
+
+
+def to_bytes(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass
+class RunFolder:
+    """Writes a run's files; a `Keeper` of the training loop.
+
+    Attributes:
+        path: The folder.
+        model: What `predict` needs besides the tensors: architecture, head, classes, normalisation, digests.
+        history: A line for each epoch so far.
+    """
+
+    path: Path
+    reporter: Reporter
+    model: dict[str, Any]
+    history: list[EpochMetrics]
+
+    @classmethod
+    def create(cls, path: Path, config: FinetuneConfig, facts: Mapping[str, Any], reporter: Reporter) -> RunFolder:
+        """A new run.
+
+        Raises:
+            RequestError: if the folder holds a run already.
+        """
+        if (path / "config.json").exists():
+            raise RequestError(f"--run-dir must be a new folder; {path} holds a run; go on with it by --resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        replace_file(path / "config.json", to_bytes({"options": config.to_json(), **facts}))
+        return cls(path, reporter, {}, [])
+
+    @classmethod
+    def open(cls, path: Path, reporter: Reporter) -> tuple[RunFolder, FinetuneConfig, dict[str, Any]]:
+        """An earlier run with its configuration and facts, to resume.
+
+        Raises:
+            RequestError: if there is no run.
+            UntrustedDataError: if its configuration is not one of ours.
+        """
+        if not (path / "config.json").is_file():
+            raise RequestError(f"--resume must name a run's folder; {path} has no config.json; see `ls runs`")
+        try:
+            stored = json.loads((path / "config.json").read_bytes())
+            known = {field.name for field in fields(FinetuneConfig)}
+            options = {name: value for name, value in stored.pop("options").items() if name in known}
+            config = FinetuneConfig(**options)
+            lines = (path / "metrics.jsonl").read_text().splitlines() if (path / "metrics.jsonl").exists() else []
+            history = [EpochMetrics(**json.loads(line)) for line in lines]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UntrustedDataError(f"{path} is not a run of ours ({error}); start a new one") from None
+        return cls(path, reporter, {}, history), config, stored
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "summary.json").exists()
+
+    def progress(self) -> Progress:
+        """Where the run stands; what was logged after its last checkpoint is forgotten."""
+        if not self.checkpoint.exists():
+            self.history.clear()
+            return Progress()
+        progress, _ = read_checkpoint(self.checkpoint)
+        self.history = [metrics for metrics in self.history if metrics.epoch <= progress.epoch]
+        return progress
+
+    def keep_best(self, network: Network, best: Best) -> None:
+        facts = {**self.model, "best": asdict(best)}
+        write_tensors(self.path / "best.safetensors", network.state_dict(), facts)
+        digest = hashlib.sha256((self.path / "best.safetensors").read_bytes()).hexdigest()
+        replace_file(self.path / "model.json", to_bytes({**facts, "sha256": digest}))
+
+    def keep_epoch(
+        self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
+    ) -> None:
+        self.history.append(metrics)
+        lines = [json.dumps(asdict(line), allow_nan=False) + "\n" for line in self.history]
+        replace_file(self.path / "metrics.jsonl", "".join(lines).encode())
+        # Last: whatever stands in the checkpoint has been written down before.
+        write_checkpoint(self.checkpoint, network, optimizer, progress, {})
+        validated = "" if metrics.val_error is None else f", validation error {metrics.val_error:.2%}"
+        star = " *" if progress.best is not None and progress.best.epoch == metrics.epoch else ""
+        self.reporter.say(
+            f"epoch {metrics.epoch:>3} {metrics.phase:<7} loss {metrics.train_loss:.4f}{validated}, "
+            f"{metrics.images_per_second:,.0f} images/s{star}"
+        )
+
+    def restore(self, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
+        restore_checkpoint(self.checkpoint, network, optimizer)
+
+    def load_best(self, network: Network) -> None:
+        """The best model's tensors into `network`."""
+        tensors, _ = read_tensors(self.path / "best.safetensors")
+        network.load_state_dict(tensors)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        replace_file(self.path / "summary.json", to_bytes(summary))

@@ -1,0 +1,176 @@
+"""torchvision's labelled-image data sets by name. Importing torchvision takes a second: only here, only when asked."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from cli726.errors import EnvironmentFailure, RequestError
+from cli726.finetune.images import SIZE, Images, fit_size
+from cli726.finetune.sources import Pools
+from cli726.reporting import Reporter
+
+__all__ = ["KNOWN", "import_torchvision", "load_vision", "resolve_name"]
+
+TRAIN_FLAG = {"train": {"train": True}, "test": {"train": False}}
+TRAIN_TEST = {"train": {"split": "train"}, "test": {"split": "test"}}
+TRAIN_VAL_TEST = {**TRAIN_TEST, "validation": {"split": "val"}}
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a class of torchvision.datasets is asked for its splits.
+
+    Attributes:
+        splits: Our split's name -> constructor arguments. Only "train": the data set has no split of its own.
+        downloads: Whether torchvision can fetch it; the others want to be put in place by hand.
+    """
+
+    splits: Mapping[str, Mapping[str, Any]]
+    downloads: bool = True
+
+
+KNOWN: dict[str, Source] = {
+    "CIFAR10": Source(TRAIN_FLAG),
+    "CIFAR100": Source(TRAIN_FLAG),
+    "Caltech101": Source({"train": {}}),
+    "Caltech256": Source({"train": {}}),
+    "Country211": Source({**TRAIN_TEST, "validation": {"split": "valid"}}),
+    "DTD": Source(TRAIN_VAL_TEST),
+    "EMNIST": Source({"train": {"split": "balanced", "train": True}, "test": {"split": "balanced", "train": False}}),
+    "EuroSAT": Source({"train": {}}),
+    "FER2013": Source(TRAIN_TEST, downloads=False),
+    "FGVCAircraft": Source(TRAIN_VAL_TEST),
+    "FashionMNIST": Source(TRAIN_FLAG),
+    "Flowers102": Source(TRAIN_VAL_TEST),
+    "Food101": Source(TRAIN_TEST),
+    "GTSRB": Source(TRAIN_TEST),
+    "Imagenette": Source({"train": {"split": "train"}, "test": {"split": "val"}}),
+    "KMNIST": Source(TRAIN_FLAG),
+    "MNIST": Source(TRAIN_FLAG),
+    "OxfordIIITPet": Source({"train": {"split": "trainval"}, "test": {"split": "test"}}),
+    "PCAM": Source(TRAIN_VAL_TEST),
+    "QMNIST": Source(TRAIN_FLAG),
+    "RenderedSST2": Source(TRAIN_VAL_TEST),
+    "SEMEION": Source({"train": {}}),
+    "STL10": Source(TRAIN_TEST),
+    "SUN397": Source({"train": {}}),
+    "SVHN": Source(TRAIN_TEST),
+    "StanfordCars": Source(TRAIN_TEST, downloads=False),
+    "USPS": Source(TRAIN_FLAG),
+}
+
+
+def import_torchvision() -> ModuleType:
+    """torchvision, also where its compiled extension was built for another torch.
+
+    `import torchvision` then fails with "operator torchvision::nms does not exist", because it describes operators
+    that the extension would have defined. Data sets and transforms need none of them: declaring the two is enough.
+
+    Raises:
+        EnvironmentFailure: if it can't be imported for another reason.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise EnvironmentFailure(f"torchvision can't be imported: {error}; install it anew") from error
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    # Kept for the life of the process: the operators vanish with the library object.
+    global DECLARED
+    DECLARED = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        DECLARED.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")
+
+
+DECLARED: torch.library.Library | None = None
+
+
+def resolve_name(name: str) -> str | None:
+    """torchvision's spelling of a data set's name, whatever the case; None if it is not one of ours."""
+    return {known.lower(): known for known in KNOWN}.get(name.lower())
+
+
+def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download: bool = False) -> Pools:
+    """A data set of torchvision from the first folder that has it.
+
+    Args:
+        name: One of `KNOWN`.
+        folders: Roots to look in; the first is downloaded to.
+        download: Fetch what is missing, by torchvision's own means.
+
+    Raises:
+        RequestError: if it is in none of them, or is no classification of images.
+        EnvironmentFailure: if a download fails.
+    """
+    datasets = import_torchvision().datasets
+    make = getattr(datasets, name)
+    failures = []
+    for root in folders[:1] if download else folders:
+        try:
+            parts = {
+                split: make(root, **options, **({"download": True} if download else {}))
+                for split, options in KNOWN[name].splits.items()
+            }
+        except OSError as error:
+            raise EnvironmentFailure(
+                f"{name} could not be fetched: {error}; check the network and try again"
+            ) from error
+        # torchvision says in a RuntimeError, or where it looks for files in a ValueError, that something isn't there.
+        except (RuntimeError, ValueError, ModuleNotFoundError) as error:
+            failures.append(f"{root} ({' '.join(str(error).split())[:120]})")
+            continue
+        return read_parts(parts, reporter)
+    how = (
+        f"fetch it with `cmpt726 data get {name}`"
+        if KNOWN[name].downloads
+        else "put it there by hand (torchvision can't)"
+    )
+    raise RequestError(f"--dataset {name} must be on this machine; not found in {'; '.join(failures)}; {how}")
+
+
+def read_parts(parts: Mapping[str, Any], reporter: Reporter) -> Pools:
+    pools = {split: read_part(split, part, reporter) for split, part in parts.items()}
+    top = max(int(pool.labels.max()) for pool in pools.values())
+    names = getattr(parts["train"], "classes", None) or getattr(parts["train"], "categories", None)
+    if names is None or len(names) <= top:
+        names = [str(label) for label in range(top + 1)]
+    return pools, tuple(" / ".join(n) if isinstance(n, tuple) else str(n) for n in names), ()
+
+
+def read_part(split: str, part: Any, reporter: Reporter) -> Images:
+    """One split as arrays: at once where torchvision holds them so, else image by image."""
+    data, targets = getattr(part, "data", None), getattr(part, "targets", getattr(part, "labels", None))
+    if data is not None and targets is not None and len(data) == len(targets) == len(part):
+        pixels = np.asarray(data)
+        if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
+            pixels = pixels.transpose(0, 2, 3, 1)
+        if pixels.dtype == np.uint8 and pixels.ndim in {3, 4}:
+            return Images.of(fit_size(pixels), np.asarray(targets, dtype=np.int64))
+    reporter.start(f"reading {split} images", len(part))
+    pixels = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
+    labels = np.empty(len(part), np.int64)
+    for index in range(len(part)):
+        image, label = part[index][:2]
+        if not isinstance(image, Image.Image):
+            raise RequestError(
+                f"a data set for --dataset must give (image, label); item {index} is {type(image).__name__}"
+            )
+        pixels[index] = np.asarray(
+            ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
+        )
+        labels[index] = int(label)
+        reporter.advance(1)
+    reporter.finish(f"read {len(part):,} {split} images")
+    return Images.of(pixels, labels)

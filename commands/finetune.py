@@ -1,0 +1,322 @@
+"""`cmpt726 finetune`: problem 6. Parses, calls `cli726.finetune.finetuning`, renders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli726.errors import RequestError
+from cli726.finetune.config import PRESETS, FinetuneConfig
+from commands.options import Json, Seed, examples
+from commands.progress import progress
+from commands.render import emit, notice, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cli726.finetune.finetuning import Finetuned
+
+DATA, CACHE, PHASES, RECIPE, MACHINE = "Data", "Features", "What is trained, and when", "Recipe", "Machine and run"
+
+
+class Stage(StrEnum):
+    """How much to turn on, from the output end."""
+
+    layer3 = "layer3"
+    layer2 = "layer2"
+    layer1 = "layer1"
+    all = "all"
+
+
+class Preset(StrEnum):
+    """Named sets of options."""
+
+    course = "course"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the convolutions."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+class Schedule(StrEnum):
+    """How the rate falls."""
+
+    cosine = "cosine"
+    linear = "linear"
+    constant = "constant"
+
+
+class Optimizer(StrEnum):
+    """Update rules."""
+
+    sgd = "sgd"
+    adamw = "adamw"
+
+
+def percent(share: float) -> str:
+    return f"{share:.2%}"
+
+
+def tables(result: Finetuned) -> Iterator[RenderableType]:
+    """What was done, phase by phase, and how good the best model is."""
+    rows = [
+        (
+            part.phase.name,
+            " ".join(part.phase.trains),
+            part.epochs,
+            percent(1 - part.best_val_error),
+            part.best_epoch,
+            f"{part.images_per_second:,.0f}",
+            f"{part.seconds:.1f} s",
+        )
+        for part in result.phases
+    ]
+    yield table(
+        f"Phases (accuracy on {result.validation_images:,} validation images)",
+        "phase", "trains", "epochs", "best accuracy", "at epoch", "images/s", "time",
+        rows=rows, numeric=2,
+    )  # fmt: skip
+    low, high = result.test.interval
+    data = result.dataset
+    cache = result.cache
+    sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
+    lines = [
+        ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
+        ("weights", f"{result.weights.name} (ResNet{result.weights.depth})"),
+        ("cache", cache_line(cache)),
+        (
+            "best model",
+            f"epoch {result.best.epoch} (phase {result.best.phase}), validation error {percent(result.best.val_error)}",
+        ),
+        (
+            "test accuracy",
+            f"{percent(result.test.accuracy)} of {result.test.images:,} test images, "
+            f"95 % {percent(low)} to {percent(high)}",
+        ),
+    ]
+    if len(result.phases) > 1:
+        gain = result.phases[0].best_val_error - min(part.best_val_error for part in result.phases[1:])
+        lines.insert(3, ("unfreezing", f"{100 * gain:+.2f} points of validation accuracy"))
+    if result.l2["l2"]:
+        lines.append(("L2", f"penalty {result.l2['penalty']:.4g}, norm of the coefficients {result.l2['norm']:.4g}"))
+    if result.duplicates:
+        lines.append(
+            ("duplicates", f"{result.duplicates:,} validation or test images are identical to one of another split")
+        )
+    lines.append(("time", f"{result.seconds:.1f} s"))
+    lines.append(("run", str(result.run_dir)))
+    yield table("Result", "what", "value", rows=lines, numeric=2)
+
+
+def cache_line(cache: Any) -> str:
+    if cache["state"] == "off":
+        return "off"
+    saved = sum(entry["seconds"] or 0 for entry in cache["entries"] if entry["state"] == "hit")
+    gained = f", {saved:.1f} s of computing saved" if saved else ""
+    return f"{cache['state']}: {len(cache['entries'])} entries, {cache['bytes'] / 1e6:.1f} MB{gained}"
+
+
+def figures(result: Finetuned) -> None:
+    """history.png, confusion.png and inputs.png into the run folder."""
+    import numpy as np
+
+    from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure
+    from cli726.figures.saving import save
+    from cli726.figures.style import styled
+
+    seen = result.dataset.images("train")
+    test = result.test
+    title = f"{result.dataset.name}: {percent(test.accuracy)} of {test.images:,} test images"
+    with styled():
+        drawn = {
+            "history": history_figure(result.history, result.best),
+            "confusion": confusion_figure(np.array(test.confusion), result.dataset.class_names, title),
+            "inputs": contact_sheet(seen.pixels, seen.labels, result.dataset.class_names),
+        }
+    for stem, figure in drawn.items():
+        save(figure, result.run_dir / f"{stem}.png")
+
+
+def configure(context: typer.Context, preset: str | None) -> FinetuneConfig:
+    """The configuration: defaults, then the preset, then what was typed."""
+    known = {field.name for field in fields(FinetuneConfig)}
+    chosen: dict[str, Any] = {}
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if name in known and source is not None and source.name != "DEFAULT":
+            chosen[name] = str(value) if isinstance(value, StrEnum | Path) else value
+    base = dict(PRESETS[preset]) if preset else {}
+    if chosen.get("cache"):
+        base.pop("recompute", None)
+    return FinetuneConfig(**{**base, **chosen})
+
+
+DEFAULTS = FinetuneConfig()
+
+
+def finetune(
+    context: typer.Context,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="auto (CIFAR-10 if it is on this machine, else the bundled digits), digits, cifar10, cifar100, a data "
+            "set of torchvision, or folder:PATH with PATH/CLASS/* images.",
+            rich_help_panel=DATA,
+        ),
+    ] = DEFAULTS.dataset,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where data sets live.", rich_help_panel=DATA)
+    ] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share for testing, where the data set has no such split.", rich_help_panel=DATA)
+    ] = DEFAULTS.test_fraction,
+    val_fraction: Annotated[
+        float, typer.Option(help="The same for validation.", rich_help_panel=DATA)
+    ] = DEFAULTS.val_fraction,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A broken image is an error, not skipped.", rich_help_panel=DATA)
+    ] = False,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="bundled (trained on CIFAR-100), chenyaofo (public, downloaded), random, or a .safetensors, .pt or "
+            ".pth file.",
+            rich_help_panel=DATA,
+        ),
+    ] = DEFAULTS.weights,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Keep the frozen part's outputs on disk, for this run and every later one.",
+            rich_help_panel=CACHE,
+        ),
+    ] = DEFAULTS.cache,
+    cache_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where they are stored.", rich_help_panel=CACHE)
+    ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="Compute them anew in every epoch, as the course's script does.", rich_help_panel=CACHE
+        ),
+    ] = False,
+    augment: Annotated[
+        str, typer.Option(help="Comma list, in order: flip, crop.", rich_help_panel=CACHE)
+    ] = DEFAULTS.augment,
+    epochs: Annotated[int, typer.Option(help="In all, over all phases.", rich_help_panel=PHASES)] = DEFAULTS.epochs,
+    unfreeze_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Train only the new layers for N epochs, then the rest; or 5:layer3,10:all.",
+            rich_help_panel=PHASES,
+        ),
+    ] = None,
+    unfreeze: Annotated[
+        Stage | None,
+        typer.Option(
+            help="How much to turn on (default all); without --unfreeze-after from the first epoch on.",
+            rich_help_panel=PHASES,
+        ),
+    ] = None,
+    validate_every: Annotated[
+        int, typer.Option(help="Epochs between validations.", rich_help_panel=PHASES)
+    ] = DEFAULTS.validate_every,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="End a phase after that many validations without a better one.", rich_help_panel=PHASES),
+    ] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="course: the course script's values, exactly.", rich_help_panel=RECIPE)
+    ] = None,
+    l2: Annotated[
+        float, typer.Option(help="Penalty l2/2 * sum w^2 on the new layers' coefficients.", rich_help_panel=RECIPE)
+    ] = DEFAULTS.l2,
+    weight_decay: Annotated[
+        float, typer.Option(help="The same on unfrozen convolutions.", rich_help_panel=RECIPE)
+    ] = DEFAULTS.weight_decay,
+    optimizer: Annotated[Optimizer, typer.Option(rich_help_panel=RECIPE)] = Optimizer.sgd,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak rate of the new layers (default 0.1; 0.1 x batch/128 once more is unfrozen).",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    backbone_lr: Annotated[
+        float | None, typer.Option(help="Peak rate of unfrozen stages (default: as --lr).", rich_help_panel=RECIPE)
+    ] = None,
+    momentum: Annotated[float, typer.Option(rich_help_panel=RECIPE)] = DEFAULTS.momentum,
+    schedule: Annotated[Schedule, typer.Option(rich_help_panel=RECIPE)] = Schedule.cosine,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step (default: by the size of the data).", rich_help_panel=RECIPE)
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Default 0.05 in unfrozen phases, else 0.", rich_help_panel=RECIPE)
+    ] = None,
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta", help="Average the scores of each test image and its mirror image.", rich_help_panel=RECIPE
+        ),
+    ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: bf16 where the processor has it.", rich_help_panel=MACHINE)
+    ] = Precision.auto,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=MACHINE)] = DEFAULTS.device,
+    threads: Annotated[int | None, typer.Option(help="Default: all.", rich_help_panel=MACHINE)] = None,
+    seed: Seed = DEFAULTS.seed,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the run is written (default runs/DATASET-TIMESTAMP).", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with an interrupted run; alone.", rich_help_panel=MACHINE),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune a pre-trained ResNet20 on your images: new layers first, then more of the network."""
+    if resume is not None:
+        typed = [
+            name
+            for name in context.params
+            if name not in {"resume", "as_json"}
+            and str(context.get_parameter_source(name)).rpartition(".")[2] != "DEFAULT"
+        ]
+        if typed:
+            raise RequestError(
+                f"--resume goes alone, the options come from the run; got --{typed[0].replace('_', '-')} too; "
+                "leave it out"
+            )
+    config = configure(context, preset)
+    from cli726.finetune import finetuning
+
+    with progress() as reporter:
+        if resume is not None:
+            result = finetuning.resume(resume, reporter=reporter)
+        else:
+            result = finetuning.finetune(config, run_dir, reporter=reporter)
+    figures(result)
+    emit(result.to_json(), lambda: tables(result), as_json=as_json)
+    if not as_json:
+        notice(f"figures: {result.run_dir}/history.png, confusion.png, inputs.png")
+
+
+EPILOG = examples(
+    "cmpt726 finetune --cache --unfreeze-after 5",
+    "cmpt726 finetune --dataset digits --epochs 3",
+    "cmpt726 finetune --dataset digits --cache --unfreeze layer3 --augment crop --epochs 2",
+)
