@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["SCHEMA", "Dtype", "Request", "canonical", "differences", "nearest"]
+__all__ = ["SCHEMA", "Dtype", "Request", "canonical", "differences", "nearest", "normalized"]
 
 # Raised whenever the same fields would be stored as other bytes: old entries then count as foreign, never as hits.
 SCHEMA = 1
@@ -25,7 +25,7 @@ NEAR = 3
 PLACES = ("split", "cut", "view")
 
 
-def plain(value: Any) -> Any:
+def normalized(value: Any) -> Any:
     """A copy of `value` in plain JSON types; lone surrogates (undecodable file names) become visible escapes.
 
     Raises:
@@ -41,17 +41,17 @@ def plain(value: Any) -> Any:
             raise ValueError(f"a cache key takes finite numbers only; got {value}")
         return value
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [normalized(item) for item in value]
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("a cache key takes mappings with text for names only")
-        return {plain(name): plain(item) for name, item in value.items()}
+        return {normalized(name): normalized(item) for name, item in value.items()}
     raise TypeError(f"a cache key takes JSON values only; got {type(value).__name__}")
 
 
 def canonical(value: Any) -> str:
     """One text for one value: names sorted, no spaces, ASCII, floats as the shortest that reads back."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(normalized(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
@@ -86,7 +86,7 @@ class Request:
         for name in ("fields", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} must be a mapping; got {type(getattr(self, name)).__name__}")
-            object.__setattr__(self, name, plain(getattr(self, name)))
+            object.__setattr__(self, name, normalized(getattr(self, name)))
         sizes = (self.rows, *self.shape)
         if not all(type(size) is int and size >= 1 for size in sizes) or not 1 <= len(self.shape) <= MOST_DIMENSIONS:
             raise ValueError(f"rows and shape must be whole numbers from 1, at most {MOST_DIMENSIONS}; got {sizes}")
