@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
-from commands import backprop, cache, finetune, pretrain, softmax
+from commands import backprop, cache, data, finetune, pretrain, softmax
 from commands.render import printable
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ def root(
 app.command(epilog=backprop.EPILOG)(backprop.backprop)
 app.add_typer(cache.app)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
+app.add_typer(data.app, name="data")
 app.command()(pretrain.pretrain)
 app.command(epilog=softmax.EPILOG)(softmax.softmax)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from cli726.errors import RequestError
-from cli726.finetune.downloads import CIFAR, cifar_root
+from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
-from cli726.finetune.places import data_dirs
+from cli726.finetune.places import data_dir, data_dirs, weights_dir
 from cli726.finetune.sources import Pools, load_folder
 from cli726.finetune.vision import KNOWN, load_vision, resolve_name
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["choose_auto", "load_dataset"]
+__all__ = ["choose_auto", "fetch_dataset", "inventory", "load_dataset"]
 
 # CIFAR has no validation images of its own: so many of its training images.
 CIFAR_VALIDATION = 5000
@@ -41,7 +41,7 @@ def load_digits() -> Pools:
 def load_dataset(
     name: str,
     *,
-    data_dir: str | None = None,
+    data_folder: str | None = None,
     test_fraction: float = 0.15,
     val_fraction: float = 0.15,
     strict: bool = False,
@@ -51,7 +51,7 @@ def load_dataset(
 
     Args:
         name: auto, digits, cifar10, cifar100, folder:PATH or the name of a data set of torchvision.
-        data_dir: `--data-dir`.
+        data_folder: `--data-dir`.
         test_fraction, val_fraction: Where the data set has no such split of its own.
         strict: Raise at a broken image.
 
@@ -62,10 +62,10 @@ def load_dataset(
     kind, colon, place = name.partition(":")
     vision = resolve_name(name)
     if name == "auto":
-        name, why = choose_auto(data_dir)
+        name, why = choose_auto(data_folder)
         reporter.say(f"data: {name} ({why})")
         return load_dataset(
-            name, data_dir=data_dir, test_fraction=test_fraction, val_fraction=val_fraction, strict=strict,
+            name, data_folder=data_folder, test_fraction=test_fraction, val_fraction=val_fraction, strict=strict,
             reporter=reporter,
         )  # fmt: skip
     if name == "digits":
@@ -73,7 +73,7 @@ def load_dataset(
     elif kind == "folder" and colon:
         title, (pools, classes, broken) = read_folder(place, strict=strict, reporter=reporter)
     elif vision is not None:
-        title, (pools, classes, broken) = vision.lower(), load_vision(vision, data_dirs(data_dir), reporter)
+        title, (pools, classes, broken) = vision.lower(), load_vision(vision, data_dirs(data_folder), reporter)
     else:
         raise RequestError(
             f"--dataset must be auto, digits, folder:PATH or one of {', '.join(sorted(KNOWN))}; got {name}"
@@ -91,3 +91,65 @@ def read_folder(place: str, *, strict: bool, reporter: Reporter) -> tuple[str, P
     count = sum(len(pool) for pool in loaded[0].values())
     reporter.finish(f"read {count:,} images of {len(loaded[1])} classes")
     return root.resolve().name, loaded
+
+
+def inventory(folder: str | None = None) -> list[dict[str, str | None]]:
+    """Every data set known by name: source, where it is on this machine (None: not here), how to get it."""
+    folders = data_dirs(folder)
+    rows: list[dict[str, str | None]] = [
+        {"name": "digits", "source": "UCI, bundled", "path": "bundled", "how": "nothing to do"}
+    ]
+    for name in [*CIFAR, *(known for known in sorted(KNOWN) if known.lower() not in CIFAR)]:
+        source = "Krizhevsky (2009)" if name in CIFAR else "torchvision"
+        can = name in CIFAR or KNOWN[name].downloads
+        rows.append(
+            {
+                "name": name,
+                "source": source,
+                "path": find(name, folders),
+                "how": f"cmpt726 data get {name}" if can else "by hand, as torchvision's documentation says",
+            }
+        )
+    public = weights_dir() / PUBLIC_FILES[20]
+    rows.append(
+        {
+            "name": "chenyaofo",
+            "source": "public CIFAR-100 weights",
+            "path": str(public) if public.is_file() else None,
+            "how": "cmpt726 data get chenyaofo",
+        }
+    )
+    return rows
+
+
+def find(name: str, folders: list[Path]) -> str | None:
+    """Where a data set lies, judged by the folder that torchvision keeps it in; it is checked when it is loaded."""
+    if name in CIFAR:
+        root = cifar_root(name, folders)
+        return None if root is None else str(root / CIFAR[name].folder)
+    spellings = (name, name.lower(), KNOWN[name].folder or name)
+    return next((str(root / s) for root in folders for s in spellings if (root / s).exists()), None)
+
+
+def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
+    """Download what `name` names; what is there already is left alone.
+
+    Raises:
+        RequestError: unknown name, or one that can't be downloaded.
+        UntrustedDataError, EnvironmentFailure: see `downloads`.
+    """
+    target = data_dir(folder)
+    if name == "digits":
+        return Path(str(files("cli726") / "assets" / "digits.npz"))
+    if name == "chenyaofo":
+        return fetch_public_weights(20, reporter)
+    if name.lower() in CIFAR:
+        return fetch_archive(name.lower(), target, reporter)
+    vision = resolve_name(name)
+    if vision is None:
+        raise RequestError(f"data get must name a known data set; got {name}; `cmpt726 data ls` lists them")
+    if not KNOWN[vision].downloads:
+        raise RequestError(f"{vision} can't be downloaded by a program; put it into {target} as torchvision documents")
+    reporter.say(f"{vision}: fetched by torchvision, with the checks that it has")
+    load_vision(vision, [target], reporter, download=True)
+    return target

@@ -15,7 +15,7 @@ from cli726.errors import EnvironmentFailure, UntrustedDataError
 from cli726.finetune.places import weights_dir
 from cli726.reporting import Reporter
 
-__all__ = ["CIFAR", "Archive", "cifar_root", "fetch_archive", "fetch_public_weights"]
+__all__ = ["CIFAR", "PUBLIC_FILES", "Archive", "cifar_root", "fetch_archive", "fetch_public_weights"]
 
 TIMEOUT = 60
 CIFAR_HOST = "https://www.cs.toronto.edu/~kriz"

@@ -180,7 +180,7 @@ class Session:
         precision = resolve_precision(config.precision, device)
         dataset = load_dataset(
             config.dataset,
-            data_dir=config.data_dir,
+            data_folder=config.data_dir,
             test_fraction=config.test_fraction,
             val_fraction=config.val_fraction,
             strict=config.strict,

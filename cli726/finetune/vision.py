@@ -33,10 +33,12 @@ class Source:
     Attributes:
         splits: Our split's name -> constructor arguments. Only "train": the data set has no split of its own.
         downloads: Whether torchvision can fetch it; the others want to be put in place by hand.
+        folder: What torchvision calls its folder, or its file, where that is not the name.
     """
 
     splits: Mapping[str, Mapping[str, Any]]
     downloads: bool = True
+    folder: str | None = None
 
 
 KNOWN: dict[str, Source] = {
@@ -45,28 +47,28 @@ KNOWN: dict[str, Source] = {
     "Caltech101": Source({"train": {}}),
     "Caltech256": Source({"train": {}}),
     "Country211": Source({**TRAIN_TEST, "validation": {"split": "valid"}}),
-    "DTD": Source(TRAIN_VAL_TEST),
+    "DTD": Source(TRAIN_VAL_TEST, folder="dtd"),
     "EMNIST": Source({"train": {"split": "balanced", "train": True}, "test": {"split": "balanced", "train": False}}),
-    "EuroSAT": Source({"train": {}}),
+    "EuroSAT": Source({"train": {}}, folder="eurosat"),
     "FER2013": Source(TRAIN_TEST, downloads=False),
-    "FGVCAircraft": Source(TRAIN_VAL_TEST),
+    "FGVCAircraft": Source(TRAIN_VAL_TEST, folder="fgvc-aircraft-2013b"),
     "FashionMNIST": Source(TRAIN_FLAG),
-    "Flowers102": Source(TRAIN_VAL_TEST),
-    "Food101": Source(TRAIN_TEST),
+    "Flowers102": Source(TRAIN_VAL_TEST, folder="flowers-102"),
+    "Food101": Source(TRAIN_TEST, folder="food-101"),
     "GTSRB": Source(TRAIN_TEST),
-    "Imagenette": Source({"train": {"split": "train"}, "test": {"split": "val"}}),
+    "Imagenette": Source({"train": {"split": "train"}, "test": {"split": "val"}}, folder="imagenette2"),
     "KMNIST": Source(TRAIN_FLAG),
     "MNIST": Source(TRAIN_FLAG),
-    "OxfordIIITPet": Source({"train": {"split": "trainval"}, "test": {"split": "test"}}),
+    "OxfordIIITPet": Source({"train": {"split": "trainval"}, "test": {"split": "test"}}, folder="oxford-iiit-pet"),
     "PCAM": Source(TRAIN_VAL_TEST),
     "QMNIST": Source(TRAIN_FLAG),
-    "RenderedSST2": Source(TRAIN_VAL_TEST),
-    "SEMEION": Source({"train": {}}),
-    "STL10": Source(TRAIN_TEST),
+    "RenderedSST2": Source(TRAIN_VAL_TEST, folder="rendered-sst2"),
+    "SEMEION": Source({"train": {}}, folder="semeion.data"),
+    "STL10": Source(TRAIN_TEST, folder="stl10_binary"),
     "SUN397": Source({"train": {}}),
-    "SVHN": Source(TRAIN_TEST),
-    "StanfordCars": Source(TRAIN_TEST, downloads=False),
-    "USPS": Source(TRAIN_FLAG),
+    "SVHN": Source(TRAIN_TEST, folder="train_32x32.mat"),
+    "StanfordCars": Source(TRAIN_TEST, downloads=False, folder="stanford_cars"),
+    "USPS": Source(TRAIN_FLAG, folder="usps.bz2"),
 }
 
 

@@ -1,0 +1,47 @@
+"""`cmpt726 data`: which data sets are known, which are on this machine; fetch one, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.options import Json, examples
+from commands.progress import progress
+from commands.render import emit, table
+
+app = typer.Typer(help="List and fetch data sets.", no_args_is_help=True)
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="Where data sets live (default CMPT726_DATA_DIR).")
+]
+
+
+@app.command("ls", epilog=examples("cmpt726 data ls", "cmpt726 data ls --data-dir ./data", "cmpt726 data ls --json"))
+def list_data(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the data sets that `finetune --dataset` knows, and where each is on this machine."""
+    from cli726.finetune.datasets import inventory
+
+    rows = inventory(None if data_dir is None else str(data_dir))
+    cells = [(row["name"], row["source"], row["path"] or "-", row["how"]) for row in rows]
+    emit(
+        {"datasets": rows},
+        lambda: [table("Data sets", "name", "source", "on this machine", "how to get it", rows=cells, numeric=9)],
+        as_json=as_json,
+    )
+
+
+@app.command("get", epilog=examples("cmpt726 data get cifar10", "cmpt726 data get FashionMNIST --data-dir ./data"))
+def get_data(
+    name: Annotated[str, typer.Argument(help="A name that `cmpt726 data ls` lists.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Download a data set; CIFAR and the public weights against pinned digests."""
+    from cli726.finetune.datasets import fetch_dataset
+
+    with progress() as reporter:
+        path = fetch_dataset(name, None if data_dir is None else str(data_dir), reporter)
+    result = {"name": name, "path": str(path)}
+    emit(result, lambda: [table(None, "data set", "is in", rows=[(name, path)], numeric=9)], as_json=as_json)
