@@ -1,0 +1,180 @@
+"""Labelled points: the bundled ones, or the user's file, read line by line so that an error can say where it is."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cli726.errors import RequestError
+
+__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "center", "load_points"]
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+BUNDLED = Path(__file__).parent.parent / "assets" / "points.txt"
+
+# Of features and weights alike: products and squares, summed over any number of points, stay finite (below 1.8e308).
+LARGEST = 1e100
+
+# Narrower than `float`, which also takes "1_000" and the digits of every script.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """N labelled points with D - 1 features and a bias.
+
+    Attributes:
+        name: Whose points: "bundled points", or the file's name.
+        X: ndarray of shape (N, D); the last column is the bias, 1 in every row.
+        t: ndarray of shape (N,), labels 0 and 1.
+        features: D - 1 names.
+        bias: How the column of ones came: "read from the file" or "added".
+        means: What centring took from each feature, shape (D - 1,); None for points as they were read.
+    """
+
+    name: str
+    X: Array
+    t: Array
+    features: tuple[str, ...]
+    bias: str
+    means: Array | None = None
+
+    @cached_property
+    def signed(self) -> Array:
+        """Rows of X times +1 for class 1 and -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
+        return self.X * (2 * self.t - 1)[:, None]
+
+
+def center(points: Points) -> Points:
+    """The same points with each feature's mean taken away; the bias column stays 1."""
+    means = points.X[:, :-1].mean(axis=0)
+    X = np.column_stack([points.X[:, :-1] - means, np.ones(len(points.X))])
+    return Points(points.name, X, points.t, points.features, points.bias, means)
+
+
+def load_points(path: Path | None = None) -> Points:
+    """Read and check labelled points; the bundled ones without `path`.
+
+    A line holds the features and, last, the label 0 or 1, separated by white space, or by commas or semicolons, with
+    or without a line of names. The last column of features that is 1 in every row is the bias, wherever it stands;
+    where there is none it is added. Blank lines and lines that start with # are skipped.
+
+    Raises:
+        RequestError: for a file that is missing, is not text or breaks these rules; says the line.
+    """
+    file = BUNDLED if path is None else path
+    name = "bundled points" if path is None else path.name
+    records = split_records(read_text(file, name), name)
+    names = header(records)
+    rows = records[1:] if names else records
+    if not rows:
+        raise RequestError(f"{name} holds no points: each line must hold features and a label, such as '4.9 0.8 1 0'")
+    table = np.array(parse_rows(rows, names, name), dtype=np.float64)  # (N, columns)
+    check_labels(table[:, -1], [line for line, _ in rows], name)
+    return arrange(table, names, name)
+
+
+def read_text(file: Path, name: str) -> str:
+    """The file as text."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RequestError(f"there is no file {str(file)!r}: give an existing file of points to --data") from None
+    except IsADirectoryError:
+        raise RequestError(f"{str(file)!r} is a folder: give a file of points to --data") from None
+    except UnicodeDecodeError:
+        raise RequestError(
+            f"{name} is not a text file: give lines of features and a label, such as '4.9 0.8 1 0'"
+        ) from None
+
+
+def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:
+    """(line number, fields) of each line that is neither blank nor a comment; one separator for the whole file."""
+    lines = [
+        (n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not line.lstrip().startswith("#")
+    ]
+    first = lines[0][1] if lines else ""
+    separator = next((mark for mark in ",;" if mark in first), None)
+    if separator is None:
+        return [(n, line.split()) for n, line in lines]
+    try:
+        fields = csv.reader(
+            (line.strip() for _, line in lines), delimiter=separator, skipinitialspace=True, strict=True
+        )
+        return [(n, [field.strip() for field in record]) for (n, _), record in zip(lines, fields, strict=True)]
+    except (csv.Error, ValueError):
+        raise RequestError(f"{name} has unbalanced quotes: write plain numbers separated by {separator!r}") from None
+
+
+def header(records: Sequence[tuple[int, list[str]]]) -> list[str] | None:
+    """The names of the columns, where the first line holds some: for the label, and for a feature ("x1 x2 1 t")."""
+    if not records:
+        return None
+    *features, label = (NUMBER.fullmatch(field) is None for field in records[0][1])
+    return records[0][1] if label and (any(features) or not features) else None
+
+
+def parse_rows(rows: Sequence[tuple[int, list[str]]], names: list[str] | None, name: str) -> list[list[float]]:
+    """Each row as finite numbers, all of one length."""
+    width = len(names or rows[0][1])
+    if width < 2:
+        raise RequestError(
+            f"{name}, line {rows[0][0]}: a line must hold at least one feature and a label, got 1 column"
+        )
+    return [parse_row(line, fields, width, name) for line, fields in rows]
+
+
+def parse_row(line: int, fields: list[str], width: int, name: str) -> list[float]:
+    if len(fields) != width:
+        raise RequestError(
+            f"{name}, line {line}: every line must have as many columns as the first ({width}), got {len(fields)}; "
+            "complete or remove that line"
+        )
+    values = []
+    for column, field in enumerate(fields, 1):
+        where = f"{name}, line {line}, column {column}"
+        if not NUMBER.fullmatch(field):
+            raise RequestError(f"{where}: a value must be a number, got {field[:40]!r}; correct or remove that line")
+        value = float(field)
+        if not abs(value) <= LARGEST:
+            raise RequestError(
+                f"{where}: a value must be finite and within ±{LARGEST:g}, got {field[:40]}; "
+                "correct that line or rescale the column"
+            )
+        values.append(value)
+    return values
+
+
+def check_labels(t: Array, lines: Sequence[int], name: str) -> None:
+    """Labels are 0 and 1, and both occur."""
+    for value, line in zip(t, lines, strict=True):
+        if value not in (0, 1):
+            raise RequestError(
+                f"{name}, line {line}: the label (last column) must be 0 or 1, got {value:g}; recode the labels"
+            )
+    if len(set(t)) == 1:
+        raise RequestError(
+            f"{name} must hold points of both classes, got {len(t)} of class {t[0]:g} alone; add points of class "
+            f"{1 - t[0]:g}"
+        )
+
+
+def arrange(table: Array, names: list[str] | None, name: str) -> Points:
+    """Features first, then the bias."""
+    X, t = table[:, :-1], table[:, -1]
+    ones = np.flatnonzero((X == 1).all(axis=0))
+    kept = np.delete(np.arange(X.shape[1]), ones[-1:])
+    if not kept.size:
+        raise RequestError(f"{name} must have a feature beside the bias, got only a column of ones; add a column")
+    labels = tuple(names[column] for column in kept) if names else tuple(f"x{i}" for i in range(1, len(kept) + 1))
+    X = np.column_stack([X[:, kept], np.ones(len(X))])
+    return Points(name, X, t, labels, "read from the file" if ones.size else "added")
