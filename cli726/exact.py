@@ -9,13 +9,29 @@ from fractions import Fraction
 
 from cli726.errors import RequestError
 
-__all__ = ["both", "decimal", "equation", "number", "pair", "point", "polynomial", "positive", "root", "row", "short"]
+__all__ = [
+    "both",
+    "decimal",
+    "equation",
+    "number",
+    "pair",
+    "point",
+    "point_both",
+    "polynomial",
+    "positive",
+    "root",
+    "short",
+]
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
 LONGEST = 40
 # Between these bounds (and below LONGEST) everything that we derive still fits a float64.
 SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
 SHORT = 12
+
+Triple = tuple[Fraction, Fraction, Fraction]
+# Integers up to this size still read well in an equation.
+READABLE = 10**6
 
 
 def number(text: str) -> Fraction:
@@ -35,19 +51,32 @@ def number(text: str) -> Fraction:
     )
 
 
-def row(text: str, names: Sequence[str]) -> tuple[Fraction, ...]:
-    """The numbers of a comma-separated list that must have one for each of `names`.
+def classes(texts: Sequence[str], names: tuple[str, str, str]) -> tuple[Triple, ...]:
+    """The weights of each class as a user typed them, three numbers separated by commas.
+
+    Args:
+        texts: One for each class.
+        names: What the numbers are, for the message.
 
     Raises:
-        RequestError: another count, or a part that is no number.
+        RequestError: fewer than two classes, another count of numbers, or a part that is no number.
     """
-    parts = text.split(",")
-    if len(parts) != len(names):
+    if len(texts) < 2:
         raise RequestError(
-            f"a class takes {len(names)} numbers, {', '.join(names)}, separated by commas; got {len(parts)} in "
-            f'"{text[:LONGEST]}"; write it like "6,2,2"'
+            f"at least two classes are needed, got {len(texts)}; repeat --class for each, "
+            'as in --class "3,1,1" --class "1,3,2"'
         )
-    return tuple(number(part) for part in parts)
+    result = []
+    for text in texts:
+        parts = text.split(",")
+        if len(parts) != len(names):
+            raise RequestError(
+                f"a class takes three numbers, {','.join(names)}; got {len(parts)} in "
+                f'"{text[:LONGEST]}"; write it like --class "3,1,1"'
+            )
+        first, second, third = map(number, parts)
+        result.append((first, second, third))
+    return tuple(result)
 
 
 def pair(texts: tuple[str, str]) -> tuple[Fraction, Fraction]:
@@ -106,6 +135,12 @@ def point(x: tuple[Fraction, Fraction]) -> str:
     return f"({', '.join(texts)})"
 
 
+def point_both(x: tuple[Fraction, Fraction]) -> str:
+    """A point as in `point`, fractions with their decimals: "(3/22, -4/11) = (0.1364, -0.3636)"."""
+    text = point(x)
+    return f"{text} = ({float(x[0]):.4g}, {float(x[1]):.4g})" if "/" in text else text
+
+
 def polynomial(terms: Iterable[tuple[Fraction, str]], *, exact: bool = True) -> str:
     """A sum of coefficient times name, zero terms left out: "3 x1 - 1.5 x2 + 2"; "0" if none is left."""
     result = ""
@@ -122,22 +157,34 @@ def polynomial(terms: Iterable[tuple[Fraction, str]], *, exact: bool = True) -> 
     return result or "0"
 
 
-def equation(coefficients: Sequence[Fraction], names: Sequence[str], constant: Fraction, *, exact: bool = True) -> str:
+def equation(
+    coefficients: Sequence[Fraction],
+    names: Sequence[str],
+    constant: Fraction,
+    *,
+    relation: str = "=",
+    exact: bool = True,
+) -> str:
     """`sum of coefficient * name + constant = 0` in smallest integers, the first positive: "2 x1 - 2 x2 = 1".
 
-    With `exact=False`, long integers give way to six digits of the coefficients over the largest of them, and "≈".
+    Args:
+        coefficients, names, constant: The left side.
+        relation: "=", or ">" for the part of the plane in which the left side is positive.
+        exact: If false, long integers give way to six digits of the coefficients over the largest of them, and "≈".
     """
     values = [*coefficients, -constant]
     multiple = math.lcm(*(value.denominator for value in values))
     whole = [int(value * multiple) for value in values]
     divisor = math.gcd(*whole) or 1
-    leading = next((value for value in whole if value), 1)
-    scaled = [Fraction(value, divisor if leading > 0 else -divisor) for value in whole]
-    if exact or max(abs(value) for value in scaled) < 10**SHORT:
-        return f"{polynomial(zip(scaled[:-1], names, strict=True))} = {scaled[-1]}"
+    if next((value for value in whole if value), 1) < 0:
+        divisor, relation = -divisor, {">": "<"}.get(relation, relation)
+    scaled = [Fraction(value, divisor) for value in whole]
+    if exact or max(abs(value) for value in scaled) < READABLE:
+        return f"{polynomial(zip(scaled[:-1], names, strict=True))} {relation} {scaled[-1]}"
     largest = max(abs(value) for value in scaled[:-1]) or Fraction(1)
     rounded = [Fraction(f"{float(value / largest):.6g}") for value in scaled]
-    return f"{polynomial(zip(rounded[:-1], names, strict=True), exact=False)} ≈ {short(rounded[-1])}"
+    left = polynomial(zip(rounded[:-1], names, strict=True), exact=False)
+    return f"{left} {'≈' if relation == '=' else relation} {short(rounded[-1])}"
 
 
 def root(square: Fraction) -> str:

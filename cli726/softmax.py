@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cli726.envelope import Affine, edges, owners
-from cli726.errors import RequestError
-from cli726.exact import polynomial, row
 from cli726.findings import Finding
 from cli726.softmax_findings import findings
-from cli726.softmax_geometry import ORIGIN, Boundary, Place, Region, boundary, evaluate, region
+from cli726.softmax_geometry import ORIGIN, Boundary, Place, Region, boundary, evaluate, formula, region
 
-__all__ = ["ASSIGNMENT", "Softmax", "analyse", "parse_classes"]
+__all__ = ["ASSIGNMENT", "NAMES", "Softmax", "analyse"]
 
-# The activations of the assignment: w1, w2, bias.
+# What a class is made of, and the assignment's three.
+NAMES = ("w1", "w2", "bias")
 ASSIGNMENT = ("3,1,1", "1,3,2", "-3,1.5,2")
 
 
@@ -44,21 +43,6 @@ class Softmax:
     findings: tuple[Finding, ...]
 
 
-def parse_classes(texts: Sequence[str]) -> tuple[Affine, ...]:
-    """The weights that a user typed, "w1,w2,bias" for each class.
-
-    Raises:
-        RequestError: fewer than two classes, a wrong count of numbers or a part that is no number.
-    """
-    if len(texts) < 2:
-        raise RequestError(
-            f"softmax needs at least two classes, got {len(texts)}; repeat --class, as in "
-            '--class "3,1,1" --class "1,3,2"'
-        )
-    rows = [row(text, ("w1", "w2", "bias")) for text in texts]
-    return tuple((w1, w2, bias) for w1, w2, bias in rows)
-
-
 def analyse(weights: Sequence[Affine]) -> Softmax:
     """Points where regions meet, boundaries and regions of K >= 2 linear activations, in any position."""
     found = edges(weights)
@@ -68,7 +52,7 @@ def analyse(weights: Sequence[Affine]) -> Softmax:
     boundaries = tuple(boundary(weights, edge) for edge in found)
     regions = tuple(region(weights, k, found, with_area) for k in range(len(weights)))
     return Softmax(
-        activations=tuple(polynomial([(w[0], "x1"), (w[1], "x2"), (w[2], "")]) for w in weights),
+        activations=tuple(formula(w) for w in weights),
         weights=tuple(weights),
         point=vertices[0] if len(vertices) == 1 else None,
         vertices=vertices,

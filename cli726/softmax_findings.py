@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import combinations
 
 from cli726.envelope import Affine, Vector, along, value
-from cli726.exact import point, short
+from cli726.exact import point, point_both, short
 from cli726.findings import Finding
 from cli726.softmax_geometry import Boundary, Place, Region, evaluate, far, readable
 
@@ -18,6 +18,7 @@ __all__ = ["findings"]
 DISTANCE, GAP = 2, 1
 # How many points a sentence lists, and how long a fraction may be in one.
 SHOWN, SHORT = 4, 12
+LOST = 1e-300
 
 
 def findings(
@@ -46,6 +47,11 @@ def listed(shares: Sequence[float]) -> str:
     return ", ".join(readable(shares))
 
 
+def small(probability: float) -> str:
+    """A probability to two digits; one that is lost in float64 is not called 0."""
+    return f"{probability:.2g}" if probability > LOST else f"under {LOST:g}"
+
+
 def left_over(weights: Sequence[Affine], start: Vector, direction: Vector, classes: Sequence[int]) -> float:
     """What all but `classes` have together, DISTANCE units from `start`."""
     size = Fraction(math.hypot(float(direction[0]), float(direction[1])))
@@ -63,7 +69,7 @@ def meeting(weights: Sequence[Affine], vertices: Sequence[Place], boundaries: Se
         yield Finding(
             f"1.1 There is no single green point: the boundaries meet at {len(vertices)} points, "
             f"{'; '.join(points)}{more}.",
-            {"points": [place.exact for place in vertices]},
+            {"points": [place.x for place in vertices]},
         )
     else:
         why = f"the {len(boundaries)} boundaries are parallel and never meet"
@@ -83,12 +89,12 @@ def at_the_point(place: Place) -> Finding:
     each = f"{place.probabilities[first]:.4g}" if others else f"1/{len(place.tied)}"
     height = str(place.exact_activations[first])
     return Finding(
-        f"1.1 At the green point {point(place.exact)} = ({place.x[0]:.4g}, {place.x[1]:.4g}) the activations of "
+        f"1.1 At the green point {point_both(place.exact)} the activations of "
         f"{names(place.tied)} are all equal"
         + (f" to {height}" if len(height) <= SHORT else "")
         + f", so each of these classes has the probability {each}"
-        + (f"; {rest:.2g} is left for {names(others)}." if others else "."),
-        {"x": place.exact, "probabilities": place.probabilities},
+        + (f"; {small(rest)} is left for {names(others)}." if others else "."),
+        {"x": place.x, "probabilities": place.probabilities},
     )
 
 
@@ -114,7 +120,7 @@ def moving_away(
         f"1.2 Along {which} the two classes on its sides have equal probabilities. Moving away from "
         f"{'the green point' if len(vertices) == 1 else 'where the ray starts'}, both rise from "
         f"{low if low == high else f'{low} or more'} towards 1/2, and {whose} to 0 like exp(-rate s): to "
-        + ", ".join(f"{rest:.2g} ({pair(item)})" for rest, (item, _) in zip(rests, rays, strict=True))
+        + ", ".join(f"{small(rest)} ({pair(item)})" for rest, (item, _) in zip(rests, rays, strict=True))
         + f" at s = {DISTANCE}.",
         {"rates": [item.rate for item, _ in rays], "distance": DISTANCE, "others": rests},
     )
@@ -165,7 +171,7 @@ def far_inside(weights: Sequence[Affine], regions: Sequence[Region]) -> Iterator
         yield Finding(
             f"1.3 Far out in the middle of {whose} the probability of its class tends to 1 and all others to 0, "
             "exponentially: the others together have "
-            + ", ".join(f"{rest:.2g} (in C{item.class_})" for item, rest in certain)
+            + ", ".join(f"{small(rest)} (in C{item.class_})" for item, rest in certain)
             + f" at s = {DISTANCE}.",
             {
                 "rates": [item.rate for item, _ in certain],
@@ -187,7 +193,7 @@ def uncertain(weights: Sequence[Affine], item: Region, start: Vector) -> Finding
         return Finding(
             f"1.3 The region of {whose} is bounded, so that nothing in it is far: at the centre of its corners, "
             f"{point(start)}, the probabilities are {listed(shares)}.",
-            {"x": start, "probabilities": shares},
+            {"x": tuple(map(float, start)), "probabilities": shares},
         )
     limit = item.limit or ()
     if item.kind == "whole plane":
@@ -215,7 +221,7 @@ def beside(weights: Sequence[Affine], boundaries: Sequence[Boundary]) -> Iterato
         yield Finding(
             "1.3 Beside a red line, parallel to it, that is not so: where "
             f"a{item.classes[0]} - a{item.classes[1]} stays {GAP} ({pair(item)}), the limits are {listed(limit)}.",
-            {"gap": value(first, shifted) - value(second, shifted), "limit": limit},
+            {"gap": float(value(first, shifted) - value(second, shifted)), "limit": limit},
         )
         return
 
@@ -237,7 +243,7 @@ def special(
             yield Finding(
                 f"a{high} and a{low} are parallel, a{high} - a{low} = {short(gap)} everywhere: no line divides them, "
                 f"and p{high} is exp({short(gap)}) times p{low} at every point.",
-                {"classes": (high, low), "gap": gap},
+                {"classes": (high, low), "gap": float(gap)},
             )
     for item in regions:
         if item.kind == "empty":

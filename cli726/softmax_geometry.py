@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cli726.envelope import Affine, Edge, Vector, highest, minus, same, slope, value
-from cli726.exact import equation
+from cli726.exact import equation, polynomial
 
 __all__ = [
     "ORIGIN",
@@ -18,6 +18,8 @@ __all__ = [
     "boundary",
     "evaluate",
     "far",
+    "formula",
+    "line",
     "probabilities",
     "readable",
     "region",
@@ -144,6 +146,17 @@ def evaluate(weights: Sequence[Affine], x: Vector) -> Place:
     )
 
 
+def formula(activation: Affine, *, exact: bool = True) -> str:
+    """An activation as people write it: "3 x1 + x2 + 1"."""
+    return polynomial(zip(activation, (*NAMES, ""), strict=True), exact=exact)
+
+
+def line(weights: Sequence[Affine], classes: tuple[int, int], *, exact: bool = True) -> str:
+    """The equation of the line on which two classes, counted from 1, tie: "2 x1 - 2 x2 = 1"."""
+    difference = minus(weights[classes[0] - 1], weights[classes[1] - 1])
+    return equation(difference[:2], NAMES, difference[2], exact=exact)
+
+
 def length(direction: Vector) -> float:
     return math.hypot(float(direction[0]), float(direction[1]))
 
@@ -169,14 +182,13 @@ def far(weights: Sequence[Affine], x: Vector, direction: Vector) -> tuple[tuple[
 
 def boundary(weights: Sequence[Affine], edge: Edge) -> Boundary:
     """What happens along one edge."""
-    first, second = edge.owners
-    difference = minus(weights[first], weights[second])
+    classes = (edge.owners[0] + 1, edge.owners[1] + 1)
     kind = "line" if edge.start is None else "ray" if edge.end is None else "segment"
     limit, rate = far(weights, edge.through, edge.direction) if kind != "segment" else (None, None)
     back = (-edge.direction[0], -edge.direction[1])
     return Boundary(
-        classes=(first + 1, second + 1),
-        equation=equation(difference[:2], NAMES, difference[2]),
+        classes=classes,
+        equation=line(weights, classes),
         kind=kind,
         start=edge.start,
         end=edge.end,

@@ -51,11 +51,10 @@ def place_table(title: str, place: Place) -> Iterator[RenderableType]:
     """Activations and probabilities at one point, a row for each class."""
     from rich.text import Text
 
-    from cli726.exact import both, point
+    from cli726.exact import both, point_both
     from cli726.softmax_geometry import readable
 
-    exact, decimals = point(place.exact), coordinates(place.x)
-    yield Text(f"{title} {exact}" + ("" if exact == decimals else f" = {decimals}"), style="bold")
+    yield Text(f"{title} {point_both(place.exact)}", style="bold")
     rows = [
         (f"C{k}", both(activation), share, "largest" if k in place.tied else "")
         for k, (activation, share) in enumerate(
@@ -90,25 +89,28 @@ def answers(result: Softmax, at: Place | None) -> Iterator[RenderableType]:
     """Everything on one screen."""
     from rich.text import Text
 
+    from cli726.softmax_geometry import formula, line
+
     if at:
         yield from place_table("The point", at)
-    formulas = "; ".join(f"a{k} = {text}" for k, text in enumerate(result.activations, 1))
+    formulas = "; ".join(f"a{k} = {formula(w, exact=False)}" for k, w in enumerate(result.weights, 1))
     yield Text(f"Softmax of {formulas}\n")
     if result.boundaries:
         yield table(
-            f"Boundaries{' from the green point' if result.point else ''}, and probabilities far out along them",
+            f"Boundaries{' from the green point' if result.point else ''}, and probabilities far out",
             "classes", "equation", "piece", "direction", "rate", "far out", "behind",
             rows=[
                 (
-                    "|".join(f"C{k}" for k in item.classes), item.equation, piece(item, result),
-                    coordinates(item.direction), rate(item.rate), shares(item.limit), shares(item.behind),
+                    "|".join(f"C{k}" for k in item.classes), line(result.weights, item.classes, exact=False),
+                    piece(item, result), coordinates(item.direction), rate(item.rate),
+                    shares(item.limit), shares(item.behind),
                 )
                 for item in result.boundaries
             ],
             numeric=7,
         )  # fmt: skip
     yield table(
-        "Regions, and probabilities far out in their middle",
+        "Regions, and probabilities far out",
         "class", "region", "direction", "rate", "far out",
         rows=[
             (
@@ -147,10 +149,10 @@ def softmax(
 ) -> None:
     """Probabilities of a softmax over linear activations: where its regions meet, along their boundaries, far out."""
     from cli726 import exact
-    from cli726.softmax import ASSIGNMENT, analyse, parse_classes
+    from cli726.softmax import ASSIGNMENT, NAMES, analyse
     from cli726.softmax_geometry import evaluate
 
-    result = analyse(parse_classes(classes or ASSIGNMENT))
+    result = analyse(exact.classes(classes or ASSIGNMENT, NAMES))
     place = evaluate(result.weights, exact.pair(at)) if at else None
     half = exact.positive(extent, "--extent") if extent else None
 

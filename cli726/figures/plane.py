@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TypeAlias
 
 import matplotlib.patheffects as effects
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from cli726.envelope import Affine, Vector
 from cli726.figures.style import COLORS
 
-__all__ = ["HALO", "box", "class_color", "frame", "mark", "name", "pale", "within"]
+__all__ = ["FloatArray", "box", "centroid", "class_color", "frame", "mark", "mathtext", "name", "pale", "within"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 HALO = [effects.withStroke(linewidth=3, foreground="white")]
 
@@ -57,3 +62,19 @@ def mark(axes: Axes, x: Sequence[float], text: str) -> None:
     """The point that the user asked about."""
     axes.plot(x[0], x[1], "X", color="black", markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
     axes.annotate(text, (x[0], x[1]), (8, 8), textcoords="offset points", path_effects=HALO, zorder=6)
+
+
+def mathtext(formula: str) -> str:
+    """A formula in x1 and x2 as Matplotlib typesets it."""
+    return f"${formula.replace('x1', 'x_1').replace('x2', 'x_2')}$"
+
+
+def centroid(outline: FloatArray) -> tuple[float, float]:
+    """The centroid of a polygon, corners of shape (n, 2)."""
+    x, y = outline[:, 0], outline[:, 1]
+    after_x, after_y = np.roll(x, -1), np.roll(y, -1)
+    cross = x * after_y - after_x * y
+    area = cross.sum() / 2
+    if area == 0:
+        return float(x.mean()), float(y.mean())
+    return float(((x + after_x) * cross).sum() / (6 * area)), float(((y + after_y) * cross).sum() / (6 * area))

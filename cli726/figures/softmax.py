@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from cli726.envelope import Vector, minus, polygon, slope, value, visible
-from cli726.figures.plane import box, class_color, frame, mark, name, pale, within
+from cli726.figures.plane import FloatArray, box, centroid, class_color, frame, mark, mathtext, name, pale, within
 from cli726.figures.style import BOUNDARY, MEETING_POINT, new_figure
 from cli726.softmax import Softmax
-from cli726.softmax_geometry import Boundary, Place, probabilities
+from cli726.softmax_geometry import Place, probabilities
 
 __all__ = ["EXTENT", "along_boundaries", "into_regions", "regions"]
 
@@ -26,10 +25,10 @@ EXTENT = 5
 # More panels than this in one figure can't be read.
 PANELS = 12
 SAMPLES = 241
+# Equations are written along so many boundaries at most, if no longer than this, so far (in half widths) from names.
+LABELLED, LONGEST, CLEARANCE = 6, 24, 0.3
 # Length of a dash, in line widths; and how near in height curves end that share a label.
 DASH, CLOSE = 3.5, 0.09
-
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
 def window(result: Softmax, at: Place | None) -> Fraction:
@@ -45,6 +44,7 @@ def regions(result: Softmax, extent: Fraction | None = None, at: Place | None = 
     figure = new_figure(6.2, 5.8)
     axes = figure.subplots()
     corners = box(-half, half)
+    names: list[tuple[float, float]] = []
     for item in result.regions:
         k = item.class_ - 1
         if item.kind == "empty" or item.class_ != item.tied[0]:
@@ -53,9 +53,16 @@ def regions(result: Softmax, extent: Fraction | None = None, at: Place | None = 
         if shape:
             outline = np.array(shape, dtype=float)
             axes.fill(outline[:, 0], outline[:, 1], color=pale(class_color(k)), linewidth=0.5)
-            name(axes, center(outline), " = ".join(f"$C_{{{j}}}$" for j in item.tied))
+            names.append(centroid(outline))
+            name(axes, names[-1], " = ".join(f"$C_{{{j}}}$" for j in item.tied))
     for boundary in result.boundaries:
-        draw_boundary(axes, boundary, half, labelled=len(result.boundaries) <= 6)
+        ends = visible(boundary.through, boundary.exact_direction, boundary.start, boundary.end, within(-half, half))
+        if ends is None:
+            continue
+        x, y = zip(*((float(x1), float(x2)) for x1, x2 in ends), strict=True)
+        axes.plot(x, y, color=BOUNDARY, linewidth=2.4, solid_capstyle="round", zorder=3)
+        if len(result.boundaries) <= LABELLED and len(boundary.equation) <= LONGEST:
+            write_along(axes, boundary.equation, (x[0], y[0]), (x[1], y[1]), names, float(half))
     for place in result.vertices:
         axes.plot(
             *place.x, "o", color=MEETING_POINT, markersize=10, markeredgecolor="white", markeredgewidth=1.2, zorder=6
@@ -67,32 +74,29 @@ def regions(result: Softmax, extent: Fraction | None = None, at: Place | None = 
     return figure
 
 
-def center(outline: FloatArray) -> tuple[float, float]:
-    """The centroid of a polygon, corners of shape (n, 2)."""
-    x, y = outline[:, 0], outline[:, 1]
-    after_x, after_y = np.roll(x, -1), np.roll(y, -1)
-    cross = x * after_y - after_x * y
-    area = cross.sum() / 2
-    if area == 0:
-        return float(x.mean()), float(y.mean())
-    return float(((x + after_x) * cross).sum() / (6 * area)), float(((y + after_y) * cross).sum() / (6 * area))
-
-
-def draw_boundary(axes: Axes, item: Boundary, half: Fraction, *, labelled: bool) -> None:
-    """The part of a boundary inside the frame, with its equation along it."""
-    ends = visible(item.through, item.exact_direction, item.start, item.end, within(-half, half))
-    if ends is None:
+def write_along(
+    axes: Axes,
+    equation: str,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    names: Sequence[tuple[float, float]],
+    half: float,
+) -> None:
+    """An equation along a piece of line, where it is long enough, away from the `names` that are there already."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    if math.hypot(dx, dy) < 0.6 * half:
         return
-    (x1, y1), (x2, y2) = ((float(x), float(y)) for x, y in ends)
-    axes.plot([x1, x2], [y1, y2], color=BOUNDARY, linewidth=2.4, solid_capstyle="round", zorder=3)
-    if labelled and math.hypot(x2 - x1, y2 - y1) > float(half) * 0.6 and len(item.equation) <= 24:
-        angle = math.degrees(math.atan2(y2 - y1, x2 - x1))
-        angle -= 180 * round(angle / 180)
-        away = 0.045 * float(half)
-        dx, dy = -math.sin(math.radians(angle)) * away, math.cos(math.radians(angle)) * away
-        at = (x1 + 0.6 * (x2 - x1) + dx, y1 + 0.6 * (y2 - y1) + dy)
-        text = item.equation.replace("x1", "x_1").replace("x2", "x_2")
-        name(axes, at, f"${text}$", size=10, rotation=angle)
+    angle = math.degrees(math.atan2(dy, dx))
+    angle -= 180 * math.ceil(angle / 180 - 0.5)
+    aside = 0.045 * half
+    for share in (0.6, 0.75, 0.4):
+        at = (
+            start[0] + share * dx - math.sin(math.radians(angle)) * aside,
+            start[1] + share * dy + math.cos(math.radians(angle)) * aside,
+        )
+        if all(math.dist(at, other) > CLEARANCE * half for other in names):
+            name(axes, at, mathtext(equation), size=10, rotation=angle)
+            return
 
 
 def along_boundaries(result: Softmax) -> Figure:
