@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
-from commands import backprop, cache, data, finetune, pretrain, softmax
+from commands import backprop, cache, data, finetune, glm, pretrain, softmax
 from commands.render import printable
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.add_typer(data.app, name="data")
 app.command()(pretrain.pretrain)
 app.command(epilog=softmax.EPILOG)(softmax.softmax)
+app.command(epilog=glm.EPILOG)(glm.glm)
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
