@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +24,8 @@ TREATMENT = f"upright by EXIF; centre square; {SIZE} x {SIZE} Lanczos, antialias
 SPLIT_SEED = 726
 # Formats that decoders handle safely; a name's ending proves nothing, and EPS would start an interpreter.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# Pillow only warns of these, and a filter of warnings can't be set in one of several threads.
+MOST_PIXELS = 89_478_485
 
 SplitName = Literal["train", "validation", "test"]
 Pixels = npt.NDArray[np.uint8]
@@ -122,21 +123,20 @@ def decode(content: bytes) -> Pixels:
     Raises:
         ValueError: if it is no image of a known format, broken, or a decompression bomb.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                if picture.format == "JPEG":
-                    picture.draft("RGB", (4 * SIZE, 4 * SIZE))  # decodes large photos at a fraction of their size
-                upright = ImageOps.exif_transpose(picture)
-                if upright.mode in {"I;16", "I;16B", "I", "F"}:
-                    upright = stretch(upright)
-                square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
-                return np.asarray(square, dtype=np.uint8)
-        # Decoders raise nearly anything on nearly anything; every one of them means the same here.
-        except Exception as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(f"more than {MOST_PIXELS:,} pixels: a decompression bomb")
+            if picture.format == "JPEG":
+                picture.draft("RGB", (4 * SIZE, 4 * SIZE))  # decodes large photos at a fraction of their size
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode in {"I;16", "I;16B", "I", "F"}:
+                upright = stretch(upright)
+            square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
+            return np.asarray(square, dtype=np.uint8)
+    # Decoders raise nearly anything on nearly anything; every one of them means the same here.
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def stretch(picture: Image.Image) -> Image.Image:
@@ -160,8 +160,8 @@ def fit_size(pixels: Pixels) -> Pixels:
     return np.stack(fitted)
 
 
-def draw_stratified(labels: Labels, among: Labels, share: float, purpose: int) -> tuple[Labels, Labels]:
-    """Divide `among` into (rest, drawn) with about `share` of each class drawn, and at least one where it has two.
+def draw_stratified(labels: Labels, among: Labels, share: float, purpose: int, leave: int) -> tuple[Labels, Labels]:
+    """Divide `among` into (rest, drawn) with about `share` of each class drawn: at least one, and `leave` left.
 
     Shares are of all of a class's images in `among`; both parts come back in increasing order.
     """
@@ -169,7 +169,7 @@ def draw_stratified(labels: Labels, among: Labels, share: float, purpose: int) -
     drawn = []
     for label in np.unique(labels[among]):
         members = among[labels[among] == label]
-        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        count = min(max(round(share * len(members)), 1), len(members) - leave)
         drawn.append(chance.permutation(members)[:count])
     chosen = np.sort(np.concatenate(drawn))
     return np.setdiff1d(among, chosen), chosen
@@ -202,13 +202,13 @@ def make_splits(
     if "test" in pools:
         splits["test"] = Split("test", np.arange(len(pools["test"])))
     else:
-        rest, chosen = draw_stratified(everything.labels, rest, test_fraction, 0)
+        rest, chosen = draw_stratified(everything.labels, rest, test_fraction, 0, leave=len(missing))
         splits["test"] = Split("train", chosen)
     if "validation" in pools:
         splits["validation"] = Split("validation", np.arange(len(pools["validation"])))
     else:
         share = min(val_fraction * len(everything) / len(rest), 1)
-        rest, chosen = draw_stratified(everything.labels, rest, share, 1)
+        rest, chosen = draw_stratified(everything.labels, rest, share, 1, leave=1)
         splits["validation"] = Split("train", chosen)
     splits["train"] = Split("train", rest)
     return splits

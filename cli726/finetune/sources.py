@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,7 +55,8 @@ def read_files(
         except ValueError as error:
             return path, label, b"", str(error)
 
-    with ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")  # what is wrong with an image decides whether it is kept, not what is odd
         for path, label, content, image in pool.map(load, files):
             advance(1)
             name = f"{path.parent.name}/{path.name}"
@@ -101,4 +103,9 @@ def load_folder(root: Path, *, strict: bool = False, advance: Callable[[int], No
         files = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
         pools[split], failures = read_files(files, strict=strict, advance=advance)
         broken += failures
+        if not len(pools[split]):
+            raise RequestError(
+                f"folder: {folder} must hold images that can be read; {len(failures)} broken ones are all it has; "
+                "put images there, or remove it to have the split drawn from the training images"
+            )
     return pools, tuple(classes), tuple(broken)

@@ -1,0 +1,313 @@
+"""Decoding, digests, splits: what the network sees, and that nothing of it can change unnoticed."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image, ImageOps
+
+from cli726.errors import RequestError
+from cli726.finetune import images as module
+from cli726.finetune.images import Dataset, Images, Split, decode, duplicates_across, fit_size, make_splits
+from tests.cli726.finetune.synthetic import pictures, small_dataset
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def encoded(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format, **options)
+    return file.getvalue()
+
+
+def photo(width: int = 64, height: int = 64) -> Image.Image:
+    """Left half red, right half blue, top quarter green."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2] = RED
+    pixels[:, width // 2 :] = BLUE
+    pixels[: height // 4] = GREEN
+    return Image.fromarray(pixels)
+
+
+def test_pixels_of_the_right_size_come_through_bit_for_bit() -> None:
+    pixels = pictures(1)[0][0]
+    assert_array_equal(decode(encoded(Image.fromarray(pixels))), pixels)
+
+
+def test_an_image_is_resized_as_pillow_does_with_antialiasing() -> None:
+    checks = np.indices((256, 256)).sum(0) % 2 * 255
+    seen = decode(encoded(Image.fromarray(checks.astype(np.uint8))))
+    assert seen.shape == (32, 32, 3)
+    assert_allclose(seen, 127.5, atol=2)
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 96), (200, 64)])
+def test_the_square_is_cut_about_the_centre(width: int, height: int) -> None:
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[top : top + side, left : left + side] = (10, 200, 90)
+    seen = decode(encoded(Image.fromarray(pixels)))
+    inner = np.broadcast_to((10, 200, 90), (26, 26, 3))  # the filter reaches three pixels beyond the cut
+    assert_array_equal(seen[3:-3, 3:-3], inner)
+    assert seen[..., 1].min() > 160
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_turned_upright(orientation: int) -> None:
+    transposed = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    upright = photo()
+    as_taken = upright.transpose(transposed[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert_array_equal(decode(encoded(as_taken, exif=exif)), decode(encoded(upright)))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+def test_every_format_gives_the_picture(format: str) -> None:
+    seen = decode(encoded(photo(), format)).astype(int)
+    assert_allclose(seen[20, 4], RED, atol=40)
+    assert_allclose(seen[20, 28], BLUE, atol=40)
+    assert_allclose(seen[2, 16], GREEN, atol=40)
+
+
+def test_large_jpegs_keep_their_content() -> None:
+    whole = ImageOps.fit(photo(2048, 2048), (32, 32), Image.Resampling.LANCZOS)
+    seen = decode(encoded(photo(2048, 2048), "JPEG", quality=95))
+    assert_allclose(seen.astype(int), np.asarray(whole, dtype=int), atol=24)
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    grey = np.arange(1024, dtype=np.uint16).reshape(32, 32) // 4
+    seen = decode(encoded(Image.fromarray(grey.astype(np.uint8))))
+    assert_array_equal(seen, np.repeat(grey[..., None], 3, axis=-1))
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    levels = np.linspace(0, 65535, 1024).astype(np.uint16).reshape(32, 32)
+    seen = decode(encoded(Image.fromarray(levels)))
+    assert_allclose(seen[..., 0], levels / 257, atol=1)
+    assert seen.max() == 255
+
+
+def test_a_dark_sixteen_bit_picture_is_not_taken_for_an_eight_bit_one() -> None:
+    levels = np.full((32, 32), 400, np.uint16)
+    assert decode(encoded(Image.fromarray(levels))).max() <= 2
+
+
+def test_palettes_and_transparency_become_colours() -> None:
+    small = photo(32, 32)
+    expected = decode(encoded(small))
+    assert_array_equal(decode(encoded(small.convert("P", palette=Image.Palette.ADAPTIVE))), expected)
+    opaque = small.copy()
+    opaque.putalpha(255)
+    assert opaque.mode == "RGBA"
+    assert_array_equal(decode(encoded(opaque)), expected)
+    assert decode(encoded(small.convert("1"))).shape == (32, 32, 3)
+    assert decode(encoded(small.convert("CMYK"), "TIFF")).shape == (32, 32, 3)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that declares a size and holds next to nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no image at all",
+        encoded(photo(), "JPEG")[:400],
+        encoded(photo())[:60],
+        png_header(12_000, 9_000),
+        png_header(60_000, 60_000),
+        EPS,
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    ],
+    ids=["empty", "text", "cut JPEG", "cut PNG", "bomb", "big bomb", "EPS", "SVG"],
+)
+def test_what_is_no_image_is_a_value_error(content: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is the decoder's
+        decode(content)
+
+
+@given(st.data())
+def test_damaged_files_are_decoded_or_refused_and_nothing_else(data: st.DataObject) -> None:
+    whole = encoded(photo(), data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    damaged = whole[:place] + data.draw(st.binary(max_size=8)) + whole[place + data.draw(st.integers(0, 8)) :]
+    try:
+        seen = decode(damaged)
+    except ValueError:
+        return
+    assert seen.shape == (32, 32, 3)
+    assert seen.dtype == np.uint8
+
+
+def test_a_bomb_is_refused_where_warnings_are_not_errors() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=r"(?i)bomb|pixels"):
+            decode(png_header(12_000, 9_000))
+
+
+def test_decoding_in_two_threads_leaves_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two decoders that overlap, the one that began first ending first: what read_files' threads do all day."""
+    content = encoded(photo())
+    inside, may_go = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+    turns = iter(range(2))
+    really_open = Image.open
+
+    def slow_open(*args: Any, **options: Any) -> Any:
+        turn = next(turns)
+        inside[turn].set()
+        may_go[turn].wait(5)
+        return really_open(*args, **options)
+
+    monkeypatch.setattr(module.Image, "open", slow_open)
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=decode, args=(content,)) for _ in range(2)]
+    for turn in range(2):
+        threads[turn].start()
+        assert inside[turn].wait(5)
+    for turn in range(2):
+        may_go[turn].set()
+        threads[turn].join(5)
+    assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 28, 28, 1), (3, 28, 28, 3), (3, 96, 96, 3), (3, 32, 32)])
+def test_arrays_are_treated_as_files_are(shape: tuple[int, ...]) -> None:
+    arrays = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    seen = fit_size(arrays)
+    for array, image in zip(arrays, seen, strict=True):
+        picture = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
+        assert_array_equal(image, decode(encoded(picture)))
+
+
+def test_the_digest_sees_every_pixel_and_every_label() -> None:
+    pixels, labels = pictures(6)
+    digests = {Images.of(pixels, labels).digest}
+    for place in [(0, 0, 0, 0), (3, 16, 5, 1), (5, 31, 31, 2)]:
+        changed = pixels.copy()
+        changed[place] ^= 1
+        digests.add(Images.of(changed, labels).digest)
+    for number in range(6):
+        changed_labels = labels.copy()
+        changed_labels[number] += 1
+        digests.add(Images.of(pixels, changed_labels).digest)
+    digests.add(Images.of(pixels[::-1], labels[::-1]).digest)
+    assert len(digests) == 1 + 3 + 6 + 1
+    assert Images.of(np.asfortranarray(pixels), labels, list("abcdef")).digest == Images.of(pixels, labels).digest
+
+
+def test_the_data_sets_digest_sees_class_names_and_pools_but_not_splits() -> None:
+    one = small_dataset()
+    pools = dict(one.pools)
+    assert Dataset("other name", one.class_names, pools, {}).digest == one.digest
+    assert Dataset(one.name, ("a", "b", "c"), pools, {}).digest != one.digest
+    assert (
+        Dataset(one.name, one.class_names, {**pools, "test": small_dataset(9, seed=1).pools["train"]}, {}).digest
+        != one.digest
+    )
+
+
+@st.composite
+def labelled(draw: st.DrawFn) -> np.ndarray:
+    counts = draw(st.lists(st.integers(3, 40), min_size=2, max_size=6))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return np.random.default_rng(draw(st.integers(0, 99))).permutation(labels)
+
+
+def empty_images(labels: np.ndarray) -> Images:
+    return Images(np.zeros((len(labels), 1, 1, 3), np.uint8), labels.astype(np.int64), (), "")
+
+
+shares = st.floats(0.01, 0.98)
+
+
+@given(labels=labelled(), test=shares, validation=shares)
+def test_splits_are_disjoint_cover_everything_and_have_each_class(
+    labels: np.ndarray, test: float, validation: float
+) -> None:
+    if test + validation >= 1:
+        test, validation = test / 2, validation / 2
+    classes = [str(label) for label in range(labels.max() + 1)]
+    splits = make_splits({"train": empty_images(labels)}, test, validation, classes)
+    together = np.concatenate([splits[name].indices for name in ("train", "validation", "test")])
+    assert_array_equal(np.sort(together), np.arange(len(labels)))
+    for split in splits.values():
+        assert_array_equal(split.indices, np.sort(split.indices))
+        assert set(labels[split.indices]) == set(labels), "a split lacks a class"
+
+
+@given(labels=labelled(), test=st.floats(0.05, 0.4), validation=st.floats(0.05, 0.4))
+def test_splits_are_stratified(labels: np.ndarray, test: float, validation: float) -> None:
+    classes = [str(label) for label in range(labels.max() + 1)]
+    splits = make_splits({"train": empty_images(labels)}, test, validation, classes)
+    for name, share in (("test", test), ("validation", validation)):
+        drawn = np.bincount(labels[splits[name].indices], minlength=len(classes))
+        # validation's share is rounded among what the test left, whose own rounding it inherits
+        assert np.abs(drawn - share * np.bincount(labels)).max() <= 1.5
+
+
+def test_pools_of_their_own_are_taken_whole() -> None:
+    train, test = empty_images(np.tile([0, 1], 20)), empty_images(np.array([1, 0, 1]))
+    splits = make_splits({"train": train, "test": test}, 0.5, 0.25, "ab")
+    assert splits["test"].pool == "test"
+    assert_array_equal(splits["test"].indices, [0, 1, 2])
+    assert len(splits["validation"]) == 10
+    assert len(splits["train"]) == 30
+
+
+def test_a_class_with_too_few_images_is_named() -> None:
+    with pytest.raises(RequestError, match=r"at least 3 images.*rare \(2\)"):
+        make_splits({"train": empty_images(np.array([0, 0, 0, 1, 1]))}, 0.2, 0.2, ["common", "rare"])
+
+
+def test_the_splits_of_a_data_set_never_move() -> None:
+    labels = np.tile(np.arange(3), 8)
+    splits = make_splits({"train": empty_images(labels)}, 0.15, 0.15, "abc")
+    assert splits["test"].indices.tolist() == [6, 14, 19]
+    assert splits["validation"].indices.tolist() == [1, 8, 18]
+
+
+def test_identical_images_across_splits_are_counted() -> None:
+    pixels, labels = pictures(12)
+    pixels[9], pixels[10], pixels[1] = pixels[0], pixels[0], pixels[0]  # two in the test, one in training itself
+    pixels[8] = pixels[3]  # one in validation
+    parts = {"train": range(6), "validation": range(6, 9), "test": range(9, 12)}
+    splits = {name: Split("train", np.array(part)) for name, part in parts.items()}
+    dataset = Dataset("shapes", ("a", "b", "c"), {"train": Images.of(pixels, labels)}, splits)
+    assert duplicates_across(dataset) == 3
+    assert duplicates_across(small_dataset()) == 0
+
+
+def test_a_split_is_copied_out_of_its_pool(shapes: Dataset) -> None:
+    part = shapes.images("test")
+    indices = shapes.splits["test"].indices
+    assert_array_equal(part.pixels, shapes.pools["train"].pixels[indices])
+    assert_array_equal(part.labels, shapes.pools["train"].labels[indices])
+    assert part.names == tuple(str(i) for i in indices)
