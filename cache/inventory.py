@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 from cache.errors import RequestError
 from cache.layout import layout_of
-from cache.manifest import DATA, Distrusted, Manifest, read_manifest
+from cache.manifest import Distrusted, read_manifest
+from cache.reading import open_data
 from cache.usage import read_usage
 
 __all__ = ["EntryInfo", "State", "describe", "resolve", "survey"]
@@ -19,8 +20,6 @@ __all__ = ["EntryInfo", "State", "describe", "resolve", "survey"]
 KEY = re.compile("[0-9a-f]{64}")
 SHORTENED = re.compile("[0-9a-f]{1,64}")
 PREFIX = re.compile("[0-9a-f]{2}")
-# As many digits as people are shown; resolving takes any number that is unique.
-SHOWN = 12
 CANDIDATES = 5
 State: TypeAlias = Literal["ok", "damaged", "foreign", "partial"]
 
@@ -74,14 +73,6 @@ def files_size(folder: Path) -> int:
     return total
 
 
-def check_size(entry: Path, manifest: Manifest) -> None:
-    """The cheap part of verifying: that the data file is there and as long as it must be."""
-    right = layout_of(manifest.request).size
-    found = (entry / DATA).lstat().st_size
-    if not found == manifest.size == right:
-        raise Distrusted(f"{DATA} has {found} bytes; {right} are right for what the manifest says")
-
-
 def describe(entry: Path) -> EntryInfo:
     """One entry folder, by its manifest and sizes."""
     size = files_size(entry)
@@ -90,7 +81,7 @@ def describe(entry: Path) -> EntryInfo:
         if entry.is_symlink() or not entry.is_dir():
             raise Distrusted("it is not a folder", "foreign")
         manifest = read_manifest(entry)
-        check_size(entry, manifest)
+        open_data(entry, manifest, layout_of(manifest.request)).close()
     except Distrusted as error:
         return EntryInfo(entry.name, entry, error.state, str(error), size, used=usage.used)
     except OSError as error:
@@ -140,9 +131,9 @@ def resolve(shortened: str, root: Path) -> Path:
     found = [entry for entry in entries if entry.name.startswith(shortened)]
     if len(found) == 1:
         return found[0]
-    named = [entry.name[:SHOWN] if found == [] else entry.name for entry in (found or entries)[:CANDIDATES]]
-    more = "" if len(found or entries) <= CANDIDATES else ", ..."
     if found:
-        raise RequestError(f"key {shortened!r} must name one entry; {len(found)} begin so: {', '.join(named)}{more}")
-    has = f"it has {', '.join(named)}{more}" if named else "it is empty"
-    raise RequestError(f"key {shortened!r} must name an entry of the cache; {has}; `cmpt726 cache ls` lists them")
+        named = ", ".join(entry.name for entry in found[:CANDIDATES]) + (", ..." if len(found) > CANDIDATES else "")
+        raise RequestError(f"key {shortened!r} must name one entry; {len(found)} begin so: {named}")
+    raise RequestError(
+        f"key {shortened!r} must name an entry; none begins so; `cmpt726 cache ls` lists all {len(entries)}"
+    )

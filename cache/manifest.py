@@ -11,6 +11,7 @@ from typing import Literal
 from cache.errors import UntrustedDataError
 from cache.files import read_small
 from cache.keys import SCHEMA, Request, digest
+from cache.quantities import short_key
 
 __all__ = ["DATA", "MANIFEST", "Distrusted", "Manifest", "read_manifest"]
 
@@ -98,7 +99,7 @@ def parse_manifest(raw: bytes, key: str) -> Manifest:
     if not whole:
         raise Distrusted(f"{MANIFEST} was changed after it was written")
     if request.key != key:
-        raise Distrusted(f"{MANIFEST} belongs to another key, {request.key[:12]}")
+        raise Distrusted(f"{MANIFEST} belongs to another key, {short_key(request.key)}")
     return manifest
 
 

@@ -38,11 +38,9 @@ def new_name(parts: Path, key: str) -> Path:
 
 @contextmanager
 def part_folder(parts: Path, key: str) -> Iterator[Path]:
-    """A new empty folder to build `key` in; removed at the end, whatever happens, unless it was renamed."""
-    parts.mkdir(parents=True, exist_ok=True)
+    """The path of a folder to make and build `key` in; removed at the end, whatever happens, unless it was renamed."""
     part = new_name(parts, key)
     try:
-        part.mkdir()
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)

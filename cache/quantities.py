@@ -1,4 +1,4 @@
-"""Sizes and ages as people write them: 5GB, 30d."""
+"""Sizes, ages and keys as people write and read them: 5GB, 30d, 091d46076bfa."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from cache.errors import RequestError
 
-__all__ = ["as_size", "parse_age", "parse_size"]
+__all__ = ["as_size", "parse_age", "parse_size", "short_key"]
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 SIZES = {"": 1, "b": 1} | {
@@ -50,3 +50,8 @@ def parse_age(text: str) -> float:
     if not found:
         raise RequestError(f"an age is a number and one of s, m, h, d, w, as in 30d or 12h; got {text!r}")
     return float(found[1]) * SECONDS[found[2]]
+
+
+def short_key(key: str) -> str:
+    """The first twelve digits: enough to tell entries apart, and the commands take any number that does."""
+    return key[:12]

@@ -20,7 +20,7 @@ from cache.layout import LABEL, Layout, layout_of
 from cache.manifest import DATA, Distrusted, Manifest
 from cache.memory import available_memory
 
-__all__ = ["Content", "examine", "is_large", "load"]
+__all__ = ["BLOCK", "Content", "as_bytes", "examine", "is_large", "load", "open_data"]
 
 # Small enough to be hashed while it is still in the processor's cache: opening 50,000 x 64 takes 1.1 times as long as
 # hashing it, where hashing in a second thread took 1.5 times.
@@ -93,7 +93,12 @@ def scan(file: BinaryIO, layout: Layout, features: NDArray[Any] | None, labels: 
 
 
 def open_data(entry: Path, manifest: Manifest, layout: Layout) -> BinaryIO:
-    """The data file, opened, if its size is right in every respect: nothing is allocated before."""
+    """The data file, opened, if its size is right in every respect: the cheap check, before anything is allocated.
+
+    Raises:
+        Distrusted: if it is missing, no ordinary file, or of another size.
+        OSError: if it can't be read.
+    """
     try:
         file = open_regular(entry / DATA)
     except (FileNotFoundError, NotADirectoryError):

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from cache import inventory, parts, writing
 from cache.errors import UntrustedDataError
-from cache.inventory import SHOWN, EntryInfo
+from cache.inventory import EntryInfo
 from cache.keys import Request, nearest
 from cache.layout import LABEL, layout_of
 from cache.locks import turn
 from cache.manifest import Distrusted, Manifest, read_manifest
+from cache.quantities import short_key
 from cache.reading import Content, examine, load
 from cache.usage import read_usage, touch_usage, write_usage
 
@@ -108,8 +109,8 @@ def checked_labels(request: Request, labels: NDArray[Any]) -> NDArray[np.int64]:
 
 def distrust(key: str, reason: object) -> UntrustedDataError:
     return UntrustedDataError(
-        f"cache entry {key[:SHOWN]} can't be trusted: {reason}; "
-        f"remove it with `cmpt726 cache clear {key[:SHOWN]}` and run again to rebuild it"
+        f"cache entry {short_key(key)} can't be trusted: {reason}; "
+        f"remove it with `cmpt726 cache clear {short_key(key)}` and run again to rebuild it"
     )
 
 
@@ -158,7 +159,7 @@ class Store:
         """The entry if it is there, checked from first to last byte."""
         path = self.path(request.key)
         size = layout_of(request).size
-        with writing.refusals(size, self.folder):
+        with writing.Room(self.folder, size, None).refusals():
             try:
                 if not os.path.lexists(path):
                     return None
@@ -184,12 +185,13 @@ class Store:
         why = nearest(request, self.requests())
         path = self.path(request.key)
         self.sweep()
-        with writing.refusals(layout.size, self.folder):
-            writing.require_space(layout.size, self.folder)
-            self.parts.mkdir(parents=True, exist_ok=True)
+        room = writing.Room.measured(self.folder, layout.size)
+        room.require()
         with parts.part_folder(self.parts, request.key) as part:
-            sha256 = writing.write_data(part, layout, labels, produce(), self.folder)
-            with writing.refusals(layout.size, self.folder):
+            with room.refusals():
+                part.mkdir(parents=True)
+            sha256 = writing.write_data(part, layout, labels, produce(), room)
+            with room.refusals():
                 content: Content | None = writing.vouch(part, Manifest(request, layout.size, sha256))
                 seconds = time.monotonic() - began
                 write_usage(part, seconds)
@@ -295,7 +297,7 @@ class Store:
     def remove(self, doomed: list[tuple[EntryInfo, str]], infos: list[EntryInfo], dry_run: bool) -> Removed:
         """Remove entries and parts, unless `dry_run`."""
         if not dry_run:
-            with writing.refusals(0, self.folder):
+            with writing.Room.measured(self.folder, 0).refusals():
                 for info, _ in doomed:
                     if info.state == "partial":
                         parts.remove(info.path)

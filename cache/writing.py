@@ -12,8 +12,9 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from cache.manifest import DATA, MANIFEST, Distrusted, Manifest
 from cache.quantities import as_size
 from cache.reading import BLOCK, Content, as_bytes, load
 
-__all__ = ["commit", "refusals", "require_space", "vouch", "write_data"]
+__all__ = ["Room", "commit", "vouch", "write_data"]
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Manifest, sidecar and the folders' own blocks.
@@ -39,38 +40,57 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def figures(needed: int, folder: Path) -> str:
-    free = "unknown"
-    with suppress(OSError):
-        free = as_size(free_space(folder))
-    return (
-        f"the cache entry needs {as_size(needed)}, free in {folder}: {free}; free some space "
-        "(`cmpt726 cache prune --max-size SIZE`) or choose another folder (--cache-dir)"
-    )
+@dataclass(frozen=True)
+class Room:
+    """What an entry needs of the disk, and what there was before anything was written.
 
-
-@contextmanager
-def refusals(needed: int, folder: Path) -> Iterator[None]:
-    """Turn what the system refuses inside into an EnvironmentFailure that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise EnvironmentFailure(f"{error.strerror}: {figures(needed, folder)}") from error
-        raise EnvironmentFailure(
-            f"the cache in {folder} must be a folder that can be read and written; got {error.strerror or error}; "
-            "choose another one (--cache-dir) or do without (--no-cache)"
-        ) from error
-
-
-def require_space(needed: int, folder: Path) -> None:
-    """Refuse at once what can't fit.
-
-    Raises:
-        EnvironmentFailure: with what is needed and what is free.
+    Attributes:
+        folder: The store's.
+        needed: Size of the entry's data.
+        free: Bytes free; None if the system would not say.
     """
-    if needed + BESIDES > free_space(folder):
-        raise EnvironmentFailure(f"too little space: {figures(needed, folder)}")
+
+    folder: Path
+    needed: int
+    free: int | None
+
+    @classmethod
+    def measured(cls, folder: Path, needed: int) -> Self:
+        """What is free now."""
+        free = None
+        with suppress(OSError):
+            free = free_space(folder)
+        return cls(folder, needed, free)
+
+    def failure(self, why: str) -> EnvironmentFailure:
+        """Too little space, with the figures."""
+        free = "unknown" if self.free is None else as_size(self.free)
+        return EnvironmentFailure(
+            f"{why}: the cache entry needs {as_size(self.needed)}, free in {self.folder}: {free}; free some space "
+            "(`cmpt726 cache prune --max-size SIZE`) or choose another folder (--cache-dir)"
+        )
+
+    def require(self) -> None:
+        """Refuse at once what can't fit.
+
+        Raises:
+            EnvironmentFailure: with what is needed and what is free.
+        """
+        if self.free is not None and self.needed + BESIDES > self.free:
+            raise self.failure("too little space")
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Turn what the system refuses inside into an EnvironmentFailure that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise self.failure(error.strerror or str(error)) from error
+            raise EnvironmentFailure(
+                f"the cache in {self.folder} must be a folder that can be read and written; got "
+                f"{error.strerror or error}; choose another one (--cache-dir) or do without (--no-cache)"
+            ) from error
 
 
 def reserve(descriptor: int, size: int) -> None:
@@ -114,7 +134,7 @@ def drop_from_memory(descriptor: int) -> None:
 
 
 def write_data(
-    part: Path, layout: Layout, labels: NDArray[np.int64], blocks: Iterable[NDArray[Any]], folder: Path
+    part: Path, layout: Layout, labels: NDArray[np.int64], blocks: Iterable[NDArray[Any]], room: Room
 ) -> str:
     """Write the data file of an entry and sync it; its SHA-256.
 
@@ -126,12 +146,12 @@ def write_data(
     descriptor = -1
 
     def put(content: bytes | memoryview) -> None:
-        with refusals(layout.size, folder):
+        with room.refusals():
             write_all(descriptor, content)
         sha256.update(content)
 
     try:
-        with refusals(layout.size, folder):
+        with room.refusals():
             descriptor = create(part / DATA)
             reserve(descriptor, layout.size)
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -141,7 +161,7 @@ def write_data(
         put(layout.middle)
         put(as_bytes(labels))
         put(layout.tail)
-        with refusals(layout.size, folder):
+        with room.refusals():
             os.fsync(descriptor)
             drop_from_memory(descriptor)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cache.keys import canonical, normalized
-from cache.paths import default_cache_dir
-from cache.quantities import as_size, parse_age, parse_size
+from cache.quantities import as_size, parse_age, parse_size, short_key
 from cli726.errors import RequestError, UntrustedDataError
 from commands.options import OUTPUT, Json, examples
 from commands.render import emit, notice, printable, table
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from cache.store import EntryInfo, Removed
 
 WHICH = "Which entries"
-# Digits of a key in tables: enough to name an entry, and any that are unique will do.
-SHOWN = 12
 LONGEST_CELL = 60
 EPILOG = examples("cmpt726 cache ls", "cmpt726 cache verify", "cmpt726 cache prune --max-size 5GB --older-than 30d")
 
@@ -53,7 +49,23 @@ Key = Annotated[
 
 
 def folder_of(cache_dir: Path | None) -> Path:
+    from cache.paths import default_cache_dir
+
     return default_cache_dir() if cache_dir is None else cache_dir
+
+
+def text_of(value: Any) -> str:
+    """A JSON value in a cell: text as it is, the rest as JSON."""
+    from cache.keys import canonical
+
+    return value if isinstance(value, str) else canonical(value)
+
+
+def show(document: dict[str, Any], tables: Callable[[], Iterable[RenderableType]], *, as_json: bool) -> None:
+    """Emit a document whose texts come from files: undecodable names are made printable."""
+    from cache.keys import normalized
+
+    emit(normalized(document), tables, as_json=as_json)
 
 
 def timestamp(used: float | None) -> str | None:
@@ -69,7 +81,7 @@ def said(info: EntryInfo, name: str) -> str | None:
     value = info.provenance.get(name)
     if value is None:
         return None
-    text = value if isinstance(value, str) else canonical(value)
+    text = text_of(value)
     return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
@@ -114,7 +126,7 @@ def ls(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     def tables() -> Iterator[RenderableType]:
         rows = [
             (
-                entry["key"][:SHOWN],
+                short_key(entry["key"]),
                 *(entry[name] or "" for name in ("model", "data", "split", "cut")),
                 minute(entry["used"]),
                 entry["state"],
@@ -125,7 +137,7 @@ def ls(cache_dir: CacheDir = None, as_json: Json = False) -> None:
         columns = ("key", "model", "data", "split", "cut", "last use", "state", "size")
         yield from listing(f"{len(entries)} in {folder}, {as_size(total)}", *columns, rows=rows)
 
-    emit(normalized({"folder": str(folder), "bytes": total, "entries": entries}), tables, as_json=as_json)
+    show({"folder": str(folder), "bytes": total, "entries": entries}, tables, as_json=as_json)
 
 
 @app.command(epilog=examples("cmpt726 cache info", "cmpt726 cache info --json"))
@@ -144,14 +156,15 @@ def info(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -> 
 
     def tables() -> Iterator[RenderableType]:
         facts = [(name, value) for name, value in found.items() if name not in ("fields", "provenance")]
-        shown = [(name, as_size(value) if name == "bytes" else value) for name, value in facts if value is not None]
-        yield table(None, "entry", one.key[:SHOWN], rows=shown, numeric=2)
+        rounded = {"bytes": as_size, "seconds": "{:.3g}".format}
+        shown = [(name, rounded.get(name, str)(value)) for name, value in facts if value is not None]
+        yield table(None, "entry", short_key(one.key), rows=shown, numeric=2)
         for title, part in (("what decides the content", one.fields), ("where it comes from", one.provenance)):
             if part:
-                rows = ((name, v if isinstance(v, str) else canonical(v)) for name, v in sorted(part.items()))
+                rows = ((name, text_of(value)) for name, value in sorted(part.items()))
                 yield table(None, title, "", rows=rows, numeric=2)
 
-    emit(normalized(found), tables, as_json=as_json)
+    show(found, tables, as_json=as_json)
 
 
 @app.command(epilog=examples("cmpt726 cache verify", "cmpt726 cache verify --json"))
@@ -164,14 +177,14 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
     bad = [verdict for verdict in verdicts if verdict.state != "ok"]
 
     def tables() -> Iterator[RenderableType]:
-        rows = [(v.key[:SHOWN], v.state, v.reason or "", as_size(v.bytes)) for v in verdicts]
+        rows = [(short_key(v.key), v.state, v.reason or "", as_size(v.bytes)) for v in verdicts]
         headline = f"{len(verdicts) - len(bad)} of {len(verdicts)} in {folder} are as they were written"
         yield from listing(headline, "key", "state", "reason", "size", rows=rows)
 
     entries = [asdict(verdict) for verdict in verdicts]
-    emit(normalized({"folder": str(folder), "entries": entries, "damaged": len(bad)}), tables, as_json=as_json)
+    show({"folder": str(folder), "entries": entries, "damaged": len(bad)}, tables, as_json=as_json)
     if bad:
-        named = ", ".join(verdict.key[:SHOWN] for verdict in bad[:3]) + (", ..." if len(bad) > 3 else "")
+        named = ", ".join(short_key(verdict.key) for verdict in bad[:3]) + (", ..." if len(bad) > 3 else "")
         raise UntrustedDataError(
             f"every entry must be as it was written; {len(bad)} of {len(verdicts)} are not ({named}); "
             f"remove each with `cmpt726 cache clear KEY`"
@@ -185,10 +198,10 @@ def report(removed: Removed, folder: Path, *, as_json: bool) -> None:
     def tables() -> Iterator[RenderableType]:
         freed, left = as_size(removed.bytes), as_size(removed.left_bytes)
         headline = f"{done} {len(removed.removed)}, {freed}; {left} left in {folder}"
-        rows = [(removal.key[:SHOWN], removal.reason, as_size(removal.bytes)) for removal in removed.removed]
+        rows = [(short_key(removal.key), removal.reason, as_size(removal.bytes)) for removal in removed.removed]
         yield from listing(headline, "key", "why", "size", rows=rows)
 
-    emit(normalized({"folder": str(folder)} | asdict(removed)), tables, as_json=as_json)
+    show({"folder": str(folder)} | asdict(removed), tables, as_json=as_json)
 
 
 @app.command(
@@ -243,7 +256,7 @@ def clear(
     folder = folder_of(cache_dir)
     store = Store(folder)
     count = 1 if key is not None else len(store.entries())
-    what = f"all {count} entries" if key is None else f"entry {store.info(key).key[:SHOWN]}"
+    what = f"all {count} entries" if key is None else f"entry {short_key(store.info(key).key)}"
     if count and not yes:
         if not sys.stdin.isatty():
             raise RequestError(f"removing {what} from {folder} needs a yes; got none, and nobody to ask; add --yes")
@@ -258,6 +271,6 @@ def path(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     """Print the folder where the caches are kept."""
     folder = folder_of(cache_dir)
     if as_json:
-        emit(normalized({"path": str(folder)}), list, as_json=True)
+        show({"path": str(folder)}, list, as_json=True)
     else:
         typer.echo(os.fsencode(folder))

@@ -1,0 +1,54 @@
+"""Fixtures for the store's tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from building import a_request, build
+
+from cache.store import Store
+
+SCRIPT = Path(__file__).with_name("building.py")
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def wanted():
+    return a_request()
+
+
+@pytest.fixture
+def entry(store, wanted):
+    """The folder of an entry just built."""
+    build(store.folder, wanted)
+    return store.path(wanted.key)
+
+
+@pytest.fixture
+def start():
+    """Starts building.py with the given arguments; whatever still runs at the end is killed."""
+    running = []
+
+    def run(*arguments, script=SCRIPT):
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()

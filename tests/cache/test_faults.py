@@ -1,0 +1,235 @@
+"""Kills, full disks, failing calls, races: afterwards there is no entry or a right one, and older ones are whole."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from building import a_request, assert_right, build, features_of, files_of, labels_of
+
+from cache import writing
+from cache.errors import EnvironmentFailure
+from cache.store import Store
+
+FAULTS = Path(__file__).with_name("faults.py")
+OLDER = a_request(weights="older")
+WANTED = a_request()
+
+
+@pytest.fixture
+def undisturbed(tmp_path):
+    """The files of a store that was built in peace."""
+    folder = tmp_path / "undisturbed"
+    build(folder, OLDER)
+    build(folder, WANTED)
+    return files_of(folder)
+
+
+def run(start, *arguments):
+    process = start(*arguments, script=FAULTS)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def assert_recovers(place, undisturbed):
+    """No entry or a right one now; after another build, byte for byte what an undisturbed run leaves and no more."""
+    store = Store(Path(place))
+    states = {info.key: info.state for info in store.entries() if info.state != "partial"}
+    assert states.pop(OLDER.key) == "ok"
+    assert states in ({}, {WANTED.key: "ok"})
+    assert [verdict.state for verdict in store.verify()] == ["ok"] * (1 + len(states))
+    assert_right(build(store.folder, WANTED), WANTED)
+    store.prune()
+    left = {name: content for name, content in files_of(store.folder).items() if not name.endswith(".lock")}
+    assert left == undisturbed
+    assert list(store.parts.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_sigkill_at_every_system_call_leaves_no_entry_or_a_right_one(tmp_path, start, undisturbed):
+    runs = run(start, tmp_path / "runs", "kill")
+    assert [run["status"] for run in runs] == [-signal.SIGKILL] * (len(runs) - 1) + [0]
+    # Between reservation and data, between data and manifest, between manifest and rename, and after it.
+    assert {"posix_fallocate", "write", "fsync", "rename"} <= {run["call"] for run in runs}
+    assert len(runs) > 20
+    for done in runs:
+        assert_recovers(done["place"], undisturbed)
+
+
+def test_sigkill_at_random_moments_leaves_no_entry_or_a_right_one(tmp_path, start, undisturbed):
+    runs = run(start, tmp_path / "runs", "moments", 12)
+    assert {done["status"] for done in runs} <= {-signal.SIGKILL, 0}
+    assert sum(done["status"] < 0 for done in runs) > 6
+    for done in runs:
+        assert_recovers(done["place"], undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+def test_a_failure_of_every_system_call_is_status_4_or_harmless(tmp_path, start, undisturbed, number):
+    runs = run(start, tmp_path / "runs", "errno", number)
+    assert {done["status"] for done in runs} == {0, 4}
+    assert all(done["status"] == 4 for done in runs if done["call"] in ("posix_fallocate", "fsync", "rename"))
+    for done in runs:
+        parts = Store(Path(done["place"])).parts
+        assert not parts.exists() or list(parts.iterdir()) == []
+        assert_recovers(done["place"], undisturbed)
+
+
+@pytest.mark.parametrize("limit", [100_000, 2000])
+def test_a_limit_on_file_sizes_is_status_4_with_the_figures(tmp_path, start, limit):
+    build(tmp_path / "store", OLDER)
+    before = files_of(tmp_path / "store")
+    process = start(tmp_path / "store", "--file-limit", limit)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert err.startswith("error: File too large: the cache entry needs 160.3 kB, free in ")
+    assert err.count("\n") == 1
+    assert files_of(tmp_path / "store") == before
+
+
+@contextmanager
+def small_disk(megabytes):
+    """A file system in memory, where this user may mount one."""
+    folder = tempfile.mkdtemp()
+    try:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", folder], check=True, capture_output=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        Path(folder).rmdir()
+        pytest.skip("needs the right to mount")
+    try:
+        yield Path(folder)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+        Path(folder).rmdir()
+
+
+@pytest.mark.parametrize("reserving", [True, False], ids=["reserving", "zero-filling"])
+@pytest.mark.parametrize("foreseen", [True, False], ids=["foreseen", "unforeseen"])
+def test_a_full_disk_leaves_no_entry_and_the_older_ones(monkeypatch, reserving, foreseen):
+    with small_disk(1) as folder:
+        build(folder, OLDER)
+        before = files_of(folder)
+        if not foreseen:
+            monkeypatch.setattr(writing.Room, "require", lambda room: None)
+        if not reserving:
+            monkeypatch.delattr(os, "posix_fallocate")
+        with pytest.raises(EnvironmentFailure, match=r"needs 1\.1 MB, free in .*: 8\d\d\.\d kB") as failure:
+            build(folder, a_request(rows=4000))
+        assert failure.value.status == 4
+        assert files_of(folder) == before
+        assert_right(build(folder, OLDER), OLDER)
+
+
+def await_(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_lock_and_no_part(tmp_path, start, signal_):
+    store = Store(tmp_path)
+    process = start(tmp_path, "--pause", 0.5)
+    await_(lambda: list(store.parts.glob("*/features.h5")))
+    process.send_signal(signal_)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal_
+    assert err == "error: interrupted\n"
+    assert files_of(tmp_path) == {}
+    assert list(store.parts.iterdir()) == []
+
+
+def test_two_processes_that_want_one_entry_compute_it_once(tmp_path, start):
+    log = tmp_path / "log"
+    processes = [start(tmp_path / "store", "--pause", 0.1, "--log", log) for _ in range(2)]
+    states = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert sorted(states) == ["built", "hit"]
+    assert sorted(log.read_text().split()) == ["producing", "waiting"]
+    assert len(files_of(tmp_path / "store")) == 2
+
+
+def test_locks_that_do_not_lock_cost_time_and_nothing_else(tmp_path, start):
+    log = tmp_path / "log"
+    processes = [start(tmp_path / "store", "--pause", 0.05, "--no-locks", "--log", log) for _ in range(4)]
+    for process in processes:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert log.read_text().split().count("producing") > 1
+    store = Store(tmp_path / "store")
+    assert [info.state for info in store.entries()] == ["ok"]
+    assert store.verify()[0].state == "ok"
+
+
+def test_a_killed_lock_holder_is_replaced_by_the_one_that_waits(tmp_path, start):
+    log = tmp_path / "log"
+    first = start(tmp_path / "store", "--pause", 1, "--log", log)
+    await_(log.exists)
+    second = start(tmp_path / "store", "--log", log)
+    await_(lambda: "waiting" in log.read_text())
+    first.kill()
+    first.communicate()
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, out.strip()) == (0, "built"), err
+    store = Store(tmp_path / "store")
+    assert [info.state for info in store.entries()] == ["ok"]
+
+
+@pytest.fixture
+def others_folder():
+    """A folder that another user owns and this one may only read, and that user's number if we must become it."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    build(folder, OLDER)
+    build(folder, WANTED)
+    everything = [folder, *folder.rglob("*")]
+    for path in everything:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield folder, (["--user", 65534] if os.geteuid() == 0 else [])
+    for path in everything:
+        path.chmod(0o755)
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+
+
+def test_a_read_only_folder_serves_hits_and_refuses_builds_with_status_4(start, others_folder):
+    folder, user = others_folder
+    before = files_of(folder)
+    hit = start(folder, *user)
+    out, err = hit.communicate(timeout=60)
+    assert (hit.returncode, out.strip()) == (0, "hit"), err
+    miss = start(folder, "--rows", 100, *user)
+    _, err = miss.communicate(timeout=60)
+    assert miss.returncode == 4
+    assert "must be a folder that can be read and written; got Permission denied" in err
+    assert "--cache-dir" in err
+    assert files_of(folder) == before
+
+
+def test_clearing_while_another_builds_does_not_harm_it(tmp_path, start):
+    process = start(tmp_path, "--pause", 0.1)
+    store = Store(tmp_path)
+    await_(lambda: list(store.parts.glob("*/features.h5")))
+    store.clear()
+    store.prune(max_bytes=0)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.strip()) == (0, "built"), err
+    assert store.verify()[0].state == "ok"
+
+
+def test_an_entry_in_use_may_be_cleared_and_built_again(tmp_path):
+    store = Store(tmp_path)
+    first = build(tmp_path, WANTED)
+    store.clear()
+    again = store.get_or_build(WANTED, labels_of(WANTED), lambda: [features_of(WANTED)])
+    assert again.state == "built"
+    assert_right(first, WANTED)

@@ -1,0 +1,68 @@
+"""The structure of the file: h5py, which reads it, is the oracle for what we compare byte by byte."""
+
+import hashlib
+
+import h5py
+import numpy as np
+import pytest
+from building import a_request, build, features_of, labels_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cache.layout import layout_of
+from cache.store import Store
+
+requests = st.builds(
+    a_request,
+    rows=st.integers(1, 3000),
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=8).map(tuple),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
+)
+
+
+@given(requests)
+@settings(max_examples=50, deadline=None)
+def test_h5py_finds_the_data_where_the_layout_says(tmp_path_factory, request):
+    layout = layout_of(request)
+    path = tmp_path_factory.mktemp("layout") / "features.h5"
+    features, labels = features_of(request), labels_of(request)
+    path.write_bytes(layout.head + features.tobytes() + layout.middle + labels.tobytes() + layout.tail)
+    assert path.stat().st_size == layout.size
+    with h5py.File(path) as file:
+        assert sorted(file) == ["features", "labels"]
+        np.testing.assert_array_equal(file["features"][:], features)
+        np.testing.assert_array_equal(file["labels"][:], labels)
+        assert file["features"].attrs["dtype"].decode() == request.dtype
+        assert file["features"].dtype == ("<f4" if request.dtype == "float32" else "<u2")
+        assert file["labels"].dtype == "<i8"
+        for dataset in file.values():
+            assert dataset.chunks is dataset.compression is dataset.external is None
+            assert not dataset.is_virtual
+
+
+def test_the_structure_is_the_one_that_earlier_releases_wrote():
+    """Written down from h5py 3.11 (HDF5 1.14.2); 3.12, 3.14 and 3.16 (HDF5 2.0) agree."""
+    digest = hashlib.sha256()
+    for rows in (1, 2, 10, 100, 511, 512, 600, 5000, 10**6, 2**30):
+        for shape in ((1,), (3,), (64,), (2,) * 8):
+            for dtype in ("float32", "bfloat16"):
+                layout = layout_of(a_request(rows, shape, dtype))
+                digest.update(b"|".join((layout.head, layout.middle, layout.tail)))
+    assert digest.hexdigest() == "4b629e618eaad480857e6fca6387c5eea19b4fe255c3d172536cabca5e52aaf2"
+
+
+def test_a_huge_layout_takes_no_memory():
+    layout = layout_of(a_request(2**33, (64,), "float32"))
+    assert layout.size > 2**41
+    assert len(layout.head) + len(layout.middle) + len(layout.tail) < 10_000
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_same_request_gives_the_same_bytes_anywhere(tmp_path, dtype):
+    request = a_request(dtype=dtype)
+    contents = []
+    for name in ("one", "two"):
+        build(tmp_path / name, request)
+        path = Store(tmp_path / name).path(request.key)
+        contents.append([(path / file).read_bytes() for file in ("features.h5", "manifest.json")])
+    assert contents[0] == contents[1]
