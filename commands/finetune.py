@@ -39,6 +39,13 @@ class Preset(StrEnum):
     course = "course"
 
 
+class Solver(StrEnum):
+    """How the head is trained while it trains alone."""
+
+    sgd = "sgd"
+    exact = "exact"
+
+
 class Precision(StrEnum):
     """Arithmetic of the convolutions."""
 
@@ -68,6 +75,7 @@ def percent(share: float) -> str:
 
 def tables(result: Finetuned) -> Iterator[RenderableType]:
     """What was done, phase by phase, and how good the best model is."""
+    validation = len(result.dataset.splits["validation"])
     rows = [
         (
             part.phase.name,
@@ -81,10 +89,26 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
         for part in result.phases
     ]
     yield table(
-        f"Phases (accuracy on {result.validation_images:,} validation images)",
+        f"Phases (accuracy on {validation:,} validation images)",
         "phase", "trains", "epochs", "best accuracy", "at epoch", "images/s", "time",
         rows=rows, numeric=2,
     )  # fmt: skip
+    if result.trials:
+        yield table(
+            f"L2 in the head phase (accuracy on {validation:,} validation images)",
+            "l2", "best accuracy", "loss", "at epoch", "penalty", "norm of coefficients",
+            rows=[
+                (
+                    f"{trial.l2:g}",
+                    percent(1 - trial.best.val_error),
+                    f"{trial.best.val_loss:.4f}",
+                    trial.best.epoch,
+                    f"{trial.penalty:.4g}",
+                    f"{trial.norm:.4g}",
+                )
+                for trial in result.trials
+            ],
+        )  # fmt: skip
     low, high = result.test.interval
     data = result.dataset
     cache = result.cache
@@ -103,9 +127,15 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
             f"95 % {percent(low)} to {percent(high)}",
         ),
     ]
-    if len(result.phases) > 1:
-        gain = result.phases[0].best_val_error - min(part.best_val_error for part in result.phases[1:])
-        lines.insert(3, ("unfreezing", f"{100 * gain:+.2f} points of validation accuracy"))
+    if result.gain is not None:
+        lines.insert(3, ("unfreezing", f"{100 * result.gain:+.2f} points of validation accuracy over the first phase"))
+    confused = result.test.most_confused(3)
+    if confused:
+        names = data.class_names
+        lines.append(("most confused", ", ".join(f"{names[t]} as {names[p]} ({count})" for t, p, count in confused)))
+    lines.append(
+        ("calibration", f"expected error {percent(result.test.calibration_error)} (confidence against accuracy)")
+    )
     if result.l2["l2"]:
         lines.append(("L2", f"penalty {result.l2['penalty']:.4g}, norm of the coefficients {result.l2['norm']:.4g}"))
     if result.duplicates:
@@ -154,6 +184,10 @@ def configure(context: typer.Context, preset: str | None) -> FinetuneConfig:
         source = context.get_parameter_source(name)
         if name in known and source is not None and source.name != "DEFAULT":
             chosen[name] = str(value) if isinstance(value, StrEnum | Path) else value
+    if "l2" in chosen:
+        chosen["l2"] = tuple(chosen["l2"])
+    elif chosen.get("solver") == Solver.exact:
+        chosen["l2"] = (EXACT_L2,)
     base = dict(PRESETS[preset]) if preset else {}
     if chosen.get("cache"):
         base.pop("recompute", None)
@@ -161,6 +195,8 @@ def configure(context: typer.Context, preset: str | None) -> FinetuneConfig:
 
 
 DEFAULTS = FinetuneConfig()
+# Without a penalty, separable features have no optimum.
+EXACT_L2 = 1e-3
 
 
 def finetune(
@@ -213,6 +249,14 @@ def finetune(
     augment: Annotated[
         str, typer.Option(help="Comma list, in order: flip, crop.", rich_help_panel=CACHE)
     ] = DEFAULTS.augment,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Store N augmented versions of each training image where a part is frozen; each epoch draws one.",
+            rich_help_panel=CACHE,
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="In all, over all phases.", rich_help_panel=PHASES)] = DEFAULTS.epochs,
     unfreeze_after: Annotated[
         str | None,
@@ -236,12 +280,31 @@ def finetune(
         int | None,
         typer.Option(help="End a phase after that many validations without a better one.", rich_help_panel=PHASES),
     ] = None,
+    head: Annotated[
+        str, typer.Option(help="The new layers: linear, mlp:128 or mlp:128,64.", rich_help_panel=PHASES)
+    ] = DEFAULTS.head,
+    dropout: Annotated[
+        float, typer.Option(help="Probability of dropping an input of the last layer.", rich_help_panel=PHASES)
+    ] = DEFAULTS.dropout,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="BatchNorm in the new layers.", rich_help_panel=PHASES)
+    ] = False,
+    solver: Annotated[
+        Solver,
+        typer.Option(help="exact: take a linear head to its optimum on the stored features.", rich_help_panel=PHASES),
+    ] = Solver.sgd,
     preset: Annotated[
         Preset | None, typer.Option(help="course: the course script's values, exactly.", rich_help_panel=RECIPE)
     ] = None,
     l2: Annotated[
-        float, typer.Option(help="Penalty l2/2 * sum w^2 on the new layers' coefficients.", rich_help_panel=RECIPE)
-    ] = DEFAULTS.l2,
+        list[float] | None,
+        typer.Option(
+            metavar="L2",
+            help="Penalty l2/2 * sum w^2 on the new layers' coefficients (default 0; 0.001 with --solver exact); "
+            "repeated: each is tried in the head phase, the best by validation goes on.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
     weight_decay: Annotated[
         float, typer.Option(help="The same on unfrozen convolutions.", rich_help_panel=RECIPE)
     ] = DEFAULTS.weight_decay,

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from cache.keys import Request
 from cache.store import Store
+from cli726.finetune.augment import Augmentation, parse_augmentations
+from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.features import BLOCK, Extractor, Normalization
 from cli726.finetune.images import TREATMENT, Dataset, SplitName
@@ -22,7 +24,7 @@ from cli726.finetune.resnet import depth_of, divide, feature_shape
 from cli726.finetune.storage import tensors_digest
 from cli726.reporting import Reporter
 
-__all__ = ["Bank", "Used", "memory_limit"]
+__all__ = ["MIRROR", "PLAIN", "Bank", "Used", "Variant", "memory_limit"]
 
 
 def memory_limit() -> int:
@@ -31,6 +33,33 @@ def memory_limit() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
     except (AttributeError, ValueError, OSError):
         return 2**31
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done to every image before the prefix sees it.
+
+    Attributes:
+        name: "plain", "mirror" or "view".
+        number: Which view, from 0.
+        augment: `--augment`, for views.
+        seed: That of the run, for views.
+    """
+
+    name: Literal["plain", "mirror", "view"] = "plain"
+    number: int = 0
+    augment: str = "none"
+    seed: int = 0
+
+    def drawn(self, images: int) -> list[tuple[Augmentation, Tensor]]:
+        """A view's augmentations, each with its parameters for all images."""
+        return [
+            (one, one.draw(images, generator(self.seed, "view", self.number, place, one.name), one.strength))
+            for place, one in enumerate(parse_augmentations(self.augment))
+        ]
+
+
+PLAIN, MIRROR = Variant(), Variant("mirror")
 
 
 @dataclass(frozen=True)
@@ -80,7 +109,7 @@ class Bank:
         self.backbone = backbone
         self.used: list[Used] = []
         self.seconds = 0.0
-        self.memory: dict[tuple[str, int, bool], Tensor] = {}
+        self.memory: dict[tuple[str, int, Variant], Tensor] = {}
         self.extractors: dict[int, Extractor] = {}
 
     def prefix(self, cut: int) -> Extractor:
@@ -116,81 +145,81 @@ class Bank:
         chosen = self.dataset.splits[split]
         return torch.from_numpy(self.dataset.pools[chosen.pool].labels[chosen.indices]).to(self.device)
 
-    def features(self, split: SplitName, cut: int, *, mirror: bool = False) -> Tensor:
+    def features(self, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
         """Features of a split's images at a cut, as stored: (N, 64), or (N, H, W, C); at cut 0 the pixels."""
         if cut == 0 or not self.stores(cut):
             pixels = self.pixels(split)
-            pixels = pixels.flip(2) if mirror else pixels
+            pixels = pixels.flip(2) if variant == MIRROR else pixels
             return self.prefix(cut)(pixels) if cut else pixels
         chosen = self.dataset.splits[split]
-        whole = self.pool_features(chosen.pool, cut, mirror=mirror)
+        whole = self.pool_features(chosen.pool, cut, variant)
         if len(chosen) == len(whole):
             return whole.to(self.device)
         return whole[torch.from_numpy(chosen.indices)].to(self.device)
 
-    def pool_features(self, pool: str, cut: int, *, mirror: bool) -> Tensor:
+    def pool_features(self, pool: str, cut: int, variant: Variant) -> Tensor:
         """Features of a whole pool, in its order, from memory, the store or the prefix."""
-        place = (pool, cut, mirror)
+        place = (pool, cut, variant)
         if place not in self.memory:
             began = time.perf_counter()
             if self.store is None:
-                self.memory[place] = torch.cat(list(self.extract(pool, cut, mirror=mirror)))
+                self.memory[place] = torch.cat(list(self.extract(pool, cut, variant)))
             else:
-                self.memory[place] = self.fetch(self.store, pool, cut, mirror=mirror)
+                self.memory[place] = self.fetch(self.store, pool, cut, variant)
             self.seconds += time.perf_counter() - began
         return self.memory[place]
 
-    def forget(self, cut: int) -> None:
-        """Let go of the features at a cut that no later phase needs."""
-        self.memory = {place: kept for place, kept in self.memory.items() if place[1] != cut}
+    def forget_all_but(self, cut: int) -> None:
+        """Let go of the features at other cuts, which no later phase needs."""
+        self.memory = {place: kept for place, kept in self.memory.items() if place[1] == cut}
 
-    def extract(self, pool: str, cut: int, *, mirror: bool) -> Iterator[Tensor]:
+    def extract(self, pool: str, cut: int, variant: Variant) -> Iterator[Tensor]:
         """Blocks of features in the pool's order, on the CPU."""
         pixels = torch.from_numpy(self.dataset.pools[pool].pixels)
         prefix = self.prefix(cut)
         began = time.perf_counter()
-        self.reporter.start(f"computing features of {pool} images after {STAGES[cut - 1]}", len(pixels))
-        for block in pixels.split(BLOCK):
-            block = block.to(self.device)
-            yield prefix.run(block.flip(2) if mirror else block).cpu()
+        drawn = variant.drawn(len(pixels))
+        kind = {"plain": "", "mirror": "mirrored ", "view": f"view {variant.number + 1} of "}[variant.name]
+        what = f"{kind}{len(pixels):,} {pool} images after {STAGES[cut - 1]}"
+        self.reporter.start(f"features of {what}", len(pixels))
+        for start in range(0, len(pixels), BLOCK):
+            block = pixels[start : start + BLOCK].to(self.device)
+            block = block.flip(2) if variant == MIRROR else block
+            for augmentation, parameters in drawn:
+                block = augmentation.apply(block, parameters[start : start + BLOCK])
+            yield prefix.run(block).cpu()
             self.reporter.advance(len(block))
         rate = len(pixels) / (time.perf_counter() - began)
-        self.reporter.finish(f"features of {len(pixels):,} {pool} images after {STAGES[cut - 1]}: {rate:,.0f} images/s")
+        self.reporter.finish(f"features of {what}: {rate:,.0f} images/s")
 
-    def request(self, pool: str, cut: int, *, mirror: bool) -> Request:
+    def request(self, pool: str, cut: int, variant: Variant) -> Request:
         """Everything that the bytes of an entry depend on."""
         images = self.dataset.pools[pool]
         prefix, _ = divide(self.backbone, cut)
-        height_width_channels = (
-            (*feature_shape(cut)[1:], feature_shape(cut)[0]) if cut < HEAD_ONLY else feature_shape(cut)
-        )
+        channels, *plane = feature_shape(cut)
+        depth = depth_of(self.backbone)
         fields: dict[str, Any] = {
             "weights": tensors_digest(prefix.state_dict()),
-            "architecture": {"family": "CIFAR ResNet", "depth": depth_of(self.backbone), "stages": list(STAGES[:cut])},
+            "architecture": {"family": "CIFAR ResNet", "depth": depth, "stages": list(STAGES[:cut])},
             "images": images.digest,
             "treatment": TREATMENT,
             "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
-            "augmentation": "mirror" if mirror else "none",
-            "views": 1,
+            "variant": {"name": variant.name, "number": variant.number, "seed": variant.seed},
+            "augmentation": [[one.name, one.strength] for one in parse_augmentations(variant.augment)],
             "precision": str(self.precision).removeprefix("torch."),
             "device": self.device.type,
             "torch": torch.__version__,
         }
-        provenance = {
-            "data": self.dataset.name,
-            "pool": pool,
-            "model": f"ResNet{depth_of(self.backbone)}",
-            "cut": STAGES[cut - 1],
-        }
+        provenance = {"data": self.dataset.name, "pool": pool, "model": f"ResNet{depth}", "cut": STAGES[cut - 1]}
         kind: Literal["float32", "bfloat16"] = "bfloat16" if self.dtype_at(cut) == torch.bfloat16 else "float32"
-        return Request(fields=fields, rows=len(images), shape=height_width_channels, dtype=kind, provenance=provenance)
+        return Request(fields=fields, rows=len(images), shape=(*plane, channels), dtype=kind, provenance=provenance)
 
-    def fetch(self, store: Store, pool: str, cut: int, *, mirror: bool) -> Tensor:
+    def fetch(self, store: Store, pool: str, cut: int, variant: Variant) -> Tensor:
         """Features from the store, computed and committed there first if need be."""
-        request = self.request(pool, cut, mirror=mirror)
+        request = self.request(pool, cut, variant)
 
         def produce() -> Iterator[np.ndarray]:
-            for block in self.extract(pool, cut, mirror=mirror):
+            for block in self.extract(pool, cut, variant):
                 yield (
                     block.view(torch.int16).numpy().view(np.uint16) if block.dtype == torch.bfloat16 else block.numpy()
                 )
@@ -202,7 +231,8 @@ class Bank:
             on_wait=lambda: self.reporter.say("another process is computing the same features: waiting for it"),
         )
         cut_name = STAGES[cut - 1]
-        self.used.append(Used(entry.state, entry.key, pool, cut_name, entry.bytes, entry.seconds))
+        if entry.key not in {used.key for used in self.used}:
+            self.used.append(Used(entry.state, entry.key, pool, cut_name, entry.bytes, entry.seconds))
         if entry.state == "hit":
             saved = "" if entry.seconds is None else f", {entry.seconds:.1f} s saved"
             self.reporter.say(f"cache hit: {pool} images after {cut_name}, {entry.bytes / 1e6:.1f} MB{saved}")

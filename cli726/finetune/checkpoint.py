@@ -17,11 +17,12 @@ __all__ = ["read_checkpoint", "restore_checkpoint", "write_checkpoint"]
 
 
 def write_checkpoint(
-    path: Path, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, facts: dict[str, Any]
+    path: Path, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, facts: dict[str, Any]
 ) -> None:
     """Replace the checkpoint at `path`."""
     tensors: dict[str, Tensor] = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
+    states = {} if optimizer is None else optimizer.state_dict()["state"]
+    for number, state in states.items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
     write_tensors(path, tensors, {"progress": progress.to_json(), **facts})
 

@@ -37,7 +37,7 @@ COURSE: dict[str, Any] = {
     "momentum": 0.9,
     "nesterov": False,
     "schedule": "constant",
-    "l2": 0.0,
+    "l2": (0.0,),
     "label_smoothing": 0.0,
     "augment": "none",
     "recompute": True,
@@ -186,7 +186,15 @@ class FinetuneConfig(TrainingConfig):
     recompute: bool = False
     unfreeze_after: str | None = None
     unfreeze: str | None = None
-    l2: float = 0.0
+    head: str = "linear"
+    dropout: float = 0.0
+    batch_norm: bool = False
+    l2: tuple[float, ...] = (0.0,)
+    """Several are tried one after another in the head phase; the best by validation goes on."""
+    solver: str = "sgd"
+    """"exact": the head phase takes a linear head to its optimum instead of by epochs."""
+    views: int | None = None
+    """Augmented versions of each training image to store, for phases with a frozen part."""
     strict: bool = False
     tta: bool = False
     preset: str | None = None
@@ -205,18 +213,40 @@ class FinetuneConfig(TrainingConfig):
                 f"--test-fraction and --val-fraction must leave images to train on; got {self.test_fraction} and "
                 f"{self.val_fraction}"
             )
-        if not (math.isfinite(self.l2) and self.l2 >= 0):
-            found.append(f"--l2 must be 0 or more; got {self.l2}")
+        if not self.l2 or not all(math.isfinite(value) and value >= 0 for value in self.l2):
+            found.append(f"--l2 must be 0 or more; got {', '.join(map(str, self.l2))}")
+        if not 0 <= self.dropout < 1:
+            found.append(f"--dropout must be at least 0 and below 1; got {self.dropout}")
+        if self.views is not None and self.views < 1:
+            found.append(f"--views must be at least 1; got {self.views}")
+        if self.views is not None and self.augment in {"none", ""}:
+            found.append(
+                f"--views {self.views} needs --augment: without it all views are the same; try --augment flip,crop"
+            )
+        if self.views is not None and self.recompute:
+            found.append("--views and --recompute exclude each other: one stores augmented features, the other nothing")
+        if self.solver == "exact" and (self.head != "linear" or self.dropout or self.batch_norm):
+            found.append(f"--solver exact needs a plain linear head; got --head {self.head}, leave out the rest")
         if self.cache and self.recompute:
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
         if self.unfreeze is not None and self.unfreeze not in CUTS:
             found.append(f"--unfreeze must be one of {', '.join(CUTS)}; got {self.unfreeze}")
         if not found:
             try:
-                plan_phases(self)
+                phases = plan_phases(self)
             except RequestError as error:
-                found.append(str(error))
+                return [str(error)]
+            if phases[0].cut != HEAD_ONLY and (len(self.l2) > 1 or self.solver == "exact"):
+                found.append(
+                    f"several --l2, and --solver exact, need a phase that trains the head alone; got --unfreeze "
+                    f"{phases[0].name} from the first epoch on; add --unfreeze-after N"
+                )
         return found
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> FinetuneConfig:
+        """The inverse of `to_json`; unknown names are an error, because they would change the run."""
+        return cls(**{**stored, "l2": tuple(stored["l2"])})
 
 
 def parse_steps(text: str, default: str) -> list[tuple[int, str]]:

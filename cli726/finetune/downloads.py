@@ -67,6 +67,7 @@ def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> 
     folder.mkdir(parents=True, exist_ok=True)
     name = url.rsplit("/", 1)[1]
     reporter.start(f"downloading {name}", 0)
+    pooch.get_logger().setLevel("WARNING")
     try:
         path = pooch.retrieve(
             url, digest, fname=name, path=folder, downloader=pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT)

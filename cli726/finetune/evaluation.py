@@ -43,12 +43,14 @@ class Evaluation:
         loss: Mean negative log-likelihood, unsmoothed, in nats.
         correct, images: Counts.
         confusion: confusion[i][j] images of class i were taken for class j.
+        calibration_error: Expected calibration error: mean gap between confidence and accuracy over fifteen bins.
     """
 
     loss: float
     correct: int
     images: int
     confusion: tuple[tuple[int, ...], ...]
+    calibration_error: float
 
     @property
     def accuracy(self) -> float:
@@ -62,6 +64,23 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval of the accuracy."""
         return wilson_interval(self.correct, self.images)
+
+    @property
+    def class_accuracy(self) -> tuple[float | None, ...]:
+        """Share of each class that was recognised; None for a class without images."""
+        return tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(self.confusion))
+
+    def most_confused(self, most: int = 5) -> tuple[tuple[int, int, int], ...]:
+        """(true class, predicted class, images) of the commonest mistakes, most first."""
+        pairs = [
+            (count, true, predicted)
+            for true, row in enumerate(self.confusion)
+            for predicted, count in enumerate(row)
+            if true != predicted and count
+        ]
+        return tuple(
+            (true, predicted, count) for count, true, predicted in sorted(pairs, key=lambda p: (-p[0], p))[:most]
+        )
 
     def to_json(self) -> Mapping[str, Any]:
         return {
@@ -81,8 +100,25 @@ def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
     classes = scores.shape[1]
     predicted = scores.argmax(1)
     loss = nn.functional.cross_entropy(scores.double(), labels).item()
+    right = predicted == labels
+    confidence = scores.double().softmax(1).amax(1)
     confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    return Evaluation(loss, int((predicted == labels).sum()), len(labels), tuple(map(tuple, confusion.tolist())))
+    counts = tuple(map(tuple, confusion.tolist()))
+    return Evaluation(loss, int(right.sum()), len(labels), counts, calibration_error(confidence, right))
+
+
+def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
+    """Mean over images of |accuracy - confidence| of the bin that an image's confidence falls into.
+
+    Args:
+        confidence: Probability of the predicted class, (N,).
+        right: Whether it was the true one, (N,).
+
+    Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
+    """
+    which = (confidence * bins).ceil().long().sub_(1).clamp_(0, bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, confidence - right.double())
+    return float(gaps.abs().sum() / len(confidence))
 
 
 def head_features(

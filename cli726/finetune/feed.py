@@ -15,7 +15,7 @@ from cli726.finetune.augment import Augmentation
 from cli726.finetune.chance import generator
 from cli726.finetune.features import Extractor, Normalization, as_maps
 
-__all__ = ["Feed", "ImageFeed", "StoredFeed"]
+__all__ = ["Feed", "ImageFeed", "StoredFeed", "ViewsFeed"]
 
 
 class Feed(Protocol):
@@ -71,6 +71,27 @@ class StoredFeed:
     def plain(self, limit: int) -> Iterator[Tensor]:
         for block in self.features[:limit].split(256):
             yield as_maps(block)
+
+
+class ViewsFeed(StoredFeed):
+    """Features of several augmented versions of each image; each epoch draws one for each."""
+
+    def __init__(self, views: Sequence[Tensor], labels: Tensor, batch_size: int, seed: int, phase: str) -> None:
+        """Take at least one version of the features, in order of their numbers."""
+        super().__init__(views[0], labels, batch_size, seed, phase)
+        self.views = views
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        purpose = (*self.purpose, epoch)
+        count = len(self.labels)
+        drawn = torch.randint(len(self.views), (count,), generator=generator(*purpose, "views"))
+        for chosen in shuffled(count, self.batch_size, purpose):
+            where = chosen.to(self.features.device)
+            batch = torch.empty_like(self.features[: len(chosen)])
+            for number in drawn[chosen].unique().tolist():
+                mine = (drawn[chosen] == number).to(where.device)
+                batch[mine] = self.views[number][where[mine]]
+            yield as_maps(batch), self.labels[where]
 
 
 class ImageFeed:

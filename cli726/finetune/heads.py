@@ -7,7 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Standardize", "build_head", "coefficients"]
+from cli726.errors import RequestError
+
+__all__ = ["Standardize", "build_head", "coefficients", "parse_head"]
 
 
 class Standardize(nn.Module):
@@ -36,27 +38,73 @@ class Standardize(nn.Module):
         return (x - self.mean) / self.scale
 
 
-def build_head(features: int, classes: int, chance: torch.Generator, *, standardize: bool = True) -> nn.Sequential:
-    """A linear classifier on (standardised) features.
+def parse_head(text: str) -> tuple[int, ...]:
+    """`--head`: the widths of the hidden layers; none for "linear".
+
+    Raises:
+        RequestError: for anything but "linear" and "mlp:WIDTH,WIDTH".
+    """
+    if text == "linear":
+        return ()
+    kind, _, widths = text.partition(":")
+    parts = widths.split(",")
+    if kind != "mlp" or not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 65536 for part in parts):
+        raise RequestError(f"--head must be linear, or mlp: with widths from 1 to 65536; got {text}; try mlp:128,64")
+    return tuple(map(int, parts))
+
+
+def build_head(
+    features: int,
+    classes: int,
+    chance: torch.Generator,
+    *,
+    hidden: tuple[int, ...] = (),
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    standardize: bool = True,
+) -> nn.Sequential:
+    """A classifier on (standardised) features.
 
     Args:
         features: Length of a feature vector.
         classes: Number of classes.
-        chance: Used where the layer doesn't start from zero.
-        standardize: Standardised features and a zero start; else torch's own start of a linear layer.
+        chance: Used where a layer doesn't start from zero.
+        hidden: Widths of hidden layers of rectified linear units.
+        dropout: Probability of dropping an input of each linear layer but the first, or of the only one.
+        batch_norm: BatchNorm before each rectifier.
+        standardize: Standardised features and a zero start of the last layer; else torch's own start of a layer.
 
     Returns:
         A module that maps (N, features) to scores (N, classes).
+
+    Source: hidden layers start as He et al. (2015), "Delving Deep", eq. 10.
     """
-    linear = nn.Linear(features, classes)
+    layers: list[nn.Module] = [Standardize(features)]
+    width = features
+    for units in hidden:
+        linear = nn.Linear(width, units)
+        with torch.no_grad():
+            linear.weight.normal_(0, (2 / width) ** 0.5, generator=chance)
+            linear.bias.zero_()
+        layers.append(linear)
+        layers += [nn.BatchNorm1d(units)] if batch_norm else []
+        layers.append(nn.ReLU())
+        layers += [nn.Dropout(dropout)] if dropout else []
+        width = units
+    if not hidden and batch_norm:
+        layers.append(nn.BatchNorm1d(width))
+    if not hidden and dropout:
+        layers.append(nn.Dropout(dropout))
+    last = nn.Linear(width, classes)
     with torch.no_grad():
         if standardize:
-            linear.weight.zero_()
+            last.weight.zero_()
+            last.bias.zero_()
         else:
-            bound = features**-0.5
-            linear.weight.uniform_(-bound, bound, generator=chance)
-        linear.bias.zero_()
-    return nn.Sequential(Standardize(features), linear)
+            bound = width**-0.5
+            last.weight.uniform_(-bound, bound, generator=chance)
+            last.bias.uniform_(-bound, bound, generator=chance)
+    return nn.Sequential(*layers, last)
 
 
 def coefficients(head: nn.Module) -> list[nn.Parameter]:

@@ -75,7 +75,7 @@ class CheckpointKeeper:
         raise AssertionError(f"{type(network).__name__} was validated: {best}")
 
     def keep_epoch(
-        self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
+        self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics
     ) -> None:
         self.spent += metrics.seconds
         self.train_accuracy = metrics.train_accuracy

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,7 @@ class RunFolder:
             raise RequestError(f"--resume must name a run's folder; {path} has no config.json; see `ls runs`")
         try:
             stored = json.loads((path / "config.json").read_bytes())
-            known = {field.name for field in fields(FinetuneConfig)}
-            options = {name: value for name, value in stored.pop("options").items() if name in known}
-            config = FinetuneConfig(**options)
+            config = FinetuneConfig.from_json(stored.pop("options"))
             lines = (path / "metrics.jsonl").read_text().splitlines() if (path / "metrics.jsonl").exists() else []
             history = [EpochMetrics(**json.loads(line)) for line in lines]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -116,7 +114,7 @@ class RunFolder:
         replace_file(self.path / "model.json", to_bytes({**facts, "sha256": digest}))
 
     def keep_epoch(
-        self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
+        self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics
     ) -> None:
         self.history.append(metrics)
         lines = [json.dumps(asdict(line), allow_nan=False) + "\n" for line in self.history]

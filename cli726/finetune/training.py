@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cli726.errors import ComputationError
+from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
 from cli726.finetune.evaluation import Evaluation
 from cli726.finetune.feed import Feed
@@ -92,15 +93,16 @@ class Keeper(Protocol):
         """This network is the best so far."""
 
     def keep_epoch(
-        self, network: Network, optimizer: torch.optim.Optimizer, progress: Progress, metrics: EpochMetrics
+        self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics
     ) -> None:
-        """An epoch is over."""
+        """An epoch is over; without an optimiser where a solver took its place."""
 
     def restore(self, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
         """Load what `keep_epoch` kept last into the network, and into the optimiser if the same phase goes on."""
 
 
 Validate = Callable[[Network, Phase], Evaluation | None]
+Solve = Callable[[Network, Phase], EpochMetrics]
 MakeFeed = Callable[[Phase], Feed]
 
 
@@ -176,8 +178,12 @@ def settle_statistics(suffix: nn.Module, feed: Feed, forward: Callable[[Tensor],
         norm.momentum = momentum
 
 
-def better(result: Evaluation, best: tuple[float, float] | None) -> bool:
-    return best is None or (result.error, result.loss) < best
+@contextmanager
+def drawing_from(device: torch.device, *purpose: int | str) -> Iterator[None]:
+    """Let layers that draw for themselves, such as dropout, draw from this purpose's numbers."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(generator(*purpose, "layers").initial_seed())
+        yield
 
 
 def train(
@@ -190,6 +196,7 @@ def train(
     keeper: Keeper,
     precision: torch.dtype,
     l2: float = 0.0,
+    solve: Solve | None = None,
     progress: Progress | None = None,
     reporter: Reporter | None = None,
 ) -> Progress:
@@ -202,6 +209,7 @@ def train(
         validate: Scores the network on validation images; None where there are none.
         precision: bfloat16 for mixed precision in the unfrozen stages.
         l2: Penalty on the head's coefficients.
+        solve: Takes the place of the epochs of a head phase: sets the head, and says how good it is.
 
     Returns:
         The progress at the end.
@@ -218,12 +226,15 @@ def train(
             continue
         if progress.epoch < phase.first:
             progress = Progress(phase.first - 1, progress.best)
+        if solve is not None and phase.cut == HEAD_ONLY:
+            progress = record(network, phase, config, keeper, progress, solve(network, phase))
+            continue
         feed = make_feed(phase)
         optimizer = make_optimizer(network, phase, config, feed.batch_size, l2)
         if resumed:
             keeper.restore(network, optimizer if progress.epoch >= phase.first else None)
             resumed = False
-        reporter.start(f"training {' '.join(phase.trains)}", phase.last - progress.epoch)
+        reporter.start(f"training {' '.join(phase.trains)}", (phase.last - progress.epoch) * feed.steps)
         progress = run_phase(network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter)
     return progress
 
@@ -259,7 +270,7 @@ def run_phase(
         step = (epoch - phase.first) * feed.steps
         total = torch.zeros((), dtype=torch.float64, device=device)
         correct = torch.zeros((), dtype=torch.int64, device=device)
-        with only_suffix_trains(network, phase.cut):
+        with only_suffix_trains(network, phase.cut), drawing_from(device, config.seed, phase.name, epoch):
             for inputs, labels in feed.batches(epoch):
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak"] * rate_factor(config, phase, step, steps)
@@ -272,6 +283,7 @@ def run_phase(
                     total += loss.detach() * len(labels)
                     correct += (scores.argmax(1) == labels).sum()
                 step += 1
+                reporter.advance(1)
         seconds = time.perf_counter() - began
         train_loss = total.item() / len(feed.labels)
         rate = optimizer.param_groups[0]["lr"]
@@ -286,9 +298,6 @@ def run_phase(
                 with only_suffix_trains(network, phase.cut):
                     settle_statistics(suffix, feed, forward)
             result = validate(network, phase)
-        progress = judge(progress, epoch, result, phase, config)
-        if result is not None and progress.best is not None and progress.best.epoch == epoch:
-            keeper.keep_best(network, progress.best)
         metrics = EpochMetrics(
             phase.name,
             epoch,
@@ -300,23 +309,40 @@ def run_phase(
             len(feed.labels) / seconds,
             seconds,
         )
-        keeper.keep_epoch(network, optimizer, progress, metrics)
-        reporter.advance(1)
+        progress = record(network, phase, config, keeper, progress, metrics, optimizer)
         if progress.ended:
             break
     reporter.finish(f"phase {phase.name}: epochs {phase.first} to {progress.epoch}")
     return progress
 
 
-def judge(progress: Progress, epoch: int, result: Evaluation | None, phase: Phase, config: TrainingConfig) -> Progress:
+def record(
+    network: Network,
+    phase: Phase,
+    config: TrainingConfig,
+    keeper: Keeper,
+    progress: Progress,
+    metrics: EpochMetrics,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Progress:
+    """Judge an epoch and have it written down; the progress after it."""
+    progress = judge(progress, metrics, phase, config)
+    if progress.best is not None and progress.best.epoch == metrics.epoch:
+        keeper.keep_best(network, progress.best)
+    keeper.keep_epoch(network, optimizer, progress, metrics)
+    return progress
+
+
+def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: TrainingConfig) -> Progress:
     """The progress after an epoch: is this the best model, and is patience at its end?"""
-    if result is None:
-        return Progress(epoch, progress.best, progress.waited, progress.phase_best)
-    best = progress.best
-    if better(result, (best.val_error, best.val_loss) if best else None):
-        best = Best(phase.name, epoch, result.error, result.loss)
-    if better(result, progress.phase_best):
-        return Progress(epoch, best, 0, (result.error, result.loss))
+    epoch, best = metrics.epoch, progress.best
+    if metrics.val_error is None or metrics.val_loss is None:
+        return Progress(epoch, best, progress.waited, progress.phase_best)
+    result = (metrics.val_error, metrics.val_loss)
+    if best is None or result < (best.val_error, best.val_loss):
+        best = Best(phase.name, epoch, *result)
+    if progress.phase_best is None or result < progress.phase_best:
+        return Progress(epoch, best, 0, result)
     waited = progress.waited + 1
     ended = config.patience is not None and waited >= config.patience and epoch < phase.last
     return Progress(epoch, best, waited, progress.phase_best, ended)
