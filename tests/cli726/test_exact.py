@@ -1,0 +1,105 @@
+"""Numbers as typed, and back to text."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+import pytest
+import sympy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli726 import exact
+from cli726.errors import RequestError
+
+fractions = st.fractions(min_value=-1000, max_value=1000, max_denominator=500)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1.5", Fraction(3, 2)),
+        (" -2e-3 ", Fraction(-1, 500)),
+        ("3/22", Fraction(3, 22)),
+        (".5", Fraction(1, 2)),
+        ("+4.", 4),
+    ],
+)
+def test_number_is_exact(text, value):
+    assert exact.number(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nan",
+        "inf",
+        "-Infinity",
+        "",
+        "one",
+        "1_000",
+        "1/0",
+        "1e31",
+        "1e-31",
+        "1e999999999",
+        "٣",
+        "0x10",
+        "1,5",
+        "1" * 41,
+    ],
+)
+def test_number_refuses_what_it_can_not_compute_with(text):
+    with pytest.raises(RequestError, match="a number must be finite"):
+        exact.number(text)
+
+
+@given(fractions)
+def test_decimal_means_the_same_number(value):
+    assert Fraction(exact.decimal(value)) == value
+
+
+@given(st.lists(fractions, min_size=2, max_size=2), fractions)
+def test_equation_has_smallest_integers_and_the_same_solutions(coefficients, constant):
+    left, right = exact.equation(coefficients, ("x1", "x2"), constant).split(" = ")
+    code = re.sub(r"(\d) x", r"\1*x", left)
+    at = [eval(code, {"x1": x1, "x2": x2}) - int(right) for x1, x2 in ((0, 0), (1, 0), (0, 1))]
+    found = [at[1] - at[0], at[2] - at[0], at[0]]
+    wanted = [*coefficients, constant]
+    assert math.gcd(*found) in (0, 1)
+    assert next((c for c in found if c), 1) > 0 or not any(found[:2])
+    assert all(found[i] * wanted[j] == found[j] * wanted[i] for i in range(3) for j in range(3))
+
+
+def test_relation_turns_with_the_sign():
+    one = Fraction(1)
+    assert exact.equation((-one, -one), ("u", "v"), one, relation=">") == "u + v < 1"
+    assert exact.equation((one, one), ("u", "v"), -one, relation=">") == "u + v > 1"
+
+
+def test_long_equations_are_rounded_only_on_request():
+    coefficients = (Fraction(1, 3), Fraction(10**20))
+    assert exact.equation(coefficients, ("x1", "x2"), Fraction(0)) == "x1 + 300000000000000000000 x2 = 0"
+    assert exact.equation(coefficients, ("x1", "x2"), Fraction(0), exact=False) == "3.33333e-21 x1 + x2 ≈ 0"
+
+
+def test_polynomial_leaves_out_zeros_and_ones():
+    terms = [(Fraction(-1), "x1"), (Fraction(0), "x2"), (Fraction(1), "")]
+    assert exact.polynomial(terms) == "-x1 + 1"
+    assert exact.polynomial([]) == "0"
+
+
+@given(st.fractions(min_value=0, max_value=50, max_denominator=20))
+def test_root_squares_back(value):
+    assert sympy.sympify(exact.root(value)) ** 2 == sympy.Rational(value.numerator, value.denominator)
+    assert exact.root(value**2) == str(value)
+
+
+def test_classes_name_the_rule():
+    names = ("w1", "w2", "bias")
+    assert exact.classes(["1,2,3", "0.5, -1, 1/3"], names)[1] == (Fraction(1, 2), -1, Fraction(1, 3))
+    with pytest.raises(RequestError, match="at least two classes are needed, got 1"):
+        exact.classes(["1,2,3"], names)
+    with pytest.raises(RequestError, match="w1,w2,bias; got 2"):
+        exact.classes(["1,2", "1,2,3"], names)
