@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from commands import app as edge
+
+# How long an example takes says more about what else the machine is doing than about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,9 @@ class Completed:
 
 
 @pytest.fixture
-def cmpt726(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., Completed]:
+def cmpt726(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> Callable[..., Completed]:
     """Runs `cmpt726 ARGUMENTS` in this process, in an empty folder, without colours, 100 columns wide."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")

@@ -119,20 +119,19 @@ def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download:
     datasets = import_torchvision().datasets
     make = getattr(datasets, name)
     failures = []
+    # Said in both cases: SEMEION downloads unless told not to.
+    fetching = {"download": download} if KNOWN[name].downloads else {}
     for root in folders[:1] if download else folders:
         try:
-            parts = {
-                split: make(root, **options, **({"download": True} if download else {}))
-                for split, options in KNOWN[name].splits.items()
-            }
+            parts = {split: make(root, **options, **fetching) for split, options in KNOWN[name].splits.items()}
+        # torchvision has all these ways of saying that something isn't there.
+        except (RuntimeError, ValueError, ModuleNotFoundError, FileNotFoundError) as error:
+            failures.append(f"{root} ({' '.join(str(error).split())[:120]})")
+            continue
         except OSError as error:
             raise EnvironmentFailure(
                 f"{name} could not be fetched: {error}; check the network and try again"
             ) from error
-        # torchvision says in a RuntimeError, or where it looks for files in a ValueError, that something isn't there.
-        except (RuntimeError, ValueError, ModuleNotFoundError) as error:
-            failures.append(f"{root} ({' '.join(str(error).split())[:120]})")
-            continue
         return read_parts(parts, reporter)
     how = (
         f"fetch it with `cmpt726 data get {name}`"
@@ -158,8 +157,9 @@ def read_part(split: str, part: Any, reporter: Reporter) -> Images:
         pixels = np.asarray(data)
         if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
             pixels = pixels.transpose(0, 2, 3, 1)
-        if pixels.dtype == np.uint8 and pixels.ndim in {3, 4}:
-            return Images.of(fit_size(pixels), np.asarray(targets, dtype=np.int64))
+        classes = np.asarray(targets, dtype=np.int64)
+        if pixels.dtype == np.uint8 and pixels.ndim in {3, 4} and classes.ndim == 1:
+            return Images.of(fit_size(pixels), classes)
     reporter.start(f"reading {split} images", len(part))
     pixels = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
     labels = np.empty(len(part), np.int64)

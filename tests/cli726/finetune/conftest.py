@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cli726.finetune.features import Normalization
 from cli726.finetune.images import Dataset
 from cli726.finetune.resnet import Network
-from cli726.finetune.features import Normalization
 from cli726.finetune.weights import save_weights
 from tests.cli726.finetune.synthetic import lively_backbone, small_dataset, write_pictures
 

@@ -79,7 +79,7 @@ def test_the_digest_is_that_of_the_files(flat: Path) -> None:
     assert load_folder(flat)[0]["train"].digest == before
     elsewhere = shutil.copytree(flat, flat.parent / "moved elsewhere")
     assert load_folder(elsewhere)[0]["train"].digest == before
-    victim = sorted((flat / "rows").glob("*.png"))[0]
+    victim = min((flat / "rows").glob("*.png"))
     pixels = np.array(Image.open(victim))
     pixels[0, 0, 0] ^= 1
     Image.fromarray(pixels).save(victim)
@@ -125,7 +125,7 @@ def test_too_few_classes_or_no_folder_at_all(tmp_path: Path) -> None:
     write_pictures(tmp_path / "one", 3)
     shutil.rmtree(tmp_path / "one" / "rows")
     shutil.rmtree(tmp_path / "one" / "columns")
-    with pytest.raises(RequestError, match="at least two classes.*found 1"):
+    with pytest.raises(RequestError, match=r"at least two classes.*found 1"):
         load_folder(tmp_path / "one")
 
 

@@ -1,0 +1,168 @@
+"""torchvision's data sets: imported where its extension doesn't match torch, read from the files that users have."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from cli726.errors import EnvironmentFailure, RequestError
+from cli726.finetune import vision
+from cli726.finetune.datasets import load_dataset
+from cli726.finetune.images import fit_size
+from cli726.finetune.vision import KNOWN, import_torchvision, load_vision, read_part, resolve_name
+from cli726.reporting import Silent
+from tests.cli726.finetune.synthetic import pictures
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """One of MNIST's files: magic number with type and rank, sizes, bytes."""
+    head = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + array.astype(np.uint8).tobytes())
+    path.with_suffix(path.suffix + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+
+
+def write_mnist(root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    chance = np.random.default_rng(1)
+    labels = np.arange(60) % 10
+    pixels = chance.integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    for split, count in (("train", 60), ("t10k", 20)):
+        write_idx(root / name / "raw" / f"{split}-images-idx3-ubyte", pixels[:count])
+        write_idx(root / name / "raw" / f"{split}-labels-idx1-ubyte", labels[:count])
+    return pixels, labels
+
+
+def test_torchvision_is_imported_with_data_sets_and_transforms() -> None:
+    torchvision = import_torchvision()
+    assert torchvision.datasets.CIFAR10.__name__ == "CIFAR10"
+    assert hasattr(torchvision.transforms, "RandAugment")
+    assert import_torchvision() is torchvision
+    assert torch.ops.torchvision.nms is not None
+
+
+def test_another_failure_of_the_import_is_one_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("libcudart.so.13 is missing")
+
+    monkeypatch.setattr(vision.importlib, "import_module", fail)
+    with pytest.raises(EnvironmentFailure, match="libcudart"):
+        import_torchvision()
+
+
+@pytest.mark.parametrize("typed", ["FashionMNIST", "fashionmnist", "FASHIONMNIST"])
+def test_an_mnist_like_data_set_on_disk(tmp_path: Path, typed: str) -> None:
+    pixels, labels = write_mnist(tmp_path, "FashionMNIST")
+    dataset = load_dataset(typed, data_folder=str(tmp_path))
+    assert dataset.name == "fashionmnist"
+    assert dataset.class_names[0] == "T-shirt/top"
+    assert len(dataset.class_names) == 10
+    assert_array_equal(dataset.pools["train"].pixels, fit_size(pixels))
+    assert_array_equal(dataset.pools["train"].labels, labels)
+    assert len(dataset.splits["test"]) == len(dataset.pools["test"]) == 20
+    assert len(dataset.splits["train"]) + len(dataset.splits["validation"]) == 60
+
+
+def write_cifar(root: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name, part in [*((f"data_batch_{n}", slice(n - 1, None, 5)) for n in range(1, 6)), ("test_batch", slice(9))]:
+        rows = pixels[part].transpose(0, 3, 1, 2).reshape(-1, 3072)
+        (folder / name).write_bytes(pickle.dumps({"data": rows, "labels": labels[part].tolist()}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["airplane", "automobile", "bird"]}))
+
+
+def test_a_cifar_like_data_set_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_torchvision().datasets.cifar
+    monkeypatch.setattr(module, "check_integrity", lambda *_: True)  # its pinned digests are the real data's
+    monkeypatch.setattr("cli726.finetune.datasets.CIFAR_VALIDATION", 10)
+    pixels, labels = pictures(50)
+    write_cifar(tmp_path, pixels, labels)
+    dataset = load_dataset("cifar10", data_folder=str(tmp_path))
+    order = np.concatenate([np.arange(50)[n::5] for n in range(5)])
+    assert_array_equal(dataset.pools["train"].pixels, pixels[order])
+    assert_array_equal(dataset.pools["train"].labels, labels[order])
+    assert_array_equal(dataset.pools["test"].pixels, pixels[:9])
+    assert dataset.class_names == ("airplane", "automobile", "bird")
+    sizes = {name: len(split) for name, split in dataset.splits.items()}
+    assert sizes == {"train": 41, "validation": 9, "test": 9}  # 3 of each class: 10 of 50, rounded class by class
+
+
+def test_auto_finds_cifar_where_the_courses_script_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cli726.finetune.datasets import choose_auto
+
+    monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    assert choose_auto()[0] == "digits"
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    assert choose_auto() == ("cifar10", "CIFAR-10 is in data")
+    assert choose_auto(str(tmp_path / "named"))[0] == "digits"
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_a_data_set_that_is_not_here_is_a_request_that_cannot_be_met(tmp_path: Path, name: str) -> None:
+    """And nobody asks the network for it: SEMEION would, if it were not told not to."""
+    with pytest.raises(RequestError, match=f"--dataset {name} must be on this machine") as caught:
+        load_vision(name, [tmp_path / "a", tmp_path / "b"], Silent())
+    assert str(tmp_path / "b") in str(caught.value)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_every_known_name_is_a_class_of_torchvision_and_nothing_else_is_known() -> None:
+    datasets = import_torchvision().datasets
+    assert all(hasattr(datasets, name) for name in KNOWN)
+    assert resolve_name("cIfAr10") == "CIFAR10"
+    assert resolve_name("FakeData") is resolve_name("VOCDetection") is resolve_name("") is None
+
+
+@dataclass
+class Part:
+    """A split as torchvision's classes look: items, and perhaps arrays."""
+
+    items: list[tuple[Any, Any]]
+    data: Any = None
+    targets: Any = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.items[index]
+
+
+def part_of(pixels: np.ndarray, labels: np.ndarray, arrays: Callable[[np.ndarray], Any] | None = None) -> Part:
+    items = [(Image.fromarray(image), int(label)) for image, label in zip(pixels, labels, strict=True)]
+    return Part(items) if arrays is None else Part(items, arrays(pixels), labels.tolist())
+
+
+@pytest.mark.parametrize(
+    "arrays", [None, lambda x: x, torch.from_numpy, lambda x: x.transpose(0, 3, 1, 2), lambda x: x.astype(np.float32)]
+)
+def test_arrays_and_items_give_the_same_images(arrays: Callable[[np.ndarray], Any] | None) -> None:
+    pixels, labels = pictures(9)
+    images = read_part("train", part_of(pixels, labels, arrays), Silent())
+    assert_array_equal(images.pixels, pixels)
+    assert_array_equal(images.labels, labels)
+
+
+def test_targets_of_several_columns_are_left_to_the_data_set_itself() -> None:
+    """As QMNIST keeps them: the class in the first column, who wrote it in the others."""
+    pixels, labels = pictures(9)
+    part = part_of(pixels, labels)
+    part.data, part.targets = torch.from_numpy(pixels), torch.from_numpy(np.repeat(labels[:, None], 8, axis=1))
+    assert_array_equal(read_part("train", part, Silent()).labels, labels)
+
+
+def test_what_gives_no_images_is_refused() -> None:
+    with pytest.raises(RequestError, match="item 0 is list"):
+        read_part("train", Part([([1, 2], 0)]), Silent())
