@@ -21,8 +21,9 @@ MOST_BYTES = 2**42
 MOST_DIMENSIONS = 8
 # Entries that differ in more fields than this have nothing to say about each other.
 NEAR = 3
-# Entries that differ in one of these, as a field or in their provenance, are two things and not versions of one.
-PLACES = ("split", "cut", "view")
+# Entries that differ in one of these, or in something nested in it, as a field or in their provenance, are two things
+# and not versions of one.
+PLACES = {"pool", "cut", "variant"}
 
 
 def normalized(value: Any) -> Any:
@@ -68,7 +69,7 @@ class Request:
         rows: Number of images, at least 1.
         shape: Shape of one image's features, for instance (64,) or (16, 16, 32).
         dtype: "float32", or "bfloat16" kept as its bits in uint16.
-        provenance: For people to read; not part of the key. `model`, `data`, `split` and `cut` are shown in lists.
+        provenance: For people to read; not part of the key. `model`, `data`, `pool` and `cut` are shown in lists.
     """
 
     fields: Mapping[str, Any]
@@ -127,10 +128,12 @@ def nearest(request: Request, others: Iterable[Request]) -> tuple[str, ...]:
     """Which fields differ from the closest other version of the same thing; empty if there is none near."""
 
     def thing(which: Request) -> list[str]:
-        return [canonical(which.provenance.get(name)) for name in ("data", *PLACES)]
+        return [canonical(which.provenance.get(name)) for name in ("data", *sorted(PLACES))]
 
     found = [differences(request.fields, other.fields) for other in others if thing(other) == thing(request)]
     near = [
-        names for names in found if 1 <= len(names) <= NEAR and not any(n.rpartition(".")[2] in PLACES for n in names)
+        names
+        for names in found
+        if 1 <= len(names) <= NEAR and not any(PLACES.intersection(name.split(".")) for name in names)
     ]
     return min(near, key=lambda names: (len(names), names), default=())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["turn"]
+__all__ = ["forget", "turn"]
 
 
 @contextmanager
@@ -35,3 +35,12 @@ def turn(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None
                 path.unlink()
             with suppress(OSError):
                 lock.release()
+
+
+def forget(folder: Path) -> None:
+    """Remove the lock files in `folder` that nobody holds: killed processes left them."""
+    with suppress(OSError):
+        for path in folder.glob("*.lock"):
+            # Timeout, an OSError too, says that somebody holds it.
+            with suppress(OSError, NotImplementedError), FileLock(path).acquire(timeout=0):
+                path.unlink()

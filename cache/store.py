@@ -22,7 +22,7 @@ from cache.errors import UntrustedDataError
 from cache.inventory import EntryInfo
 from cache.keys import Request, nearest
 from cache.layout import LABEL, layout_of
-from cache.locks import turn
+from cache.locks import forget, turn
 from cache.manifest import Distrusted, Manifest, read_manifest
 from cache.quantities import short_key
 from cache.reading import Content, examine, load
@@ -303,6 +303,7 @@ class Store:
                         parts.remove(info.path)
                     elif os.path.lexists(info.path):
                         parts.discard(info.path, self.parts)
+            forget(self.root / LOCKS)
         freed = sum(info.bytes for info, _ in doomed)
         removals = tuple(Removal(info.key, info.bytes, reason) for info, reason in doomed)
         return Removed(removals, freed, sum(info.bytes for info in infos) - freed, dry_run)

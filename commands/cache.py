@@ -89,7 +89,7 @@ def summary(info: EntryInfo) -> dict[str, Any]:
     """An entry as `ls` lists it."""
     return {
         "key": info.key,
-        **{name: said(info, name) for name in ("model", "data", "split", "cut")},
+        **{name: said(info, name) for name in ("model", "data", "pool", "cut")},
         "bytes": info.bytes,
         "built": info.built,
         "seconds": info.seconds,
@@ -127,14 +127,14 @@ def ls(cache_dir: CacheDir = None, as_json: Json = False) -> None:
         rows = [
             (
                 short_key(entry["key"]),
-                *(entry[name] or "" for name in ("model", "data", "split", "cut")),
+                *(entry[name] or "" for name in ("model", "data", "pool", "cut")),
                 minute(entry["used"]),
                 entry["state"],
                 as_size(entry["bytes"]),
             )
             for entry in entries
         ]
-        columns = ("key", "model", "data", "split", "cut", "last use", "state", "size")
+        columns = ("key", "model", "data", "pool", "cut", "last use", "state", "size")
         yield from listing(f"{len(entries)} in {folder}, {as_size(total)}", *columns, rows=rows)
 
     show({"folder": str(folder), "bytes": total, "entries": entries}, tables, as_json=as_json)

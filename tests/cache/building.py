@@ -25,7 +25,7 @@ BLOCK = 50
 def a_request(rows: int = 600, shape=(64,), dtype="float32", provenance=None, **changed) -> Request:
     fields = {"weights": "w1", "cut": "pool", "images": {"data": "d1", "treatment": "t1"}, "precision": dtype} | changed
     return Request(
-        fields, rows, shape, dtype, {"data": "digits", "split": "train"} if provenance is None else provenance
+        fields, rows, shape, dtype, {"data": "digits", "pool": "train"} if provenance is None else provenance
     )
 
 

@@ -43,7 +43,8 @@ def sabotage(at: int, number: int | None, told: int) -> None:
         return call
 
     for name in CALLS:
-        setattr(os, name, wrap(name))
+        if hasattr(os, name):
+            setattr(os, name, wrap(name))
 
 
 def child(work) -> int:

@@ -47,8 +47,7 @@ def assert_recovers(place, undisturbed):
     assert [verdict.state for verdict in store.verify()] == ["ok"] * (1 + len(states))
     assert_right(build(store.folder, WANTED), WANTED)
     store.prune()
-    left = {name: content for name, content in files_of(store.folder).items() if not name.endswith(".lock")}
-    assert left == undisturbed
+    assert files_of(store.folder) == undisturbed
     assert list(store.parts.iterdir()) == []
 
 
@@ -57,7 +56,7 @@ def test_sigkill_at_every_system_call_leaves_no_entry_or_a_right_one(tmp_path, s
     runs = run(start, tmp_path / "runs", "kill")
     assert [run["status"] for run in runs] == [-signal.SIGKILL] * (len(runs) - 1) + [0]
     # Between reservation and data, between data and manifest, between manifest and rename, and after it.
-    assert {"posix_fallocate", "write", "fsync", "rename"} <= {run["call"] for run in runs}
+    assert {"lseek", "write", "fsync", "rename"} <= {run["call"] for run in runs}
     assert len(runs) > 20
     for done in runs:
         assert_recovers(done["place"], undisturbed)
@@ -122,7 +121,7 @@ def test_a_full_disk_leaves_no_entry_and_the_older_ones(monkeypatch, reserving, 
         if not foreseen:
             monkeypatch.setattr(writing.Room, "require", lambda room: None)
         if not reserving:
-            monkeypatch.delattr(os, "posix_fallocate")
+            monkeypatch.delattr(os, "posix_fallocate", raising=False)
         with pytest.raises(EnvironmentFailure, match=r"needs 1\.1 MB, free in .*: 8\d\d\.\d kB") as failure:
             build(folder, a_request(rows=4000))
         assert failure.value.status == 4

@@ -121,11 +121,12 @@ def test_the_nearest_version_decides_what_is_named():
     assert nearest(a_request(), []) == ()
 
 
-def test_another_split_cut_or_data_set_is_no_version_of_the_same_thing():
+def test_another_pool_cut_variant_or_data_set_is_no_version_of_the_same_thing():
     others = [
-        a_request(provenance={"data": "digits", "split": "test"}, images={"data": "d2", "treatment": "t1"}),
-        a_request(provenance={"data": "cifar10", "split": "train"}, images={"data": "d2", "treatment": "t1"}),
+        a_request(provenance={"data": "digits", "pool": "test"}, images={"data": "d2", "treatment": "t1"}),
+        a_request(provenance={"data": "cifar10", "pool": "train"}, images={"data": "d2", "treatment": "t1"}),
         a_request(cut="layer2"),
+        a_request(variant={"name": "mirror"}),
         a_request(a=1, b=2, c=3, d=4),
     ]
     assert nearest(a_request(), others) == ()

@@ -29,8 +29,8 @@ def build(folder, **provenance):
 
 @pytest.fixture
 def keys(folder):
-    first = build(folder, model="resnet20", data="digits", split="train", cut="pool")
-    return [first, build(folder, model="resnet20", data="digits", split="test", cut="pool")]
+    first = build(folder, model="resnet20", data="digits", pool="train", cut="pool")
+    return [first, build(folder, model="resnet20", data="digits", pool="test", cut="pool")]
 
 
 def test_path_prints_the_folder_and_makes_nothing(cmpt726, folder):
@@ -49,7 +49,7 @@ def test_ls_lists_what_there_is(cmpt726, folder, keys):
     document = cmpt726("cache", "ls", "--json").json
     assert {entry["key"] for entry in document["entries"]} == set(keys)
     assert document["bytes"] == sum(entry["bytes"] for entry in document["entries"])
-    assert document["entries"][0].keys() >= {"model", "data", "split", "cut", "bytes", "used", "state"}
+    assert document["entries"][0].keys() >= {"model", "data", "pool", "cut", "bytes", "used", "state"}
 
 
 def test_an_empty_cache_is_no_error(cmpt726, folder):
@@ -150,7 +150,7 @@ def test_clear_asks_on_a_terminal(folder, keys, answer, left):
 
 
 def test_names_from_a_manifest_can_not_speak_to_the_terminal(cmpt726, folder):
-    key = build(folder, model="[/x]\x1b[31m<b>\u202e", data="a\nb", split={"x": 1}, cut="=1" * 5000)
+    key = build(folder, model="[/x]\x1b[31m<b>\u202e", data="a\nb", pool={"x": 1}, cut="=1" * 5000)
     for command in (["ls"], ["info", key], ["verify"]):
         done = cmpt726("cache", *command)
         assert done.status == 0
