@@ -59,7 +59,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         facts = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("cmpt726", "{}"))
-    except (SafetensorError, ValueError, AttributeError, KeyError) as error:
+    except (SafetensorError, ValueError, AttributeError, KeyError, RecursionError) as error:
         raise UntrustedDataError(f"{path} is not a whole safetensors file ({error}); fetch or write it anew") from None
     if not isinstance(facts, dict):
         raise UntrustedDataError(f"{path} carries facts that are no JSON object; fetch or write it anew")

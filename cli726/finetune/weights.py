@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import math
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -118,18 +119,41 @@ def read_pickle(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise RequestError(f"--weights must name a file that exists; got {path}; check the path")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).split("\n")[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols that torch doesn't write: what they hold is checked below
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    # On damaged files torch raises nearly anything; all of it means the same.
+    except Exception as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
         raise UntrustedDataError(
             f"{path} is no plain file of tensors ({reason}); save it with torch.save(model.state_dict(), ...)"
-        ) from None
+        ) from error
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(stored, dict) and isinstance(stored.get(wrapper), dict):
             stored = stored[wrapper]
-    if not isinstance(stored, dict) or not all(isinstance(v, Tensor) for v in stored.values()):
+    if not isinstance(stored, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in stored.items()):
         raise RequestError(f"--weights must be a state dict, names to tensors; {path} is something else")
     return stored
+
+
+def stated_normalization(stated: Any, origin: Path) -> Normalization:
+    """What a file says of itself.
+
+    Raises:
+        UntrustedDataError: if it isn't three means and three positive deviations.
+    """
+    try:
+        mean, std = (tuple(float(value) for value in stated[part]) for part in ("mean", "std"))
+    except (KeyError, TypeError, ValueError):
+        mean, std = (), ()
+    if not (len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std)) and min(std) > 0):
+        raise UntrustedDataError(
+            f"{origin} must state its normalisation as three means and three positive deviations; got {stated}; "
+            "fetch or write it anew"
+        )
+    return Normalization(mean, std)
 
 
 def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | None = None) -> Weights:
@@ -160,9 +184,9 @@ def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | N
         stored, facts = dict(read_pickle(path)), {}
     depth, backbone_state = from_state_dict(stored, str(path))
     if "normalization" in facts:
-        normalization = Normalization(tuple(facts["normalization"]["mean"]), tuple(facts["normalization"]["std"]))
+        normalization = stated_normalization(facts["normalization"], path)
     else:
-        course = any(key.startswith("backbone.0.") for key in stored)
+        course = any(key.removeprefix("module.").startswith("backbone.0.") for key in stored)
         normalization = COURSE_NORMALIZATION if course else CIFAR100_NORMALIZATION
     return Weights(name if name in {"bundled", "chenyaofo"} else path.name, depth, backbone_state, normalization, facts)
 

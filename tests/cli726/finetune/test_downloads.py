@@ -1,0 +1,148 @@
+"""Downloads are checked before they are believed; no test here has a network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
+from cli726.finetune import downloads
+from cli726.finetune.datasets import fetch_dataset
+from cli726.finetune.downloads import Archive, fetch_archive, fetch_public_weights
+from cli726.reporting import Silent
+
+
+def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, content in members:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def link(name: str, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    return info
+
+
+GOOD = (tarfile.TarInfo("things/batch"), b"1234")
+
+
+@pytest.fixture
+def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the network would give: a path to write an archive to; the pinned digest is that of what lies there."""
+    source = tmp_path / "source" / "things.tar.gz"
+    source.parent.mkdir()
+    digest = hashlib.sha256
+
+    def retrieve(url: str, known_hash: str | None, fname: str, path: Path, downloader: Any) -> str:
+        content = source.read_bytes()
+        if known_hash is not None and digest(content).hexdigest() != known_hash:
+            raise ValueError(f"SHA256 hash of downloaded file ({fname}) does not match the known hash")
+        (Path(path) / fname).write_bytes(content)
+        return str(Path(path) / fname)
+
+    monkeypatch.setattr(downloads.pooch, "retrieve", retrieve)
+    return source
+
+
+def pin(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    monkeypatch.setitem(downloads.CIFAR, "cifar10", Archive("https://x/things.tar.gz", sha256, "things", 4))
+
+
+def test_an_archive_is_unpacked_and_removed(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin(monkeypatch, tar(offered, GOOD))
+    data = tmp_path / "data"
+    assert fetch_archive("cifar10", data, Silent()) == data / "things"
+    assert (data / "things" / "batch").read_bytes() == b"1234"
+    assert [p.name for p in data.iterdir()] == ["things"]
+    offered.unlink()
+    assert fetch_archive("cifar10", data, Silent()) == data / "things", "what is there is not fetched again"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        (tarfile.TarInfo("../escaped"), b"x"),
+        (tarfile.TarInfo("things/../../escaped"), b"x"),
+        (link("things/link", "../../../escaped"), b""),
+        (link("things/link", "/etc/passwd"), b""),
+    ],
+    ids=["up", "within and up", "link", "absolute link"],
+)
+def test_members_that_leave_the_folder_are_refused(
+    tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch, member: tuple[tarfile.TarInfo, bytes]
+) -> None:
+    pin(monkeypatch, tar(offered, GOOD, member))
+    with pytest.raises(UntrustedDataError, match="unpacked safely"):
+        fetch_archive("cifar10", tmp_path / "data", Silent())
+    assert not (tmp_path / "data" / "things").exists()
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_an_archive_of_something_else_is_refused(
+    tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, tar(offered, (tarfile.TarInfo("other/batch"), b"1")))
+    with pytest.raises(UntrustedDataError, match="must hold a folder things"):
+        fetch_archive("cifar10", tmp_path / "data", Silent())
+
+
+def test_a_cut_archive_is_refused(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered.write_bytes(tar(offered, GOOD).read_bytes()[:60])
+    pin(monkeypatch, offered)
+    with pytest.raises(UntrustedDataError):
+        fetch_archive("cifar10", tmp_path / "data", Silent())
+
+
+def test_another_digest_than_the_pinned_one_is_refused(tmp_path: Path, offered: Path) -> None:
+    tar(offered, GOOD)
+    with pytest.raises(UntrustedDataError, match="SHA-256"):
+        fetch_archive("cifar100", tmp_path / "data", Silent())
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_no_network_is_a_failure_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(downloads.pooch, "retrieve", offline)
+    monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path))
+    with pytest.raises(EnvironmentFailure, match="network"):
+        fetch_archive("cifar10", tmp_path, Silent())
+    with pytest.raises(EnvironmentFailure, match="network"):
+        fetch_public_weights(20, Silent())
+
+
+def test_public_weights_are_checked_every_time(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path))
+    offered.write_bytes(b"weights")
+    stated = hashlib.sha256(b"weights").hexdigest()[:8]
+    monkeypatch.setitem(downloads.PUBLIC_FILES, 20, f"net-{stated}.pt")
+    path = fetch_public_weights(20, Silent())
+    assert path.read_bytes() == b"weights"
+    path.write_bytes(b"tampered")
+    with pytest.raises(UntrustedDataError, match="removed"):
+        fetch_public_weights(20, Silent())
+    assert not path.exists()
+    assert fetch_public_weights(20, Silent()).read_bytes() == b"weights"
+
+
+def test_pinned_digests_are_sha256_and_sources_are_https() -> None:
+    for archive in downloads.CIFAR.values():
+        assert archive.url.startswith("https://")
+        assert len(bytes.fromhex(archive.sha256)) == 32
+    assert downloads.PUBLIC_WEIGHTS.startswith("https://")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "StanfordCars", "folder:x"])
+def test_what_cannot_be_fetched_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RequestError):
+        fetch_dataset(name, str(tmp_path), Silent())
