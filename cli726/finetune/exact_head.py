@@ -1,0 +1,270 @@
+"""Multinomial logistic regression to its optimum: the linear head of `--solver exact`.
+
+Newton's method on E(W, b) = 1/N sum_n -ln p(t_n | x_n) + l2/2 sum W^2. Each Newton equation is solved by conjugate
+gradients, which need only products with the Hessian, at the price of a gradient each; the Hessian's diagonal blocks,
+one a class, estimated on a sample of the rows, precondition them. Values and gradients are summed in float64 and set
+the accuracy; curvature, in float32, only sets how fast it is reached.
+
+Source: Bishop (2006), eqs. 4.104 to 4.110 (gradient and Hessian); Nocedal and Wright (2006), chapter 7 (inexact
+Newton methods); Albert and Anderson (1984), Biometrika 71 (when there is no optimum).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cli726.errors import ComputationError, RequestError
+
+__all__ = ["ExactFit", "fit_exact"]
+
+# Rows at a time in float64: what a processor's cache holds.
+BLOCK = 8192
+# Rows on which the preconditioner is estimated; more make it no better, and dearer.
+SAMPLE = 4096
+# On the preconditioner's diagonal: relative to its mean, and absolute where all probabilities are 0 or 1.
+RIDGE, FLOOR = 1e-5, 1e-12
+# How far conjugate gradients go: loosely far from the optimum, to this share of the gradient near it.
+LOOSEST, TIGHTEST, LONGEST = 0.1, 1e-3, 200
+ARMIJO, HALVINGS = 1e-4, 40
+# What tells that there is no optimum: a step that gains so much (nats) and loses only this share of it.
+SMALLEST_GAIN, LARGEST_LOSS = 0.1, 1e-5
+# Changes of the objective below this share of it are rounding.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class ExactFit:
+    """A linear classifier at the optimum, or where the search for one ended.
+
+    Attributes:
+        weights: float64 Tensor of shape (K, D); over the classes they sum to 0.
+        bias: float64 Tensor of shape (K,), likewise.
+        objective: Mean cross-entropy (nats) plus the penalty.
+        gradient_norm: Euclidean norm of its gradient there, by weights and biases.
+        iterations: Newton steps.
+        converged: Whether the gradient vanished there, to the tolerance asked for, and there is an optimum.
+        separable: Whether there is no optimum, because l2 = 0 and some direction never lowers the score of a row's own
+            class against another and raises some for ever. Only then are weights and bias one classifier of many.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    objective: float
+    gradient_norm: float
+    iterations: int
+    converged: bool
+    separable: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """The objective at one place.
+
+    Attributes:
+        weights: float64, (K, D + 1); the last column holds the biases.
+        value: The objective.
+        gradient: float64, (K, D + 1).
+        probabilities: float32, (N, K).
+        margin: The least lead of a row's own class over another; computed only where l2 = 0.
+    """
+
+    weights: Tensor
+    value: float
+    gradient: Tensor
+    probabilities: Tensor
+    margin: float
+
+    @property
+    def slope(self) -> float:
+        return float(self.gradient.norm())
+
+
+def centered(weights: Tensor) -> Tensor:
+    """Without what all classes share: it changes no probability, and the penalty is least without it."""
+    return weights - weights.mean(0)
+
+
+class Objective:
+    """E(W, b) of one data set, its gradient and its curvature."""
+
+    def __init__(self, features: Tensor, labels: Tensor, classes: int, l2: float) -> None:
+        ones = torch.ones(len(features), 1, device=features.device)
+        self.inputs = torch.cat([features.float(), ones], 1)  # (N, D + 1)
+        self.labels = labels[:, None]
+        self.classes = classes
+        self.l2 = l2
+        # The biases are not penalised.
+        self.penalty = torch.full((self.inputs.shape[1],), l2, dtype=torch.float64, device=features.device)
+        self.penalty[-1] = 0
+        # Not the first rows, nor every hundredth: data sets come sorted, or dealt out, by class.
+        sample = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        self.sample = sample.to(features.device)
+
+    def at(self, weights: Tensor) -> Point:
+        """Value and gradient, in float64 (Bishop, eqs. 4.108 and 4.109)."""
+        value = (self.penalty * weights**2).sum() / 2
+        gradient = self.penalty * weights
+        probabilities = torch.empty(len(self.inputs), self.classes, device=weights.device)
+        margin = torch.inf
+        rows = len(self.inputs)
+        blocks = (tensor.split(BLOCK) for tensor in (self.inputs, self.labels, probabilities))
+        for inputs, labels, kept in zip(*blocks, strict=True):
+            x = inputs.double()
+            scores = x @ weights.T
+            own = scores.gather(1, labels)
+            total = scores.logsumexp(1, keepdim=True)
+            value = value + (total - own).sum() / rows
+            if not self.l2:
+                rivals = scores.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
+                margin = min(margin, float((own - rivals).min()))
+            p = (scores - total).exp_()
+            kept.copy_(p)
+            gradient += p.scatter_add_(1, labels, -torch.ones_like(own)).T @ x / rows
+        return Point(weights, float(value), gradient, probabilities, margin)
+
+    def leads(self, direction: Tensor) -> Tensor:
+        """How much each class would gain on the row's own, (N, K); 0 for its own."""
+        scores = self.inputs @ direction.T
+        return scores.sub_(scores.gather(1, self.labels))
+
+    def curve(self, point: Point, direction: Tensor) -> Tensor:
+        """The Hessian times `direction`, (K, D + 1) in float32 (Bishop, eq. 4.110).
+
+        Scores are taken against the row's own class, which changes nothing but the rounding: 1 - p would be lost where
+        the own class is all but certain.
+        """
+        p = point.probabilities
+        gains = self.leads(direction).mul_(p)
+        change = gains.sub_(p * gains.sum(1, keepdim=True))
+        return change.T @ self.inputs / len(self.inputs) + self.penalty.float() * direction
+
+    def preconditioner(self, point: Point) -> Tensor:
+        """Cholesky factors of the Hessian's diagonal blocks, estimated on the sample: float64, (K, D + 1, D + 1)."""
+        x = self.inputs[self.sample]
+        p = point.probabilities[self.sample]
+        blocks = torch.stack([(x * q[:, None]).T @ x for q in (p * (1 - p)).T]).double() / len(x)
+        blocks += torch.diag(self.penalty)
+        blocks.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE).add_(FLOOR)
+        factors: Tensor = torch.linalg.cholesky(blocks)
+        return factors
+
+
+def newton_direction(objective: Objective, point: Point) -> Tensor:
+    """-H^-1 g by preconditioned conjugate gradients among centred directions; float64, (K, D + 1)."""
+    scale = point.slope or 1.0
+    factors = objective.preconditioner(point)
+
+    def precondition(residual: Tensor) -> Tensor:
+        return centered(torch.cholesky_solve(residual.double()[:, :, None], factors)[:, :, 0]).float()
+
+    residual = centered(-point.gradient / scale).float()
+    enough = min(LOOSEST, max(scale**0.5, TIGHTEST))
+    direction = torch.zeros_like(residual)
+    conjugate = steepest = precondition(residual)
+    fit = (residual * steepest).sum()
+    for _ in range(LONGEST):
+        curved = centered(objective.curve(point, conjugate))
+        curvature = (conjugate * curved).sum()
+        if not curvature > 0:  # rounding has the last word
+            break
+        length = fit / curvature
+        direction = direction + length * conjugate
+        residual = residual - length * curved
+        if residual.norm() < enough:
+            break
+        steepest = precondition(residual)
+        before, fit = fit, (residual * steepest).sum()
+        conjugate = steepest + fit / before * conjugate
+    if not direction.any():
+        direction = precondition(centered(-point.gradient / scale).float())
+    return centered(direction.double()) * scale
+
+
+def step(objective: Objective, point: Point, direction: Tensor) -> Point:
+    """The first of the full step, its half, its quarter and so on that lowers the objective enough; else `point`."""
+    descent = float((point.gradient * direction).sum())
+    slack = ROUNDING * max(1.0, abs(point.value))
+    length = 1.0
+    for _ in range(HALVINGS):
+        there = objective.at(centered(point.weights + length * direction))
+        if there.value <= point.value + ARMIJO * length * descent + slack:
+            return there
+        length /= 2
+    return point
+
+
+def never_loses(objective: Objective, direction: Tensor) -> bool:
+    """Whether a Newton step moves the scores and is, to rounding, to no row's disadvantage.
+
+    Near an optimum Newton's steps vanish; where the objective only fades towards a bound they stay of one size.
+    """
+    leads = objective.leads(direction.float())
+    gain, loss = -float(leads.min()), float(leads.max())
+    return gain > SMALLEST_GAIN and loss < LARGEST_LOSS * gain
+
+
+def check(features: Tensor, labels: Tensor, classes: int, l2: float) -> None:
+    if features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
+        raise ValueError(f"features must be (N, D), labels (N,); got {tuple(features.shape)}, {tuple(labels.shape)}")
+    if not 0 <= l2 < torch.inf:
+        raise RequestError(f"--l2 must be a number, 0 or more; got {l2}")
+    images = torch.bincount(labels, minlength=classes)
+    if classes < 2 or len(images) > classes:
+        raise RequestError(f"a classifier needs two classes or more, all labels among them; got {classes} classes")
+    if not images.all():
+        missing = int((images == 0).nonzero()[0])
+        raise RequestError(
+            f"--solver exact needs a training image of each class, or its bias has no optimum; got none of class "
+            f"number {missing + 1} of {classes}; leave --solver out to train by epochs"
+        )
+    if not features.isfinite().all():
+        raise ComputationError("the features must be finite numbers; got inf or nan; check the weights")
+
+
+def fit_exact(
+    features: Tensor, labels: Tensor, classes: int, l2: float, *, tolerance: float = 1e-12, max_iterations: int = 50
+) -> ExactFit:
+    """Minimise mean cross-entropy + l2/2 sum W^2 over weights W and unpenalised biases.
+
+    Args:
+        features: float32 Tensor of shape (N, D), standardised; on a device that has float64.
+        labels: int64 Tensor of shape (N,), 0 to classes - 1, each at least once.
+        classes: K, at least 2.
+        l2: Strength of the penalty, 0 or more.
+        tolerance: Gradient norm, relative to that at zero (but not below 1), at which to stop.
+        max_iterations: Newton steps at most.
+
+    Raises:
+        RequestError: if l2 is negative or a class has no row.
+        ComputationError: if a feature is not finite.
+    """
+    check(features, labels, classes, l2)
+    objective = Objective(features, labels, classes, l2)
+    size = (classes, objective.inputs.shape[1])
+    point = objective.at(torch.zeros(size, dtype=torch.float64, device=features.device))
+    target = tolerance * max(1.0, point.slope)
+    iterations, separable = 0, False
+    while not separable:
+        ended = point.slope <= target or iterations == max_iterations
+        if ended and l2 > 0:
+            break
+        direction = newton_direction(objective, point)
+        separable = l2 == 0 and (point.margin > 0 or never_loses(objective, direction))
+        if ended:
+            break
+        before, point = point, step(objective, point, direction)
+        if point is before:
+            break
+        iterations += 1
+    return ExactFit(
+        point.weights[:, :-1].contiguous(),
+        point.weights[:, -1].contiguous(),
+        point.value,
+        point.slope,
+        iterations,
+        point.slope <= target and not separable,
+        separable,
+    )
