@@ -208,7 +208,7 @@ class FinetuneConfig(TrainingConfig):
         for name in ("test_fraction", "val_fraction"):
             if not 0 < getattr(self, name) < 1:
                 found.append(f"--{name.replace('_', '-')} must lie between 0 and 1; got {getattr(self, name)}")
-        if not found and self.test_fraction + self.val_fraction >= 1:
+        if max(self.test_fraction, self.val_fraction) < 1 <= self.test_fraction + self.val_fraction:
             found.append(
                 f"--test-fraction and --val-fraction must leave images to train on; got {self.test_fraction} and "
                 f"{self.val_fraction}"
@@ -231,11 +231,11 @@ class FinetuneConfig(TrainingConfig):
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
         if self.unfreeze is not None and self.unfreeze not in CUTS:
             found.append(f"--unfreeze must be one of {', '.join(CUTS)}; got {self.unfreeze}")
-        if not found:
+        if self.epochs >= 1 and (self.unfreeze is None or self.unfreeze in CUTS):
             try:
                 phases = plan_phases(self)
             except RequestError as error:
-                return [str(error)]
+                return [*found, str(error)]
             if phases[0].cut != HEAD_ONLY and (len(self.l2) > 1 or self.solver == "exact"):
                 found.append(
                     f"several --l2, and --solver exact, need a phase that trains the head alone; got --unfreeze "

@@ -287,17 +287,15 @@ def run_phase(
         seconds = time.perf_counter() - began
         train_loss = total.item() / len(feed.labels)
         rate = optimizer.param_groups[0]["lr"]
-        if not math.isfinite(train_loss):
-            raise ComputationError(
-                f"training diverged in epoch {epoch} (phase {phase.name}): loss {train_loss} at rate {rate:.3g}; "
-                f"try --lr {optimizer.param_groups[0]['peak'] / 10:.2g}"
-            )
+        require_finite(train_loss, epoch, phase, optimizer)
         result = None
         if epoch == phase.last or (epoch - phase.first + 1) % config.validate_every == 0:
             if phase.cut != HEAD_ONLY and step < SETTLING_STEPS:
                 with only_suffix_trains(network, phase.cut):
                     settle_statistics(suffix, feed, forward)
             result = validate(network, phase)
+        if result is not None:
+            require_finite(result.loss, epoch, phase, optimizer)
         metrics = EpochMetrics(
             phase.name,
             epoch,
@@ -314,6 +312,16 @@ def run_phase(
             break
     reporter.finish(f"phase {phase.name}: epochs {phase.first} to {progress.epoch}")
     return progress
+
+
+def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
+    """Raise where the loss, in training or after an epoch's last step on validation, has stopped being a number."""
+    if not math.isfinite(loss):
+        group = optimizer.param_groups[0]
+        raise ComputationError(
+            f"training diverged in epoch {epoch} (phase {phase.name}): loss {loss} at rate {group['lr']:.3g}; "
+            f"try --lr {group['peak'] / 10:.2g}"
+        )
 
 
 def record(

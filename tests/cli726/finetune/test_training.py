@@ -1,0 +1,347 @@
+"""The one training loop: what moves, what must not, which model is kept."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cli726.errors import ComputationError
+from cli726.finetune import training
+from cli726.finetune.chance import generator
+from cli726.finetune.config import CUTS, HEAD_ONLY, FinetuneConfig, Phase, TrainingConfig, plan_phases
+from cli726.finetune.evaluation import Evaluation, evaluate
+from cli726.finetune.features import Extractor, Normalization, as_maps
+from cli726.finetune.feed import StoredFeed
+from cli726.finetune.heads import build_head, coefficients
+from cli726.finetune.resnet import Network, channels_last, convolution_weights, divide
+from cli726.finetune.training import Best, EpochMetrics, Progress, make_optimizer, rate_factor, train
+from tests.cli726.finetune.synthetic import lively_backbone, pictures, same_bits
+
+PIXELS, LABELS = map(torch.from_numpy, pictures(24))
+NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+HEAD, LAYER3, LAYER2, ALL = HEAD_ONLY, CUTS["layer3"], CUTS["layer2"], CUTS["all"]
+STORED = {
+    cut: Extractor(divide(lively_backbone(), cut)[0], normalization=NORMALIZATION)(PIXELS)
+    for cut in (LAYER2, LAYER3, HEAD)
+}
+
+
+def new_network() -> Network:
+    head = build_head(64, 3, generator(0, "head"), standardize=False)
+    return channels_last(Network(lively_backbone(), head))
+
+
+def feed(phase: Phase, batch: int = 24) -> StoredFeed:
+    return StoredFeed(STORED[phase.cut], LABELS, batch, 0, phase.name)
+
+
+def judged(error: float, loss: float) -> Evaluation:
+    return replace(
+        evaluate(torch.zeros(1000, 2), torch.zeros(1000).long()), correct=round(1000 * (1 - error)), loss=loss
+    )
+
+
+def always(*_: Any) -> Evaluation:
+    return judged(0.5, 1.0)
+
+
+class Keeper:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.best: list[Best] = []
+        self.kept: dict[str, Tensor] = {}
+        self.metrics: list[EpochMetrics] = []
+        self.states: list[dict[str, Tensor]] = []
+
+    def keep_best(self, network: Network, best: Best) -> None:
+        self.best.append(best)
+        self.kept = copy.deepcopy(dict(network.state_dict()))
+
+    def keep_epoch(self, network: Network, optimizer: Any, progress: Progress, metrics: EpochMetrics) -> None:
+        self.metrics.append(metrics)
+        self.states.append(copy.deepcopy(dict(network.state_dict())))
+
+    def restore(self, network: Network, optimizer: Any) -> None:
+        pass
+
+
+def one_phase(cut: int, epochs: int = 1, name: str = "x") -> list[Phase]:
+    return [Phase(0, name, cut, 1, epochs)]
+
+
+def fit(
+    network: Network,
+    phases: Sequence[Phase],
+    config: TrainingConfig,
+    validate: Callable[..., Evaluation | None] = always,
+    batch: int = 24,
+    **options: Any,
+) -> tuple[Progress, Keeper]:
+    keeper = Keeper()
+    options.setdefault("precision", torch.float32)
+    progress = train(
+        network, phases, config, make_feed=lambda phase: feed(phase, batch), validate=validate, keeper=keeper, **options
+    )
+    return progress, keeper
+
+
+PLAIN_SGD = TrainingConfig(lr=0.05, momentum=0.0, schedule="constant", label_smoothing=0.0, weight_decay=0.0)
+
+
+def by_autograd(cut: int, l2: float, decay: float) -> dict[str, Tensor]:
+    """One plain step on loss + l2/2 sum w^2 + decay/2 sum w^2, the penalties written out."""
+    network = new_network()
+    prefix, suffix = divide(network.backbone, cut)
+    network.train()
+    prefix.eval()
+    loss = nn.functional.cross_entropy(network.head(suffix(as_maps(STORED[cut]))), LABELS)
+    loss = loss + l2 / 2 * sum(w.square().sum() for w in coefficients(network.head))
+    loss = loss + decay / 2 * sum((w.square().sum() for w in convolution_weights(suffix)), torch.zeros(()))
+    parameters = [*suffix.parameters(), *network.head.parameters()]
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter -= 0.05 * gradient
+    return dict(network.named_parameters())
+
+
+@pytest.mark.parametrize("cut", [HEAD, LAYER3])
+@pytest.mark.parametrize(("l2", "decay"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.4), (0.7, 0.4)])
+def test_a_step_is_that_of_autograd_on_the_penalised_loss(cut: int, l2: float, decay: float) -> None:
+    network = new_network()
+    fit(network, one_phase(cut), replace(PLAIN_SGD, weight_decay=decay), l2=l2)
+    expected = by_autograd(cut, l2, decay)
+    assert not same_bits(expected, by_autograd(cut, l2 + 0.1, decay))
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_penalties_fall_on_coefficients_and_convolutions_alone(optimizer: str) -> None:
+    network = new_network()
+    config = TrainingConfig(lr=0.3, backbone_lr=0.01, weight_decay=0.002, optimizer=optimizer)
+    made = make_optimizer(network, Phase(0, "all", ALL, 1, 2), config, 128, 0.05)
+    kinds = {"head.1.weight": (0.3, 0.05), "head.1.bias": (0.3, 0.0)}
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    seen = set()
+    for group in made.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            expected = kinds.get(name, (0.01, 0.002 if parameter.ndim == 4 else 0.0))
+            assert (group["lr"], group["weight_decay"]) == expected, name
+            seen.add(name)
+    assert seen == set(names.values())
+
+
+@pytest.mark.parametrize("cut", [HEAD, LAYER3, LAYER2])
+def test_only_what_a_phase_trains_is_in_its_optimizer(cut: int) -> None:
+    network = new_network()
+    made = make_optimizer(network, Phase(0, "x", cut, 1, 2), TrainingConfig(), 32, 0.0)
+    given = {id(p) for group in made.param_groups for p in group["params"]}
+    suffix = divide(network.backbone, cut)[1]
+    assert given == {id(p) for p in (*suffix.parameters(), *network.head.parameters())}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("cut", [HEAD, LAYER3, LAYER2])
+def test_the_frozen_prefix_keeps_every_bit_and_the_rest_moves(cut: int, precision: torch.dtype) -> None:
+    network = new_network()
+    before = copy.deepcopy(dict(network.state_dict()))
+    stored = Extractor(divide(network.backbone, cut)[0], precision, NORMALIZATION)(PIXELS)
+    keeper = Keeper()
+    train(
+        network, one_phase(cut, 2), TrainingConfig(), make_feed=lambda phase: StoredFeed(stored, LABELS, 8, 0, "x"),
+        validate=always, keeper=keeper, precision=precision,
+    )  # fmt: skip
+    prefix, suffix = divide(network.backbone, cut)
+    frozen = {f"backbone.{name}" for name in prefix.state_dict()}
+    assert cut in {LAYER2, LAYER3, HEAD}
+    assert len(frozen) > 10
+    for state in keeper.states:
+        assert all(torch.equal(state[name], before[name]) for name in frozen)
+        moving = {f"backbone.{name}" for name in suffix.state_dict()} | {"head.1.weight", "head.1.bias"}
+        assert [name for name in moving if torch.equal(state[name], before[name])] == []
+    assert all(parameter.grad is None for parameter in prefix.parameters())
+    assert not any(module.training for module in network.modules())
+
+
+def test_without_settling_batch_norm_takes_one_step_of_its_average_for_each_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "SETTLING_STEPS", 0)
+    network = new_network()
+    norm = network.get_submodule("backbone.layer3.0.bn1")
+    before = int(norm.num_batches_tracked)  # type: ignore[arg-type]
+    fit(network, one_phase(LAYER3, 2), TrainingConfig(), batch=8)
+    assert int(norm.num_batches_tracked) == before + 6  # type: ignore[arg-type]
+
+
+def test_early_statistics_are_those_of_the_training_images() -> None:
+    network = new_network()
+    fit(network, one_phase(LAYER3), TrainingConfig(), batch=8)
+    with torch.no_grad():
+        maps = network.get_submodule("backbone.layer3.0.conv1")(as_maps(STORED[LAYER3]))
+    norm = network.get_submodule("backbone.layer3.0.bn1")
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert norm.momentum == 0.1
+
+
+@given(steps=st.integers(1, 400), cut=st.sampled_from([HEAD, ALL]), warmup=st.floats(0, 0.9))
+def test_rates_stay_within_the_peak_and_start_and_end_where_they_should(steps: int, cut: int, warmup: float) -> None:
+    phase = Phase(0, "x", cut, 1, 1)
+    for schedule in ("cosine", "linear", "constant"):
+        config = TrainingConfig(schedule=schedule, warmup=warmup)
+        factors = [rate_factor(config, phase, step, steps) for step in range(steps)]
+        assert all(0 < factor <= 1 for factor in factors)
+        assert max(factors) == 1
+        if schedule == "constant":
+            assert set(factors) == {1}
+            continue
+        top = factors.index(1)
+        assert factors[top:] == sorted(factors[top:], reverse=True)
+        climb = int(warmup * steps) if cut == ALL else 0
+        assert factors[:climb] == pytest.approx([(step + 1) / climb for step in range(climb)])
+        assert rate_factor(config, phase, steps, steps) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 40])
+def test_the_cosine_is_torchs(steps: int) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    config, phase = TrainingConfig(), Phase(0, "head", HEAD, 1, 1)
+    for step in range(steps):
+        assert rate_factor(config, phase, step, steps) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+
+
+def test_the_rate_falls_over_a_phase_and_starts_afresh_in_the_next() -> None:
+    phases = plan_phases(FinetuneConfig(epochs=4, unfreeze_after="2", unfreeze="layer3"))
+    _, keeper = fit(new_network(), phases, TrainingConfig(lr=0.1), batch=8)
+    # three steps an epoch; the rate written down is that of the epoch's last step
+    head = [0.1 * (1 + math.cos(math.pi * step / 6)) / 2 for step in (2, 5)]
+    assert [line.lr for line in keeper.metrics[:2]] == pytest.approx(head)
+    rest = [0.1 * (1 + math.cos(math.pi * (step - 1) / 5)) / 2 for step in (2, 5)]
+    assert [line.lr for line in keeper.metrics[2:]] == pytest.approx(rest)
+
+
+def test_each_phase_has_an_optimizer_of_its_own() -> None:
+    phases = plan_phases(FinetuneConfig(epochs=3, unfreeze_after="2", unfreeze="layer3"))
+    config = TrainingConfig(lr=0.05)
+    _, both = fit(new_network(), phases, config, batch=8)
+    alone = new_network()
+    alone.load_state_dict(both.states[1])
+    fit(alone, phases, config, batch=8, progress=Progress(epoch=2))
+    assert same_bits(dict(alone.state_dict()), both.states[2])
+
+
+def scripted(*results: tuple[float, float]) -> Callable[..., Evaluation]:
+    left = iter(results)
+    return lambda *_: judged(*next(left))
+
+
+def test_a_worse_later_phase_never_overwrites_the_best() -> None:
+    phases = plan_phases(FinetuneConfig(epochs=4, unfreeze_after="2", unfreeze="layer3"))
+    validate = scripted((0.5, 1.0), (0.25, 0.5), (0.5, 0.1), (0.375, 0.1))
+    progress, keeper = fit(new_network(), phases, TrainingConfig(), validate)
+    assert progress.best == keeper.best[-1] == Best("head", 2, 0.25, 0.5)
+    assert [best.epoch for best in keeper.best] == [1, 2]
+    assert same_bits(keeper.kept, keeper.states[1])
+    assert not same_bits(keeper.kept, keeper.states[3])
+
+
+@pytest.mark.parametrize(
+    ("results", "best"),
+    [
+        ([(0.3, 0.9), (0.3, 0.8), (0.3, 0.8)], 2),  # equal errors: the lower loss; equal in both: the earlier
+        ([(0.3, 0.1), (0.2, 9.0), (0.3, 0.0)], 2),  # the error counts first
+        ([(0.3, 0.5), (0.3, 0.5), (0.3, 0.5)], 1),
+    ],
+)
+def test_error_then_loss_then_the_earlier_decide(results: list[tuple[float, float]], best: int) -> None:
+    progress, keeper = fit(new_network(), one_phase(HEAD, 3), TrainingConfig(), scripted(*results))
+    assert progress.best is not None
+    assert progress.best.epoch == best
+    assert same_bits(keeper.kept, keeper.states[best - 1])
+
+
+def test_validation_every_few_epochs_and_at_each_phases_end() -> None:
+    phases = plan_phases(FinetuneConfig(epochs=9, unfreeze_after="5", unfreeze="layer3"))
+    _, keeper = fit(new_network(), phases, TrainingConfig(validate_every=3))
+    assert [line.epoch for line in keeper.metrics] == list(range(1, 10))
+    assert [line.epoch for line in keeper.metrics if line.val_error is not None] == [3, 5, 8, 9]
+    assert [line.epoch for line in keeper.metrics if line.val_loss is not None] == [3, 5, 8, 9]
+
+
+def test_patience_ends_a_phase_and_the_next_begins_where_it_was_planned() -> None:
+    phases = plan_phases(FinetuneConfig(epochs=8, unfreeze_after="5", unfreeze="layer3"))
+    # The second phase's own best counts for its patience, not the first one's.
+    validate = scripted((0.25, 1.0), (0.5, 1.0), (0.5, 1.0), (0.75, 1.0), (0.625, 1.0), (0.5, 1.0))
+    progress, keeper = fit(new_network(), phases, TrainingConfig(patience=2), validate)
+    assert [(line.phase, line.epoch) for line in keeper.metrics] == [
+        ("head", 1), ("head", 2), ("head", 3), ("layer3", 6), ("layer3", 7), ("layer3", 8),
+    ]  # fmt: skip
+    assert progress.best == Best("head", 1, 0.25, 1.0)
+
+
+def test_progress_survives_json() -> None:
+    for progress in (Progress(), Progress(3, Best("head", 2, 0.1, 0.2), 1, (0.1, 0.2), ended=True)):
+        assert Progress.from_json(progress.to_json()) == progress
+
+
+@pytest.mark.parametrize("cut", [HEAD, LAYER3])
+def test_divergence_is_an_error_with_all_that_helps(cut: int) -> None:
+    config = TrainingConfig(lr=1e38, schedule="constant")
+    with pytest.raises(
+        ComputationError, match=r"epoch 1 \(phase x\): loss .* at rate 1e\+38; try --lr 1e\+37"
+    ) as caught:
+        fit(new_network(), one_phase(cut, 3), config, batch=8)
+    assert caught.value.status == 5
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_validation_loss_that_is_no_number_is_divergence_too(loss: float) -> None:
+    """A last step may blow up the weights after its loss was taken."""
+    with pytest.raises(ComputationError, match=r"epoch 1 .*try --lr"):
+        fit(new_network(), one_phase(HEAD), TrainingConfig(), lambda *_: judged(0.9, loss))
+
+
+def test_training_losses_are_means_over_images_and_accuracies_are_counted() -> None:
+    network = new_network()
+    with torch.no_grad():
+        network.head[1].weight.zero_()  # type: ignore[index]
+        network.head[1].bias.copy_(torch.tensor([1.0, 0.0, 0.0]))  # type: ignore[index]
+    _, keeper = fit(network, one_phase(HEAD), TrainingConfig(lr=1e-12), batch=7)
+    expected = nn.functional.cross_entropy(torch.tensor([[1.0, 0.0, 0.0]]).expand(24, 3), LABELS).item()
+    assert keeper.metrics[0].train_loss == pytest.approx(expected, rel=1e-6)
+    assert keeper.metrics[0].train_accuracy == pytest.approx(1 / 3)
+
+
+def test_label_smoothing_is_torchs_and_on_only_where_something_is_unfrozen() -> None:
+    losses = {}
+    for cut in (HEAD, LAYER3):
+        _, keeper = fit(new_network(), one_phase(cut), TrainingConfig(lr=1e-9))
+        losses[cut] = keeper.metrics[0].train_loss
+    head = new_network().head
+    with torch.no_grad():
+        scores = head(STORED[HEAD])
+        network = new_network().train()
+        trained = network.head(divide(network.backbone, LAYER3)[1](as_maps(STORED[LAYER3])))
+    assert losses[HEAD] == pytest.approx(nn.functional.cross_entropy(scores, LABELS).item(), rel=1e-4)
+    smoothed = nn.functional.cross_entropy(trained, LABELS, label_smoothing=0.05).item()
+    assert losses[LAYER3] == pytest.approx(smoothed, rel=1e-4)
+
+
+def test_training_learns() -> None:
+    _, keeper = fit(new_network(), one_phase(LAYER3, 4), TrainingConfig(lr=0.05), batch=8)
+    assert keeper.metrics[-1].train_loss < 0.7 * keeper.metrics[0].train_loss
