@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
-from commands import backprop, cache, data, finetune, glm, pretrain, softmax
+from commands import backprop, cache, data, finetune, glm, pretrain, softmax, vanishing
 from commands.render import printable
 
 app = typer.Typer(
@@ -54,6 +54,7 @@ app.add_typer(data.app, name="data")
 app.command()(pretrain.pretrain)
 app.command(epilog=softmax.EPILOG)(softmax.softmax)
 app.command(epilog=glm.EPILOG)(glm.glm)
+app.command(epilog=vanishing.EPILOG)(vanishing.vanishing)
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:

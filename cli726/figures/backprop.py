@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -183,7 +184,7 @@ def delta_panel(axes: Axes, plan: Layout, delta: Variable, weight: Variable | No
         return
     (x0, y0), (x1, y1) = plan.places[target[0], target[1]], plan.places[target[0] + 1, target[2]]
     middle = max(plan.columns.values()) / 2
-    style = {"color": BLUE, "ha": "center", "va": "center"}
+    style: dict[str, Any] = {"color": BLUE, "ha": "center", "va": "center"}
     axes.text(middle, -plan.height - 0.75, weight_formula(weight), fontsize=14, **style)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     name = mathtext("w", weight.layer, weight.unit, target[1])
