@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
-from commands import backprop, cache, data, finetune, glm, pretrain, softmax, vanishing
+from commands import backprop, cache, data, finetune, glm, logistic, predict, pretrain, runs, softmax, vanishing
 from commands.render import printable
 
 app = typer.Typer(
@@ -50,11 +50,14 @@ def root(
 app.command(epilog=backprop.EPILOG)(backprop.backprop)
 app.add_typer(cache.app)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
+app.command(epilog=predict.EPILOG)(predict.predict)
+app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 app.command()(pretrain.pretrain)
 app.command(epilog=softmax.EPILOG)(softmax.softmax)
-app.command(epilog=glm.EPILOG)(glm.glm)
 app.command(epilog=vanishing.EPILOG)(vanishing.vanishing)
+app.command(epilog=glm.EPILOG)(glm.glm)
+app.add_typer(logistic.app)
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:

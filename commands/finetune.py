@@ -110,6 +110,7 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
             ],
         )  # fmt: skip
     low, high = result.test.interval
+    accuracy = f"{percent(result.test.accuracy)} of {result.test.images:,} test images"
     data = result.dataset
     cache = result.cache
     sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
@@ -123,8 +124,7 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
         ),
         (
             "test accuracy",
-            f"{percent(result.test.accuracy)} of {result.test.images:,} test images, "
-            f"95 % {percent(low)} to {percent(high)}",
+            f"{accuracy}, 95 % {percent(low)} to {percent(high)}",
         ),
     ]
     if result.gain is not None:
@@ -353,11 +353,13 @@ def finetune(
 ) -> None:
     """Fine-tune a pre-trained ResNet20 on your images: new layers first, then more of the network."""
     if resume is not None:
+        # Code of the user's own is never run because a file names it: it may, and must, be typed again.
         typed = [
             name
-            for name in context.params
+            for name, value in context.params.items()
             if name not in {"resume", "as_json"}
             and str(context.get_parameter_source(name)).rpartition(".")[2] != "DEFAULT"
+            and "python:" not in str(value)
         ]
         if typed:
             raise RequestError(
@@ -369,7 +371,7 @@ def finetune(
 
     with progress() as reporter:
         if resume is not None:
-            result = finetuning.resume(resume, reporter=reporter)
+            result = finetuning.resume(resume, config.code, reporter=reporter)
         else:
             result = finetuning.finetune(config, run_dir, reporter=reporter)
     figures(result)

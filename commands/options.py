@@ -44,7 +44,9 @@ Extent = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Same seed, same machine: same numbers.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Same seed, same machine: same numbers.")
+]
 
 
 def examples(*commands: str) -> str:

@@ -243,6 +243,12 @@ class FinetuneConfig(TrainingConfig):
                 )
         return found
 
+    @property
+    def code(self) -> list[str]:
+        """Everything in it that names code: python:FILE.py:FUNCTION."""
+        named = [self.dataset, self.head, *(part.strip() for part in self.augment.split(","))]
+        return [name for name in named if name.startswith("python:")]
+
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> FinetuneConfig:
         """The inverse of `to_json`; unknown names are an error, because they would change the run."""

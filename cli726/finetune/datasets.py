@@ -11,8 +11,9 @@ from cli726.errors import RequestError
 from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
-from cli726.finetune.sources import Pools, load_folder
-from cli726.finetune.vision import KNOWN, load_vision, resolve_name
+from cli726.finetune.sources import Pools, load_csv, load_folder
+from cli726.finetune.user_code import load_function
+from cli726.finetune.vision import KNOWN, load_vision, read_parts, resolve_name
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["choose_auto", "fetch_dataset", "inventory", "load_dataset"]
@@ -50,7 +51,7 @@ def load_dataset(
     """Load what `--dataset` names and divide it.
 
     Args:
-        name: auto, digits, cifar10, cifar100, folder:PATH or the name of a data set of torchvision.
+        name: auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION, or a data set of torchvision.
         data_folder: `--data-dir`.
         test_fraction, val_fraction: Where the data set has no such split of its own.
         strict: Raise at a broken image.
@@ -70,13 +71,21 @@ def load_dataset(
         )  # fmt: skip
     if name == "digits":
         title, (pools, classes, broken) = name, load_digits()
-    elif kind == "folder" and colon:
-        title, (pools, classes, broken) = read_folder(place, strict=strict, reporter=reporter)
+    elif kind in READERS and colon:
+        root = Path(place).expanduser()
+        title = root.resolve().name if kind == "folder" else root.stem
+        reporter.start("reading images", 0)
+        pools, classes, broken = READERS[kind](root, strict=strict, advance=reporter.advance)
+        count = sum(len(pool) for pool in pools.values())
+        reporter.finish(f"read {count:,} images of {len(classes)} classes")
+    elif kind == "python" and colon:
+        title, (pools, classes, broken) = Path(place.partition(":")[0]).stem, load_python(name, reporter)
     elif vision is not None:
         title, (pools, classes, broken) = vision.lower(), load_vision(vision, data_dirs(data_folder), reporter)
     else:
         raise RequestError(
-            f"--dataset must be auto, digits, folder:PATH or one of {', '.join(sorted(KNOWN))}; got {name}"
+            f"--dataset must be auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION or one of "
+            f"{', '.join(sorted(KNOWN))}; got {name}"
         )
     if title in CIFAR:
         val_fraction = CIFAR_VALIDATION / len(pools["train"])
@@ -84,13 +93,34 @@ def load_dataset(
     return Dataset(title, classes, pools, splits, broken)
 
 
-def read_folder(place: str, *, strict: bool, reporter: Reporter) -> tuple[str, Pools]:
-    root = Path(place).expanduser()
-    reporter.start("reading images", 0)
-    loaded = load_folder(root, strict=strict, advance=reporter.advance)
-    count = sum(len(pool) for pool in loaded[0].values())
-    reporter.finish(f"read {count:,} images of {len(loaded[1])} classes")
-    return root.resolve().name, loaded
+def load_python(name: str, reporter: Reporter) -> Pools:
+    """`python:FILE.py:FUNCTION`: FUNCTION(split) gives a torch Dataset of (image, label), or None for no such split.
+
+    The splits are "train", "validation" and "test"; the class names are the training set's `classes`, if it has them.
+
+    Raises:
+        RequestError: if there is no such function, it fails, or gives something else.
+    """
+    function = load_function(name)
+    parts = {}
+    for split in ("train", "validation", "test"):
+        try:
+            part = function(split)
+        # Somebody else's code may fail in any way.
+        except Exception as error:
+            raise RequestError(f"{name} failed for split {split}: {type(error).__name__}: {error}; mend it") from error
+        if part is not None:
+            parts[split] = part
+    if "train" not in parts or not all(
+        hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values()
+    ):
+        raise RequestError(
+            f"{name} must return a torch Dataset with a length for train, and a Dataset or None for others"
+        )
+    return read_parts(parts, reporter)
+
+
+READERS = {"folder": load_folder, "csv": load_csv}
 
 
 def inventory(folder: str | None = None) -> list[dict[str, str | None]]:

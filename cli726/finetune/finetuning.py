@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -134,17 +134,26 @@ def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: R
     return carry_out(session, RunFolder.create(path, config, session.facts(), reporter))
 
 
-def resume(path: Path, *, reporter: Reporter | None = None) -> Finetuned:
+def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None = None) -> Finetuned:
     """Go on with an interrupted run; the result is that of an uninterrupted one.
 
+    Args:
+        code: What was typed now of the form python:FILE.py:FUNCTION; nothing else that the run's file names is run.
+
     Raises:
-        RequestError: if there is nothing to resume.
+        RequestError: if there is nothing to resume, or the run names code that wasn't typed again.
         UntrustedDataError: if data or weights have changed since.
     """
     reporter = reporter or Silent()
     folder, config, facts = RunFolder.open(path, reporter)
     if folder.finished:
         raise RequestError(f"--resume must name an interrupted run; {path} is finished; see {path / 'summary.json'}")
+    untyped = [name for name in config.code if name not in code]
+    if untyped:
+        raise RequestError(
+            f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust it, "
+            "type that option again beside --resume"
+        )
     session = open_session(config, reporter)
     for name, now in session.facts().items():
         if name.endswith("digest") and facts.get(name) != now:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cli726.errors import RequestError
+from cli726.finetune.user_code import is_code, load_function
 
-__all__ = ["Standardize", "build_head", "coefficients", "parse_head"]
+__all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head"]
 
 
 class Standardize(nn.Module):
@@ -39,17 +40,19 @@ class Standardize(nn.Module):
 
 
 def parse_head(text: str) -> tuple[int, ...]:
-    """`--head`: the widths of the hidden layers; none for "linear".
+    """`--head`: the widths of the hidden layers; none for "linear" and for the user's own code.
 
     Raises:
-        RequestError: for anything but "linear" and "mlp:WIDTH,WIDTH".
+        RequestError: for anything but "linear", "mlp:WIDTH,WIDTH" and "python:FILE.py:FUNCTION".
     """
-    if text == "linear":
+    if text == "linear" or is_code(text):
         return ()
     kind, _, widths = text.partition(":")
     parts = widths.split(",")
     if kind != "mlp" or not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 65536 for part in parts):
-        raise RequestError(f"--head must be linear, or mlp: with widths from 1 to 65536; got {text}; try mlp:128,64")
+        raise RequestError(
+            f"--head must be linear, mlp: with widths from 1 to 65536, or python:; got {text}; try mlp:128,64"
+        )
     return tuple(map(int, parts))
 
 
@@ -105,6 +108,26 @@ def build_head(
             last.weight.uniform_(-bound, bound, generator=chance)
             last.bias.uniform_(-bound, bound, generator=chance)
     return nn.Sequential(*layers, last)
+
+
+def build_own_head(features: int, classes: int, chance: torch.Generator, name: str) -> nn.Sequential:
+    """`--head python:FILE.py:FUNCTION`: FUNCTION(features, classes) gives a module, put behind the standardisation.
+
+    Raises:
+        RequestError: if it fails, or its module doesn't map (N, features) to (N, classes).
+    """
+    function = load_function(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chance.initial_seed())
+        try:
+            module = function(features, classes)
+            shape = tuple(module.eval()(torch.zeros(2, features)).shape)
+        # Somebody else's code may fail in any way.
+        except Exception as error:
+            raise RequestError(f"{name} failed: {type(error).__name__}: {error}; mend it") from error
+    if not isinstance(module, nn.Module) or shape != (2, classes):
+        raise RequestError(f"{name} must give a torch module from (N, {features}) to (N, {classes}); got {shape}")
+    return nn.Sequential(Standardize(features), module)
 
 
 def coefficients(head: nn.Module) -> list[nn.Parameter]:

@@ -15,7 +15,19 @@ from PIL import Image, ImageOps
 
 from cli726.errors import RequestError
 
-__all__ = ["SIZE", "TREATMENT", "Dataset", "Images", "Split", "SplitName", "decode", "duplicates_across", "make_splits"]
+__all__ = [
+    "SIZE",
+    "TREATMENT",
+    "Dataset",
+    "Images",
+    "Split",
+    "SplitName",
+    "decode",
+    "duplicates_across",
+    "fit_size",
+    "from_any",
+    "make_splits",
+]
 
 SIZE = 32
 # What decode() does, in words; part of every cache key, with Pillow's version, which does the resampling.
@@ -129,14 +141,43 @@ def decode(content: bytes) -> Pixels:
                 raise ValueError(f"more than {MOST_PIXELS:,} pixels: a decompression bomb")
             if picture.format == "JPEG":
                 picture.draft("RGB", (4 * SIZE, 4 * SIZE))  # decodes large photos at a fraction of their size
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode in {"I;16", "I;16B", "I", "F"}:
-                upright = stretch(upright)
-            square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
-            return np.asarray(square, dtype=np.uint8)
+            return treat(picture)
     # Decoders raise nearly anything on nearly anything; every one of them means the same here.
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def treat(picture: Image.Image) -> Pixels:
+    """An opened image as the network sees it, of shape (32, 32, 3); `TREATMENT` says how."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in {"I;16", "I;16B", "I", "F"}:
+        upright = stretch(upright)
+    square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
+    return np.asarray(square, dtype=np.uint8)
+
+
+def from_any(image: object) -> Pixels:
+    """An item of somebody's data set: a PIL image, an array (H, W[, C]), or a tensor (C, H, W).
+
+    Floats are taken to lie within 0 and 1, as torchvision's `ToTensor` makes them.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(image, Image.Image):
+        return treat(image)
+    levels = np.asarray(image)
+    if levels.ndim == 3 and levels.shape[0] in {1, 3} and not isinstance(image, np.ndarray):
+        levels = levels.transpose(1, 2, 0)
+    if np.issubdtype(levels.dtype, np.floating):
+        levels = (np.clip(levels, 0, 1) * 255).round().astype(np.uint8)
+    if levels.dtype != np.uint8 or levels.ndim not in {2, 3} or (levels.ndim == 3 and levels.shape[2] not in {1, 3}):
+        raise ValueError(
+            f"an image must be a PIL image, an array (H, W[, 1 or 3]) or a tensor (1 or 3, H, W), of uint8 or floats "
+            f"from 0 to 1; got {type(image).__name__} of shape {levels.shape} and type {levels.dtype}"
+        )
+    fitted: Pixels = fit_size(levels[None])[0]
+    return fitted
 
 
 def stretch(picture: Image.Image) -> Image.Image:
@@ -154,10 +195,7 @@ def fit_size(pixels: Pixels) -> Pixels:
         pixels = np.repeat(pixels, 3, axis=-1)
     if pixels.shape[1:3] == (SIZE, SIZE):
         return np.ascontiguousarray(pixels)
-    fitted = [
-        np.asarray(ImageOps.fit(Image.fromarray(image), (SIZE, SIZE), Image.Resampling.LANCZOS)) for image in pixels
-    ]
-    return np.stack(fitted)
+    return np.stack([treat(Image.fromarray(image)) for image in pixels])
 
 
 def draw_stratified(labels: Labels, among: Labels, share: float, purpose: int, leave: int) -> tuple[Labels, Labels]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cache.paths import default_cache_dir
 from cache.store import Store
@@ -20,12 +20,14 @@ from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase
 from cli726.finetune.datasets import load_dataset
 from cli726.finetune.evaluation import Evaluation, evaluate, head_features, network_scores
+from cli726.finetune.exact_head import fit_exact
 from cli726.finetune.features import resolve_precision
 from cli726.finetune.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
-from cli726.finetune.heads import Standardize, build_head, coefficients, parse_head
+from cli726.finetune.heads import Standardize, build_head, build_own_head, coefficients, parse_head
 from cli726.finetune.images import Dataset, SplitName
 from cli726.finetune.resnet import FEATURES, Network, channels_last
 from cli726.finetune.training import Best, EpochMetrics, Progress, train
+from cli726.finetune.user_code import is_code
 from cli726.finetune.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.reporting import Reporter
 
@@ -154,21 +156,29 @@ class Session:
             "dataset_digest": self.dataset.digest,
         }
 
+    def new_head(self) -> nn.Sequential:
+        """The new layers, untrained."""
+        config, classes = self.config, len(self.dataset.class_names)
+        chance = generator(config.seed, "head")
+        if is_code(config.head):
+            return build_own_head(FEATURES, classes, chance, config.head)
+        return build_head(
+            FEATURES,
+            classes,
+            chance,
+            hidden=parse_head(config.head),
+            dropout=config.dropout,
+            batch_norm=config.batch_norm,
+            standardize=config.standardize,
+        )
+
     def new_network(self, cut: int) -> Network:
         """The pre-trained network with a new head, its standardisation fitted to the training images.
 
         Args:
             cut: Where the first phase has its features.
         """
-        head = build_head(
-            FEATURES,
-            len(self.dataset.class_names),
-            generator(self.config.seed, "head"),
-            hidden=parse_head(self.config.head),
-            dropout=self.config.dropout,
-            batch_norm=self.config.batch_norm,
-            standardize=self.config.standardize,
-        )
+        head = self.new_head()
         network = channels_last(Network(self.weights.build(), head).to(self.device))
         if self.config.standardize:
             layer = next(module for module in head.modules() if isinstance(module, Standardize))
@@ -263,12 +273,12 @@ class Session:
 
     def solve(self, network: Network, phase: Phase, l2: float) -> EpochMetrics:
         """Take the linear head to its optimum on the training features; stands for the phase's last epoch."""
-        from cli726.finetune.exact_head import fit_exact
-
         began = time.perf_counter()
         labels = self.bank.labels("train").cpu()
         features = self.bank.features("train", phase.cut)
-        standardize, linear = network.head
+        standardize, linear = network.head.children()
+        if not isinstance(linear, nn.Linear):
+            raise AssertionError("the configuration admits only a linear head here")
         with torch.no_grad():
             fit = fit_exact(standardize(features).cpu(), labels, len(self.dataset.class_names), l2)
             linear.weight.copy_(fit.weights)

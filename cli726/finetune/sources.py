@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import warnings
 from collections.abc import Callable, Iterable
@@ -13,13 +14,14 @@ import numpy as np
 from cli726.errors import RequestError
 from cli726.finetune.images import Images, decode
 
-__all__ = ["Pools", "load_folder"]
+__all__ = ["Pools", "load_csv", "load_folder"]
 
 # (pools by name, class names, names of broken files)
 Pools = tuple[dict[str, Images], tuple[str, ...], tuple[str, ...]]
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 OTHER_NAMES = {"validation": ("validation", "val", "valid"), "test": ("test",)}
+SPLIT_OF = {"train": "train", **{spelling: split for split, names in OTHER_NAMES.items() for spelling in names}}
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -108,4 +110,46 @@ def load_folder(root: Path, *, strict: bool = False, advance: Callable[[int], No
                 f"folder: {folder} must hold images that can be read; {len(failures)} broken ones are all it has; "
                 "put images there, or remove it to have the split drawn from the training images"
             )
+    return pools, tuple(classes), tuple(broken)
+
+
+def load_csv(file: Path, *, strict: bool = False, advance: Callable[[int], None] = lambda _: None) -> Pools:
+    """`csv:FILE`: a header with path and label, and perhaps split (train, val or test); paths relative to FILE.
+
+    Raises:
+        RequestError: with the line, for a file that isn't there, a missing column, an unknown split or missing image.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    except FileNotFoundError:
+        raise RequestError(f"csv: needs a file that exists; got {file}; its columns are path,label[,split]") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"csv: needs a UTF-8 file of comma-separated values; {file}: {error}") from None
+    if not rows or not {"path", "label"} <= rows[0].keys():
+        found = ", ".join(rows[0]) if rows else "no rows"
+        raise RequestError(f"csv: needs a header with path and label and rows below it; {file} has {found}")
+    files: dict[str, list[tuple[Path, str]]] = {}
+    for number, row in enumerate(rows, 2):
+        split = SPLIT_OF.get((row.get("split") or "train").strip())
+        path = file.parent / (row["path"] or "")
+        if split is None:
+            raise RequestError(f"csv: knows the splits train, val and test; {file}, line {number}: {row['split']}")
+        if not row["label"] or not path.is_file():
+            raise RequestError(
+                f"csv: needs a label and an image that exists in each row; {file}, line {number}: {path}"
+            )
+        files.setdefault(split, []).append((path, row["label"].strip()))
+    classes = sorted({label for _, label in files.get("train", [])})
+    strange = sorted({label for part in files.values() for _, label in part} - set(classes))
+    if len(classes) < 2 or strange:
+        problem = (
+            f"has classes that training lacks: {', '.join(strange[:5])}" if strange else "has fewer than two classes"
+        )
+        raise RequestError(f"csv: {file} {problem}; give every class training images")
+    pools, broken = {}, []
+    for split, part in files.items():
+        numbered = [(path, classes.index(label)) for path, label in part]
+        pools[split], failures = read_files(numbered, strict=strict, advance=advance)
+        broken += failures
     return pools, tuple(classes), tuple(broken)

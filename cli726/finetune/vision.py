@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from cli726.errors import EnvironmentFailure, RequestError
-from cli726.finetune.images import SIZE, Images, fit_size
+from cli726.finetune.images import SIZE, Images, fit_size, from_any
 from cli726.finetune.sources import Pools
 from cli726.reporting import Reporter
 
-__all__ = ["KNOWN", "import_torchvision", "load_vision", "resolve_name"]
+__all__ = ["KNOWN", "import_torchvision", "load_vision", "read_parts", "resolve_name"]
 
 TRAIN_FLAG = {"train": {"train": True}, "test": {"train": False}}
 TRAIN_TEST = {"train": {"split": "train"}, "test": {"split": "test"}}
@@ -164,15 +163,13 @@ def read_part(split: str, part: Any, reporter: Reporter) -> Images:
     pixels = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
     labels = np.empty(len(part), np.int64)
     for index in range(len(part)):
-        image, label = part[index][:2]
-        if not isinstance(image, Image.Image):
+        try:
+            image, label = part[index][:2]
+            pixels[index], labels[index] = from_any(image), int(label)
+        except (TypeError, ValueError) as error:
             raise RequestError(
-                f"a data set for --dataset must give (image, label); item {index} is {type(image).__name__}"
-            )
-        pixels[index] = np.asarray(
-            ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
-        )
-        labels[index] = int(label)
+                f"a data set must give (image, label) with a whole number; item {index}: {error}"
+            ) from None
         reporter.advance(1)
     reporter.finish(f"read {len(part):,} {split} images")
     return Images.of(pixels, labels)

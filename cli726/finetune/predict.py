@@ -1,0 +1,190 @@
+"""A finished run put to use: classes and scores for images that it has never seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cli726.errors import RequestError, UntrustedDataError
+from cli726.finetune.config import DEPTHS
+from cli726.finetune.evaluation import network_scores
+from cli726.finetune.features import Normalization, resolve_precision
+from cli726.finetune.heads import build_head, build_own_head, parse_head
+from cli726.finetune.images import decode
+from cli726.finetune.resnet import FEATURES, Network, build_backbone
+from cli726.finetune.run import RUNS
+from cli726.finetune.sources import image_files
+from cli726.finetune.storage import read_tensors
+from cli726.finetune.user_code import is_code
+
+__all__ = ["Model", "Prediction", "collect_images", "find_run", "load_model", "predict"]
+
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Model:
+    """A run's best model.
+
+    Attributes:
+        network: In eval mode.
+        class_names: One for each score.
+        normalization: What it expects of its input.
+        precision: That it was validated in.
+        run: Where it came from.
+    """
+
+    network: Network
+    class_names: tuple[str, ...]
+    normalization: Normalization
+    precision: torch.dtype
+    run: Path
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's result.
+
+    Attributes:
+        image: Its path, as given.
+        label: Most probable class; None if the image is broken.
+        probability: Of that class, from 0 to 1.
+        probabilities: Of every class, in the model's order.
+        problem: Why there is no label.
+    """
+
+    image: str
+    label: str | None
+    probability: float | None
+    probabilities: tuple[float, ...]
+    problem: str | None = None
+
+
+def find_run(name: str) -> Path:
+    """The folder of a run: a path, a name in `runs/`, or "latest".
+
+    Raises:
+        RequestError: if there is no such run, or it has no model yet.
+    """
+    if name == "latest":
+        finished = [path.parent for path in RUNS.glob("*/best.safetensors")]
+        if not finished:
+            raise RequestError("latest needs a run in runs/; there is none; make one with `cmpt726 finetune`")
+        return max(finished, key=lambda path: (path / "best.safetensors").stat().st_mtime_ns)
+    for path in (Path(name), RUNS / name):
+        if (path / "best.safetensors").is_file():
+            return path
+    raise RequestError(f"RUN must be a folder with a best.safetensors, or latest; got {name}; see `cmpt726 runs ls`")
+
+
+def load_model(run: Path, code: str | None = None) -> Model:
+    """The best model of a run, its file checked against the digest in `model.json`.
+
+    Nothing that the files name is ever run: a head of the user's own code must be named again.
+
+    Args:
+        code: `--head python:FILE.py:FUNCTION`, as typed now.
+
+    Raises:
+        RequestError: if the run has a head of its author's own code, and it isn't what was typed.
+        UntrustedDataError: if the files don't match each other, or aren't a model of ours.
+    """
+    path = run / "best.safetensors"
+    try:
+        stated = json.loads((run / "model.json").read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UntrustedDataError(
+            f"{run / 'model.json'} must hold the model's digest ({error}); train it again"
+        ) from None
+    if hashlib.sha256(path.read_bytes()).hexdigest() != stated:
+        raise UntrustedDataError(f"{path} doesn't match the digest in model.json: it was changed; train it again")
+    tensors, facts = read_tensors(path)
+    try:
+        return build_model(tensors, facts, run, code)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UntrustedDataError(f"{path} is not a model of ours ({' '.join(str(error).split())[:160]})") from None
+
+
+def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Path, code: str | None) -> Model:
+    """The network that the facts describe, with the tensors; ValueError or KeyError where they make no sense."""
+    kind = str(facts["head"]["kind"])
+    if is_code(kind) and code != kind:
+        raise RequestError(f"{run} has a head of its own code; code named in a file is never run: type --head {kind}")
+    depth, names = facts["architecture"]["depth"], facts["classes"]
+    if depth not in DEPTHS or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("depth or classes")
+    mean, std = (tuple(float(v) for v in facts["normalization"][part]) for part in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        raise ValueError("normalization")
+    if is_code(kind):
+        head = build_own_head(FEATURES, len(names), torch.Generator(), kind)
+    else:
+        dropout, batch_norm = float(facts["head"]["dropout"]), facts["head"]["batch_norm"] is True
+        head = build_head(
+            FEATURES, len(names), torch.Generator(), hidden=parse_head(kind), dropout=dropout, batch_norm=batch_norm
+        )
+    network = Network(build_backbone(depth), head)
+    network.load_state_dict(tensors)
+    stored = "bf16" if facts["precision"] == "bfloat16" else "fp32"
+    precision = resolve_precision(stored, torch.device("cpu"))
+    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, run)
+
+
+def collect_images(places: Sequence[str]) -> list[Path]:
+    """Files as they are, folders as the images in them, in order.
+
+    Raises:
+        RequestError: if one doesn't exist, or there are none at all.
+    """
+    found: list[Path] = []
+    for place in places:
+        path = Path(place).expanduser()
+        if path.is_dir():
+            found += image_files(path)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise RequestError(f"IMAGE must be a file or folder that exists; got {place}; check the path")
+    if not found:
+        raise RequestError(f"IMAGE must name at least one image; found none in {', '.join(places) or 'standard input'}")
+    return found
+
+
+def predict(model: Model, images: Sequence[Path]) -> list[Prediction]:
+    """Class and scores of each image, in order; a broken one is reported in its place."""
+    results: list[Prediction] = []
+    for start in range(0, len(images), BLOCK):
+        results += predict_block(model, images[start : start + BLOCK])
+    return results
+
+
+def predict_block(model: Model, images: Sequence[Path]) -> list[Prediction]:
+    pixels: list[np.ndarray] = []
+    problems: dict[Path, str] = {}
+    for path in images:
+        try:
+            pixels.append(decode(path.read_bytes()))
+        except (ValueError, OSError) as error:
+            problems[path] = str(error)
+    rows: Iterator[list[float]] = iter(())
+    if pixels:
+        stacked = torch.from_numpy(np.stack(pixels))
+        scores = network_scores(model.network, 0, stacked, model.precision, model.normalization)
+        rows = iter(scores.double().softmax(1).tolist())
+    results = []
+    for path in images:
+        if path in problems:
+            results.append(Prediction(str(path), None, None, (), problems[path]))
+            continue
+        shares = next(rows)
+        top = max(range(len(shares)), key=shares.__getitem__)
+        results.append(Prediction(str(path), model.class_names[top], shares[top], tuple(shares)))
+    return results

@@ -1,0 +1,53 @@
+"""`cmpt726 runs`: the fine-tuning runs that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.options import Json, examples
+from commands.render import emit, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cli726.finetune.history import RunInfo
+
+app = typer.Typer(help="List fine-tuning runs.", no_args_is_help=True)
+
+
+@app.callback()
+def root() -> None:
+    """List fine-tuning runs."""
+
+
+def tables(runs: list[RunInfo]) -> Iterator[RenderableType]:
+    """A row a run, the newest last."""
+    rows = []
+    for run in runs:
+        if run.test_accuracy is None or run.test_interval is None or run.best_val_error is None:
+            rows.append((run.name, run.dataset or "-", run.state, "", "", run.date))
+            continue
+        low, high = run.test_interval
+        accuracy = f"{run.test_accuracy:.2%} of {run.test_images:,} ({low:.1%} to {high:.1%})"
+        rows.append((run.name, run.dataset or "-", run.state, f"{run.best_val_error:.2%}", accuracy, run.date))
+    yield table(
+        "Runs" if rows else "No runs yet: make one with `cmpt726 finetune`",
+        "run", "data", "state", "validation error", "test accuracy (95 %)", "date",
+        rows=rows, numeric=9,
+    )  # fmt: skip
+
+
+@app.command("ls", epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --json"))
+def list_runs(
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where the runs are.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List runs with their data, best validation error, test accuracy and date."""
+    from cli726.finetune.history import list_runs as find
+
+    runs = find(folder)
+    emit({"runs": runs}, lambda: tables(runs), as_json=as_json)
