@@ -143,7 +143,7 @@ def measure(used: Prepared, run: int, forms: Sequence[Prepared], max_epochs: int
         optimum=used.newton.optimum,
         gap=float(gap[-1]),
         gradient_norm=float(np.sqrt(squares[-1])),
-        lambda_max=curvatures(used, before),
+        lambda_max=curvatures(used, before, diverged=path.stop == "overflow"),
         eta_q=eta_q,
         rises=tuple(rises.tolist()),
         unexplained=tuple((np.flatnonzero(disagree & beyond_rounding) + 1).tolist()),
@@ -188,12 +188,12 @@ def slope_intercept(points: Points, w: Array) -> Array | None:
     return np.asarray(lines)
 
 
-def curvatures(used: Prepared, w: Array) -> LambdaMax:
+def curvatures(used: Prepared, w: Array, *, diverged: bool) -> LambdaMax:
     """Largest curvature at both ends of a descent, at the optimum, and its bound."""
     optimum = used.newton.optimum.w
     return LambdaMax(
         start=largest_eigenvalue(hessian(used.points, w[0])),
-        end=largest_eigenvalue(hessian(used.points, w[-1])),
+        end=None if diverged else largest_eigenvalue(hessian(used.points, w[-1])),
         optimum=None if optimum is None else largest_eigenvalue(hessian(used.points, optimum)),
         bound=used.bound,
     )

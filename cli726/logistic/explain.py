@@ -128,7 +128,7 @@ def explain_oscillation(run: GradientDescent) -> Iterator[Finding]:
 def explain_calm(run: GradientDescent, last: int) -> Iterator[Finding]:
     """Why the rises ended, where they did."""
     start, end = run.lambda_max.start, run.lambda_max.end
-    if last < 0.9 * run.epochs and end < 2 / run.eta < start:
+    if end is not None and last < 0.9 * run.epochs and end < 2 / run.eta < start:
         yield Finding(
             f"The last rise was in epoch {last}. On the way the largest curvature fell from {number(start)} to "
             f"{number(end)}, below 2 / eta = {number(2 / run.eta)}: swings across the valley now die out.",
@@ -141,8 +141,8 @@ def explain_curvature(run: GradientDescent) -> Iterator[Finding]:
     bound, optimum = run.lambda_max.bound, run.lambda_max.optimum
     at_optimum = "" if optimum is None else f"{number(optimum)} at the optimum, "
     text = (
-        f"The largest curvature is {number(run.lambda_max.start)} at the start, {at_optimum}and at most {number(bound)} "
-        f"anywhere. eta = {run.eta:g} is "
+        f"The largest curvature is {number(run.lambda_max.start)} at the start, {at_optimum}and at most "
+        f"{number(bound)} anywhere. eta = {run.eta:g} is "
     )
     certain = f"2 / {number(bound)} = {number(2 / bound)}"
     if run.eta < 2 / bound:

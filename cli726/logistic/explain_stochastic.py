@@ -18,12 +18,10 @@ __all__ = ["explain_stochastic"]
 def explain_stochastic(result: StochasticComparison, newton: NewtonPath) -> Iterator[Finding]:
     """Problem 5.3."""
     yield from explain_optimum(result.optimum, newton.separation, newton.rank, result.points)
-    lost = [run.eta for run in result.runs if not np.isfinite(run.nll_median[-1])]
+    lost = [run.eta for run in result.runs if run.diverged]
     if lost:
         etas = joined([f"{eta:g}" for eta in lost])
-        yield Finding(
-            f"At eta = {etas} the numbers grew beyond the largest float in half of the orders or more.", {"lost": lost}
-        )
+        yield Finding(f"At eta = {etas} it diverged: numbers grew beyond the largest float.", {"diverged": lost})
     yield from explain_verdict(result)
     yield from explain_first_epoch(result)
     yield from explain_end(result)
@@ -77,8 +75,7 @@ def spent(best: tuple[int, float] | None, budget: int) -> str:
 
 
 def split(runs: Sequence[StochasticRun], at: int) -> tuple[list[float], list[float]]:
-    """Rates at which the stochastic median is below gradient descent's error in the recorded epoch `at`, and above "
-    "it."""
+    """Rates at which the stochastic median is below gradient descent's error after epoch `at`, and above it."""
     finite = [run for run in runs if np.isfinite([run.nll_median[at], run.gradient_descent[at]]).all()]
     below = [run.eta for run in finite if run.nll_median[at] < run.gradient_descent[at]]
     above = [run.eta for run in finite if run.nll_median[at] > run.gradient_descent[at]]

@@ -60,13 +60,13 @@ class LambdaMax:
 
     Attributes:
         start: Where the descent starts.
-        end: Where its last error was computed.
+        end: Where its last error was computed; None if it diverged.
         optimum: At the optimum; None where that is at infinity.
         bound: What it can't exceed anywhere.
     """
 
     start: float
-    end: float
+    end: float | None
     optimum: float | None
     bound: float
 
@@ -162,6 +162,11 @@ class GradientDescent:
     centred: Form
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def has_slopes(self) -> bool:
+        """Whether any separator of the path has a slope."""
+        return self.slope_intercept is not None and bool(np.isfinite(self.slope_intercept).any())
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -190,6 +195,7 @@ class StochasticRun:
 
     Attributes:
         eta: Learning rate.
+        diverged: Whether in any order the numbers grew beyond the largest float.
         evaluations, nll_median, nll_low, nll_high: The band at the start and after each of E epochs, shape (E + 1,).
         first_epoch: The band within the first epoch.
         gradient_descent: Error of gradient descent with this rate at the same evaluations, shape (E + 1,).
@@ -199,6 +205,7 @@ class StochasticRun:
     """
 
     eta: float
+    diverged: bool
     evaluations: npt.NDArray[np.int64]
     nll_median: Array
     nll_low: Array

@@ -114,6 +114,7 @@ def summarise_run(
     still = len(gap) > FLOOR_EPOCHS and last > 0.9 * mean_gap(gap, 2)
     return StochasticRun(
         eta=eta,
+        diverged=not bool(np.isfinite(errors).all()),
         evaluations=whole.evaluations,
         nll_median=whole.nll_median,
         nll_low=whole.nll_low,
