@@ -99,9 +99,8 @@ def at_the_point(place: Place) -> Finding:
 
 
 def divides(item: Boundary) -> bool:
-    """Whether only two classes tie on this ray and all others fade away along it."""
-    kept = sum(share > 0 for share in item.limit or ())
-    return item.kind == "ray" and len(item.tied) == kept == 2
+    """Whether only two classes keep a share along this ray: then these are the two that tie on it."""
+    return item.kind == "ray" and sum(share > 0 for share in item.limit or ()) == 2
 
 
 def moving_away(

@@ -223,17 +223,14 @@ def middle_way(weights: Sequence[Affine], owner: int, around: Sequence[Edge]) ->
         return "bounded", mean([corner for edge in around for corner in (edge.start, edge.end) if corner]), None
     start = mean([edge.start or edge.through for edge in endless])
     first, last = endless[0], endless[-1]
-    inward = minus(weights[owner], weights[sum(first.owners) - owner])[:2]
     (u1, u2), (v1, v2) = first.direction, last.direction
     if u1 * v2 != u2 * v1:
         # Exactly between two directions at an angle, however the square roots are rounded.
         u, v = (1 / Fraction(length(edge.direction)) for edge in (first, last))
         return "wedge", start, (u1 * u + v1 * v, u2 * u + v2 * v)
     if len(endless) == 1:
-        return "half-plane", start, inward
-    if first.start is None or u1 * v1 + u2 * v2 > 0:
-        return "strip", start, first.direction
-    return "wedge", start, inward
+        return "half-plane", start, minus(weights[owner], weights[sum(first.owners) - owner])[:2]
+    return "strip", start, first.direction
 
 
 def region(weights: Sequence[Affine], k: int, found: Sequence[Edge], with_area: Sequence[int]) -> Region:

@@ -119,12 +119,15 @@ def test_rates_are_the_measured_decay(weights):
     ways = [(b.through, b.exact_direction, b.limit, b.rate) for b in result.boundaries if b.rate]
     ways += [(r.start, r.exact_direction, r.limit, r.rate) for r in result.regions if r.exact_direction and r.rate]
     for start, direction, limit, rate in ways:
-        size = Fraction(math.hypot(*map(float, direction)))
-        logs = []
-        for reach in (200, 400):
-            place = evaluate(weights, along(start, direction, reach / (Fraction(rate) * size)))
-            logs.append(math.log(math.fsum(p for p, end in zip(place.probabilities, limit, strict=True) if end == 0)))
-        assert logs[0] - logs[1] == pytest.approx(200, rel=0.02)
+        near, after = (evaluate(weights, along(start, direction, Fraction(t))) for t in (1, 3))
+        top = limit.index(max(limit))
+        fallen = [  # of log p_k, relative to the class that keeps its share
+            (near.exact_activations[k] - near.exact_activations[top])
+            - (after.exact_activations[k] - after.exact_activations[top])
+            for k, end in enumerate(limit)
+            if end == 0
+        ]
+        assert rate == pytest.approx(float(min(fallen)) / (2 * math.hypot(*map(float, direction))), rel=1e-12)
 
 
 @given(classes)
@@ -198,6 +201,7 @@ def test_coinciding_activations_share_a_region():
     assert result.point.probabilities == (0.25,) * 4
     assert result.regions[0].limit == result.regions[3].limit == (0.5, 0, 0, 0.5)
     assert "C1 and C4 have the same activation" in said(result)
+    assert "parallel" not in said(result).replace("parallel to it", "")
     assert all(4 not in b.classes for b in result.boundaries)
 
 

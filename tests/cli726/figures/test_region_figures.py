@@ -71,6 +71,15 @@ def test_curves_are_the_probabilities_along_the_boundaries(texts):
             assert_allclose(curves[:, -1], boundary.limit, atol=0.01)
 
 
+def test_the_horizontal_axis_is_the_distance():
+    result = solve(softmax.ASSIGNMENT)
+    with styled():
+        figure = softmax_figures.along_boundaries(result)
+    for axes, boundary in zip(figure.axes, result.boundaries, strict=True):
+        distance, curve = axes.lines[boundary.classes[0] - 1].get_data()
+        assert_allclose(curve, 1 / (2 + np.exp(-boundary.rate * distance)), rtol=1e-9)
+
+
 def test_curves_into_regions_start_at_the_point_and_end_near_the_limit():
     result = solve(softmax.ASSIGNMENT)
     with styled():
