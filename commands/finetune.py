@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cli726.errors import RequestError
 from cli726.finetune.config import PRESETS, FinetuneConfig
+from commands.finetune_tables import tables
 from commands.options import Json, Seed, examples
 from commands.progress import progress
-from commands.render import emit, notice, table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from cli726.finetune.finetuning import Finetuned
+from commands.render import emit
 
 DATA, CACHE, PHASES, RECIPE, MACHINE = "Data", "Features", "What is trained, and when", "Recipe", "Machine and run"
 
@@ -69,113 +64,6 @@ class Optimizer(StrEnum):
     adamw = "adamw"
 
 
-def percent(share: float) -> str:
-    return f"{share:.2%}"
-
-
-def tables(result: Finetuned) -> Iterator[RenderableType]:
-    """What was done, phase by phase, and how good the best model is."""
-    validation = len(result.dataset.splits["validation"])
-    rows = [
-        (
-            part.phase.name,
-            " ".join(part.phase.trains),
-            part.epochs,
-            percent(1 - part.best_val_error),
-            part.best_epoch,
-            f"{part.images_per_second:,.0f}",
-            f"{part.seconds:.1f} s",
-        )
-        for part in result.phases
-    ]
-    yield table(
-        f"Phases (accuracy on {validation:,} validation images)",
-        "phase", "trains", "epochs", "best accuracy", "at epoch", "images/s", "time",
-        rows=rows, numeric=2,
-    )  # fmt: skip
-    if result.trials:
-        yield table(
-            f"L2 in the head phase (accuracy on {validation:,} validation images)",
-            "l2", "best accuracy", "loss", "at epoch", "penalty", "norm of coefficients",
-            rows=[
-                (
-                    f"{trial.l2:g}",
-                    percent(1 - trial.best.val_error),
-                    f"{trial.best.val_loss:.4f}",
-                    trial.best.epoch,
-                    f"{trial.penalty:.4g}",
-                    f"{trial.norm:.4g}",
-                )
-                for trial in result.trials
-            ],
-        )  # fmt: skip
-    low, high = result.test.interval
-    accuracy = f"{percent(result.test.accuracy)} of {result.test.images:,} test images"
-    data = result.dataset
-    cache = result.cache
-    sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
-    lines = [
-        ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
-        ("weights", f"{result.weights.name} (ResNet{result.weights.depth})"),
-        ("cache", cache_line(cache)),
-        (
-            "best model",
-            f"epoch {result.best.epoch} (phase {result.best.phase}), validation error {percent(result.best.val_error)}",
-        ),
-        (
-            "test accuracy",
-            f"{accuracy}, 95 % {percent(low)} to {percent(high)}",
-        ),
-    ]
-    if result.gain is not None:
-        lines.insert(3, ("unfreezing", f"{100 * result.gain:+.2f} points of validation accuracy over the first phase"))
-    confused = result.test.most_confused(3)
-    if confused:
-        names = data.class_names
-        lines.append(("most confused", ", ".join(f"{names[t]} as {names[p]} ({count})" for t, p, count in confused)))
-    lines.append(
-        ("calibration", f"expected error {percent(result.test.calibration_error)} (confidence against accuracy)")
-    )
-    if result.l2["l2"]:
-        lines.append(("L2", f"penalty {result.l2['penalty']:.4g}, norm of the coefficients {result.l2['norm']:.4g}"))
-    if result.duplicates:
-        lines.append(
-            ("duplicates", f"{result.duplicates:,} validation or test images are identical to one of another split")
-        )
-    lines.append(("time", f"{result.seconds:.1f} s"))
-    lines.append(("run", str(result.run_dir)))
-    yield table("Result", "what", "value", rows=lines, numeric=2)
-
-
-def cache_line(cache: Any) -> str:
-    if cache["state"] == "off":
-        return "off"
-    saved = sum(entry["seconds"] or 0 for entry in cache["entries"] if entry["state"] == "hit")
-    gained = f", {saved:.1f} s of computing saved" if saved else ""
-    return f"{cache['state']}: {len(cache['entries'])} entries, {cache['bytes'] / 1e6:.1f} MB{gained}"
-
-
-def figures(result: Finetuned) -> None:
-    """history.png, confusion.png and inputs.png into the run folder."""
-    import numpy as np
-
-    from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure
-    from cli726.figures.saving import save
-    from cli726.figures.style import styled
-
-    seen = result.dataset.images("train")
-    test = result.test
-    title = f"{result.dataset.name}: {percent(test.accuracy)} of {test.images:,} test images"
-    with styled():
-        drawn = {
-            "history": history_figure(result.history, result.best),
-            "confusion": confusion_figure(np.array(test.confusion), result.dataset.class_names, title),
-            "inputs": contact_sheet(seen.pixels, seen.labels, result.dataset.class_names),
-        }
-    for stem, figure in drawn.items():
-        save(figure, result.run_dir / f"{stem}.png")
-
-
 def configure(context: typer.Context, preset: str | None) -> FinetuneConfig:
     """The configuration: defaults, then the preset, then what was typed."""
     known = {field.name for field in fields(FinetuneConfig)}
@@ -205,7 +93,8 @@ def finetune(
         str,
         typer.Option(
             help="auto (CIFAR-10 if it is on this machine, else the bundled digits), digits, cifar10, cifar100, a data "
-            "set of torchvision, or folder:PATH with PATH/CLASS/* images.",
+            "set of torchvision, folder:PATH with PATH/CLASS/* images, csv:FILE with path,label, or "
+            "python:FILE.py:FUNCTION.",
             rich_help_panel=DATA,
         ),
     ] = DEFAULTS.dataset,
@@ -281,7 +170,10 @@ def finetune(
         typer.Option(help="End a phase after that many validations without a better one.", rich_help_panel=PHASES),
     ] = None,
     head: Annotated[
-        str, typer.Option(help="The new layers: linear, mlp:128 or mlp:128,64.", rich_help_panel=PHASES)
+        str,
+        typer.Option(
+            help="The new layers: linear, mlp:128, mlp:128,64 or python:FILE.py:FUNCTION.", rich_help_panel=PHASES
+        ),
     ] = DEFAULTS.head,
     dropout: Annotated[
         float, typer.Option(help="Probability of dropping an input of the last layer.", rich_help_panel=PHASES)
@@ -338,6 +230,10 @@ def finetune(
     ] = Precision.auto,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=MACHINE)] = DEFAULTS.device,
     threads: Annotated[int | None, typer.Option(help="Default: all.", rich_help_panel=MACHINE)] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads that read image files (default: by processors).", rich_help_panel=MACHINE),
+    ] = None,
     seed: Seed = DEFAULTS.seed,
     run_dir: Annotated[
         Path | None,
@@ -345,6 +241,12 @@ def finetune(
             metavar="DIR", help="Where the run is written (default runs/DATASET-TIMESTAMP).", rich_help_panel=MACHINE
         ),
     ] = None,
+    gallery: Annotated[
+        bool,
+        typer.Option(
+            "--gallery/--no-gallery", help="Write the HTML table of test images and scores.", rich_help_panel=MACHINE
+        ),
+    ] = DEFAULTS.gallery,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Go on with an interrupted run; alone.", rich_help_panel=MACHINE),
@@ -374,10 +276,7 @@ def finetune(
             result = finetuning.resume(resume, config.code, reporter=reporter)
         else:
             result = finetuning.finetune(config, run_dir, reporter=reporter)
-    figures(result)
     emit(result.to_json(), lambda: tables(result), as_json=as_json)
-    if not as_json:
-        notice(f"figures: {result.run_dir}/history.png, confusion.png, inputs.png")
 
 
 EPILOG = examples(

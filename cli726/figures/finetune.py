@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,9 +75,10 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
                         column, row, str(confusion[row, column]), ha="center", va="center", fontsize=9, color=color
                     )
     size = 10 if classes <= NUMBERED_CLASSES else 5
-    slant = (
-        {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if classes <= NUMBERED_CLASSES else {"rotation": 90}
-    )
+    turned = max(map(len, shown)) > 2
+    slant: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    if classes > NUMBERED_CLASSES:
+        slant = {"rotation": 90}
     axes.set_xticks(range(classes), shown, fontsize=size, **slant)
     axes.set_yticks(range(classes), shown, fontsize=size)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,19 +19,12 @@ from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.features import BLOCK, Extractor, Normalization
 from cli726.finetune.images import TREATMENT, Dataset, SplitName
+from cli726.finetune.places import memory_limit
 from cli726.finetune.resnet import depth_of, divide, feature_shape
 from cli726.finetune.storage import tensors_digest
 from cli726.reporting import Reporter
 
-__all__ = ["MIRROR", "PLAIN", "Bank", "Used", "Variant", "memory_limit"]
-
-
-def memory_limit() -> int:
-    """A quarter of the machine's memory, in bytes: what one set of features may take of it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 2**31
+__all__ = ["MIRROR", "PLAIN", "Bank", "Used", "Variant"]
 
 
 @dataclass(frozen=True)

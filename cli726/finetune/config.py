@@ -197,6 +197,8 @@ class FinetuneConfig(TrainingConfig):
     """Augmented versions of each training image to store, for phases with a frozen part."""
     strict: bool = False
     tta: bool = False
+    workers: int | None = None
+    gallery: bool = True
     preset: str | None = None
     standardize: bool = True
     """Train the head on standardised features, from zero; else on the features as they are, as torch starts a layer."""
@@ -227,6 +229,8 @@ class FinetuneConfig(TrainingConfig):
             found.append("--views and --recompute exclude each other: one stores augmented features, the other nothing")
         if self.solver == "exact" and (self.head != "linear" or self.dropout or self.batch_norm):
             found.append(f"--solver exact needs a plain linear head; got --head {self.head}, leave out the rest")
+        if self.workers is not None and self.workers < 1:
+            found.append(f"--workers must be at least 1; got {self.workers}")
         if self.cache and self.recompute:
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
         if self.unfreeze is not None and self.unfreeze not in CUTS:

@@ -11,7 +11,7 @@ from cli726.errors import RequestError
 from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
-from cli726.finetune.sources import Pools, load_csv, load_folder
+from cli726.finetune.sources import Pools, Reading, load_csv, load_folder
 from cli726.finetune.user_code import load_function
 from cli726.finetune.vision import KNOWN, load_vision, read_parts, resolve_name
 from cli726.reporting import Reporter, Silent
@@ -46,6 +46,7 @@ def load_dataset(
     test_fraction: float = 0.15,
     val_fraction: float = 0.15,
     strict: bool = False,
+    workers: int | None = None,
     reporter: Reporter | None = None,
 ) -> Dataset:
     """Load what `--dataset` names and divide it.
@@ -55,6 +56,7 @@ def load_dataset(
         data_folder: `--data-dir`.
         test_fraction, val_fraction: Where the data set has no such split of its own.
         strict: Raise at a broken image.
+        workers: Threads that decode image files.
 
     Raises:
         RequestError: unknown name, nothing there, too few images.
@@ -75,7 +77,7 @@ def load_dataset(
         root = Path(place).expanduser()
         title = root.resolve().name if kind == "folder" else root.stem
         reporter.start("reading images", 0)
-        pools, classes, broken = READERS[kind](root, strict=strict, advance=reporter.advance)
+        pools, classes, broken = READERS[kind](root, Reading(strict, workers, reporter.advance))
         count = sum(len(pool) for pool in pools.values())
         reporter.finish(f"read {count:,} images of {len(classes)} classes")
     elif kind == "python" and colon:

@@ -3,123 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
-from cli726.finetune.evaluation import Evaluation, evaluate
-from cli726.finetune.images import Dataset, duplicates_across
+from cli726.finetune.artifacts import write_artifacts
+from cli726.finetune.config import FinetuneConfig, plan_phases
+from cli726.finetune.evaluation import evaluate
+from cli726.finetune.finetuned import Finetuned, summarise
+from cli726.finetune.images import duplicates_across
 from cli726.finetune.run import RunFolder, new_run_dir
-from cli726.finetune.session import Session, Trial, open_session, penalty
-from cli726.finetune.training import Best, EpochMetrics
-from cli726.finetune.weights import Weights
+from cli726.finetune.session import Session, open_session, penalty
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["Finetuned", "PhaseResult", "finetune", "resume"]
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """One phase, as it went.
-
-    Attributes:
-        seconds: Training time, without validation.
-        images_per_second: Training images over that time.
-        best_epoch, best_val_error, best_val_loss: Its best validation.
-    """
-
-    phase: Phase
-    epochs: int
-    seconds: float
-    images_per_second: float
-    best_epoch: int
-    best_val_error: float
-    best_val_loss: float
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """A finished run.
-
-    Attributes:
-        duplicates: Validation and test images that are identical to one of another split.
-        trials: The heads of a repeated --l2; empty where there is one value.
-        test_scores: Of the best model, Tensor of shape (test images, classes).
-        l2: The chosen value with the best model's penalty and norm of coefficients.
-    """
-
-    dataset: Dataset
-    duplicates: int
-    weights: Weights
-    cache: Mapping[str, Any]
-    phases: tuple[PhaseResult, ...]
-    history: tuple[EpochMetrics, ...]
-    trials: tuple[Trial, ...]
-    best: Best
-    test: Evaluation
-    test_scores: Tensor
-    l2: Mapping[str, float]
-    seconds: float
-    run_dir: Path
-
-    @property
-    def gain(self) -> float | None:
-        """Validation accuracy of the best later phase minus that of the first; None with one phase."""
-        if len(self.phases) < 2:
-            return None
-        return self.phases[0].best_val_error - min(result.best_val_error for result in self.phases[1:])
-
-    def to_json(self) -> dict[str, Any]:
-        """CLI.md's keys; the same document as `summary.json`."""
-        data = self.dataset
-        names = data.class_names
-        return {
-            "dataset": {
-                "name": data.name,
-                "digest": data.digest,
-                "classes": len(names),
-                "class_names": list(names),
-                **{name: len(data.splits[name]) for name in ("train", "validation", "test")},
-                "duplicates": self.duplicates,
-                "skipped": list(data.skipped),
-            },
-            "weights": {"name": self.weights.name, "digest": self.weights.digest, "depth": self.weights.depth},
-            "cache": dict(self.cache),
-            "phases": [
-                {
-                    "name": result.phase.name,
-                    "trains": list(result.phase.trains),
-                    "epochs": result.epochs,
-                    "seconds": result.seconds,
-                    "images_per_second": result.images_per_second,
-                    "best_epoch": result.best_epoch,
-                    "best_val_error": result.best_val_error,
-                    "best_val_loss": result.best_val_loss,
-                }
-                for result in self.phases
-            ],
-            "gain": self.gain,
-            "trials": [asdict(trial) for trial in self.trials],
-            "best": asdict(self.best),
-            "test": {
-                **self.test.to_json(),
-                "calibration_error": self.test.calibration_error,
-                "confusion": [list(row) for row in self.test.confusion],
-                "class_accuracy": list(self.test.class_accuracy),
-                "most_confused": [
-                    {"true": names[true], "predicted": names[predicted], "images": count}
-                    for true, predicted, count in self.test.most_confused()
-                ],
-            },
-            "l2": dict(self.l2),
-            "seconds": self.seconds,
-            "run_dir": str(self.run_dir),
-        }
+__all__ = ["finetune", "resume"]
 
 
 def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: Reporter | None = None) -> Finetuned:
@@ -187,6 +85,7 @@ def carry_out(session: Session, folder: RunFolder) -> Finetuned:
     scores = session.test_scores(network, cut)
     cost, norm = penalty(network, l2)
     result = Finetuned(
+        config=session.config,
         dataset=session.dataset,
         duplicates=duplicates_across(session.dataset),
         weights=session.weights,
@@ -201,18 +100,7 @@ def carry_out(session: Session, folder: RunFolder) -> Finetuned:
         seconds=time.perf_counter() - session.began,
         run_dir=folder.path,
     )
+    result = replace(result, figures=tuple(write_artifacts(result, session.reporter)))
+    # Last: it says that the run is finished.
     folder.write_summary(result.to_json())
     return result
-
-
-def summarise(phase: Phase, history: list[EpochMetrics], images: int) -> PhaseResult:
-    """One phase's part of the history."""
-    lines = [line for line in history if line.phase == phase.name]
-    seconds = sum(line.seconds for line in lines)
-    validated = [
-        (line.val_error, line.val_loss, line.epoch)
-        for line in lines
-        if line.val_error is not None and line.val_loss is not None
-    ]
-    error, loss, epoch = min(validated)
-    return PhaseResult(phase, len(lines), seconds, images * len(lines) / seconds, epoch, error, loss)

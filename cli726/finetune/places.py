@@ -1,4 +1,4 @@
-"""Where data sets, weights and runs live."""
+"""Where data sets and weights live, and how much may lie in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-__all__ = ["COURSE_DATA_DIR", "data_dir", "data_dirs", "weights_dir"]
+__all__ = ["COURSE_DATA_DIR", "data_dir", "data_dirs", "memory_limit", "weights_dir"]
 
 # Where the course's script puts its data.
 COURSE_DATA_DIR = Path("data")
@@ -29,3 +29,11 @@ def data_dirs(chosen: str | None = None) -> list[Path]:
 def weights_dir() -> Path:
     """Where downloaded weights are kept."""
     return data_dir() / "weights"
+
+
+def memory_limit() -> int:
+    """A quarter of the machine's memory, in bytes: what one array may take of it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 2**31

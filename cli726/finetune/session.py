@@ -98,6 +98,7 @@ def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
         test_fraction=config.test_fraction,
         val_fraction=config.val_fraction,
         strict=config.strict,
+        workers=config.workers,
         reporter=reporter,
     )
     if dataset.skipped:

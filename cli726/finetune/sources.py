@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cli726.errors import RequestError
-from cli726.finetune.images import Images, decode
+from cli726.finetune.images import SIZE, Images, Pixels, decode
+from cli726.finetune.places import memory_limit
 
-__all__ = ["Pools", "load_csv", "load_folder"]
+__all__ = ["Pools", "Reading", "load_csv", "load_folder"]
 
 # (pools by name, class names, names of broken files)
 Pools = tuple[dict[str, Images], tuple[str, ...], tuple[str, ...]]
 
+# Files whose decoded images may wait at once.
+CHUNK = 4096
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 OTHER_NAMES = {"validation": ("validation", "val", "valid"), "test": ("test",)}
 SPLIT_OF = {"train": "train", **{spelling: split for split, names in OTHER_NAMES.items() for spelling in names}}
@@ -33,50 +38,77 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((p for p in found if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
 
 
-def read_files(
-    files: Iterable[tuple[Path, int]], *, strict: bool, advance: Callable[[int], None]
-) -> tuple[Images, list[str]]:
-    """Decode files, several at a time, in order.
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
 
-    Args:
-        files: Paths with their labels.
+    Attributes:
         strict: Raise at the first broken image instead of leaving it out.
+        workers: Threads that decode; None: Python's choice.
         advance: Called with 1 for each file read.
+    """
+
+    strict: bool = False
+    workers: int | None = None
+    advance: Callable[[int], None] = lambda _: None
+
+
+AS_USUAL = Reading()
+
+
+def allocate(images: int) -> Pixels:
+    """Room for so many images: in memory, or beyond a quarter of it in a nameless file on disk."""
+    shape = (images, SIZE, SIZE, 3)
+    if images * SIZE * SIZE * 3 <= memory_limit():
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def load_file(item: tuple[Path, int]) -> tuple[bytes, Pixels | str]:
+    """Digest and pixels of one file, or why there are none."""
+    content = item[0].read_bytes()
+    try:
+        return hashlib.sha256(content).digest(), decode(content)
+    except ValueError as error:
+        return b"", str(error)
+
+
+def read_files(files: Sequence[tuple[Path, int]], reading: Reading) -> tuple[Images, list[str]]:
+    """Decode files with their labels, several at a time, in order.
 
     Returns:
         (images, names of the broken files). The digest covers the bytes and labels of all that were kept.
+
+    Raises:
+        RequestError: at a broken image, if reading is strict.
     """
-    pixels, labels, names, broken = [], [], [], []
+    pixels = allocate(len(files))
+    labels: list[int] = []
+    names: list[str] = []
+    broken: list[str] = []
     digest = hashlib.sha256()
-
-    def load(item: tuple[Path, int]) -> tuple[Path, int, bytes, np.ndarray | str]:
-        path, label = item
-        content = path.read_bytes()
-        try:
-            return path, label, hashlib.sha256(content).digest(), decode(content)
-        except ValueError as error:
-            return path, label, b"", str(error)
-
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(reading.workers) as pool:
         warnings.simplefilter("ignore")  # what is wrong with an image decides whether it is kept, not what is odd
-        for path, label, content, image in pool.map(load, files):
-            advance(1)
-            name = f"{path.parent.name}/{path.name}"
-            if isinstance(image, str):
-                if strict:
-                    raise RequestError(f"broken image {name}: {image}; mend or remove it, or leave --strict out")
-                broken.append(name)
-                continue
-            pixels.append(image)
-            labels.append(label)
-            names.append(name)
-            digest.update(content + label.to_bytes(8, "little"))
-    if not pixels:
-        return Images.of(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64)), broken
-    return Images(np.stack(pixels), np.array(labels, dtype=np.int64), tuple(names), digest.hexdigest()), broken
+        for start in range(0, len(files), CHUNK):
+            part = files[start : start + CHUNK]
+            for (path, label), (content, image) in zip(part, pool.map(load_file, part), strict=True):
+                reading.advance(1)
+                name = f"{path.parent.name}/{path.name}"
+                if isinstance(image, str):
+                    if reading.strict:
+                        raise RequestError(f"broken image {name}: {image}; mend or remove it, or leave --strict out")
+                    broken.append(name)
+                    continue
+                pixels[len(labels)] = image
+                labels.append(label)
+                names.append(name)
+                digest.update(content + label.to_bytes(8, "little"))
+    kept = pixels[: len(labels)]
+    return Images(kept, np.array(labels, dtype=np.int64), tuple(names), digest.hexdigest()), broken
 
 
-def load_folder(root: Path, *, strict: bool = False, advance: Callable[[int], None] = lambda _: None) -> Pools:
+def load_folder(root: Path, reading: Reading = AS_USUAL) -> Pools:
     """`folder:PATH`: PATH/CLASS/* images, or PATH/train/CLASS/* with `val` and `test` beside it.
 
     Raises:
@@ -103,7 +135,7 @@ def load_folder(root: Path, *, strict: bool = False, advance: Callable[[int], No
         if strange:
             raise RequestError(f"folder: {folder} has classes that training lacks: {', '.join(sorted(strange)[:5])}")
         files = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
-        pools[split], failures = read_files(files, strict=strict, advance=advance)
+        pools[split], failures = read_files(files, reading)
         broken += failures
         if not len(pools[split]):
             raise RequestError(
@@ -113,7 +145,7 @@ def load_folder(root: Path, *, strict: bool = False, advance: Callable[[int], No
     return pools, tuple(classes), tuple(broken)
 
 
-def load_csv(file: Path, *, strict: bool = False, advance: Callable[[int], None] = lambda _: None) -> Pools:
+def load_csv(file: Path, reading: Reading = AS_USUAL) -> Pools:
     """`csv:FILE`: a header with path and label, and perhaps split (train, val or test); paths relative to FILE.
 
     Raises:
@@ -150,6 +182,6 @@ def load_csv(file: Path, *, strict: bool = False, advance: Callable[[int], None]
     pools, broken = {}, []
     for split, part in files.items():
         numbered = [(path, classes.index(label)) for path, label in part]
-        pools[split], failures = read_files(numbered, strict=strict, advance=advance)
+        pools[split], failures = read_files(numbered, reading)
         broken += failures
     return pools, tuple(classes), tuple(broken)

@@ -1,0 +1,100 @@
+"""What a person reads of a fine-tuning run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from commands.render import table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cli726.finetune.finetuned import Finetuned
+
+
+def percent(share: float) -> str:
+    return f"{share:.2%}"
+
+
+def tables(result: Finetuned) -> Iterator[RenderableType]:
+    """What was done, phase by phase, and how good the best model is."""
+    validation = len(result.dataset.splits["validation"])
+    rows = [
+        (
+            part.phase.name,
+            " ".join(part.phase.trains),
+            part.epochs,
+            percent(1 - part.best_val_error),
+            part.best_epoch,
+            f"{part.images_per_second:,.0f}",
+            f"{part.seconds:.1f} s",
+        )
+        for part in result.phases
+    ]
+    yield table(
+        f"Phases (accuracy on {validation:,} validation images)",
+        "phase", "trains", "epochs", "best accuracy", "at epoch", "images/s", "time",
+        rows=rows, numeric=2,
+    )  # fmt: skip
+    if result.trials:
+        yield table(
+            f"L2 in the head phase (accuracy on {validation:,} validation images)",
+            "l2", "best accuracy", "loss", "at epoch", "penalty", "norm of coefficients",
+            rows=[
+                (
+                    f"{trial.l2:g}",
+                    percent(1 - trial.best.val_error),
+                    f"{trial.best.val_loss:.4f}",
+                    trial.best.epoch,
+                    f"{trial.penalty:.4g}",
+                    f"{trial.norm:.4g}",
+                )
+                for trial in result.trials
+            ],
+        )  # fmt: skip
+    low, high = result.test.interval
+    accuracy = f"{percent(result.test.accuracy)} of {result.test.images:,} test images"
+    data = result.dataset
+    cache = result.cache
+    sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
+    lines = [
+        ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
+        ("weights", f"{result.weights.name} (ResNet{result.weights.depth})"),
+        ("cache", cache_line(cache)),
+        (
+            "best model",
+            f"epoch {result.best.epoch} (phase {result.best.phase}), validation error {percent(result.best.val_error)}",
+        ),
+        (
+            "test accuracy",
+            f"{accuracy}, 95 % {percent(low)} to {percent(high)}",
+        ),
+    ]
+    if result.gain is not None:
+        lines.insert(3, ("unfreezing", f"{100 * result.gain:+.2f} points of validation accuracy over the first phase"))
+    confused = result.test.most_confused(3)
+    if confused:
+        names = data.class_names
+        lines.append(("most confused", ", ".join(f"{names[t]} as {names[p]} ({count})" for t, p, count in confused)))
+    lines.append(
+        ("calibration", f"expected error {percent(result.test.calibration_error)} (confidence against accuracy)")
+    )
+    if result.l2["l2"]:
+        lines.append(("L2", f"penalty {result.l2['penalty']:.4g}, norm of the coefficients {result.l2['norm']:.4g}"))
+    if result.duplicates:
+        lines.append(
+            ("duplicates", f"{result.duplicates:,} validation or test images are identical to one of another split")
+        )
+    lines.append(("time", f"{result.seconds:.1f} s"))
+    lines.append(("run", str(result.run_dir)))
+    lines += [(path.stem, str(path)) for path in result.figures]
+    yield table("Result", "what", "value", rows=lines, numeric=2)
+
+
+def cache_line(cache: Any) -> str:
+    if cache["state"] == "off":
+        return "off"
+    saved = sum(entry["seconds"] or 0 for entry in cache["entries"] if entry["state"] == "hit")
+    gained = f", {saved:.1f} s of computing saved" if saved else ""
+    return f"{cache['state']}: {len(cache['entries'])} entries, {cache['bytes'] / 1e6:.1f} MB{gained}"
