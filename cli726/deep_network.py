@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 MOST_LAYERS = 20_000
+# Up to here every exponent stays far from the largest integer, whatever the depth.
+LARGEST = 1_000.0
 # Below this activation the logistic function underflows in float64.
 LOWEST = -700.0
 GROUPS_AND_UNITS = {Connect.chain: (2, 1), Connect.bipartite: (1, 2)}
@@ -122,13 +125,15 @@ def drawn(rule: str, shape: tuple[int, ...], generator: np.random.Generator) -> 
     """
     kind, _, deviation = rule.partition(":")
     try:
-        if kind == "normal" and number(deviation) > 0:
-            return generator.normal(0.0, float(number(deviation)), shape)
-        return np.full(shape, float(number(rule)))
+        size = float(number(deviation if kind == "normal" else rule))
     except RequestError:
+        size = math.inf
+    if abs(size) > LARGEST or (kind == "normal" and size <= 0):
         raise RequestError(
-            f'--weight takes a number for every weight, or normal:S with S > 0; got "{rule[:40]}"; try 1 or normal:0.5'
-        ) from None
+            f"--weight takes a number for every weight, or normal:S with S > 0, up to {LARGEST:g} in size; "
+            f'got "{rule[:40]}"; try 1 or normal:0.5'
+        )
+    return generator.normal(0.0, size, shape) if kind == "normal" else np.full(shape, size)
 
 
 def build(
@@ -147,10 +152,13 @@ def build(
         seed: From which random weights are drawn.
 
     Raises:
-        RequestError: for a depth or a rule that makes no network.
+        RequestError: for a depth, a rule or numbers that make no network.
     """
     if not 1 <= depth <= MOST_LAYERS:
         raise RequestError(f"--depth must be from 1 to {MOST_LAYERS:,} layers of weights; got {depth}; try 152")
+    largest = max(abs(bias), abs(t), float(np.abs(x).max()))
+    if largest > LARGEST:
+        raise RequestError(f"inputs, target and bias must be at most {LARGEST:g} in size; got {largest:g}; scale them")
     groups, units = GROUPS_AND_UNITS[connect]
     generator = np.random.default_rng([seed, units])
     shape = (depth - 1, 1, groups, units)

@@ -27,10 +27,11 @@ def magnitude(log10: float) -> str:
     if not math.isfinite(log10):
         return "0"
     if -4 < log10 < 5:
-        return f"{10**log10:.2g}"
+        value = 10**log10
+        return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
     exponent = math.floor(log10)
     digits = f"{10 ** (log10 - exponent):.1f}"
-    return f"1.0e{exponent + 1:+d}" if digits == "10.0" else f"{digits}e{exponent:+d}"
+    return f"1.0e{exponent + 1:+03d}" if digits == "10.0" else f"{digits}e{exponent:+03d}"
 
 
 def explain(result: Vanishing) -> Iterator[Finding]:
@@ -90,7 +91,7 @@ def explain_reasons(result: Vanishing) -> Iterator[Finding]:
     slopes = ""
     if result.slopes is not None:
         best = magnitude(result.bound_log10)
-        slopes = f"{factors} factors, none above {result.slopes[1]:.3g}; even at 1/4 each, {best} would be left"
+        slopes = f"{factors} factors, none above {result.slopes[1]:.3g}; even at 1/4 each the product would be {best}"
     reasons = (
         ("small h′", shares.slopes, slopes),
         ("small weights", shares.weights, f"{factors} factors |w|, summed over paths"),
@@ -173,7 +174,7 @@ def explain_switching(result: Vanishing) -> Iterator[Finding]:
     """What one inactive unit and one inactive layer cost, if all else is active."""
     rows = {row.what: row for row in result.switched_off}
     unit, layer = rows.get(ONE_UNIT), rows.get(WHOLE_LAYER)
-    if unit is None or layer is None:
+    if unit is None or layer is None or rows["nothing"].zeros_without_biases:
         return
     total, place = unit.total_weights, result.setting.depth // 2 + 1
     if result.connect is Connect.chain:

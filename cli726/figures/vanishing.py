@@ -25,7 +25,7 @@ def by_layer(results: Sequence[Vanishing]) -> Figure:
     """log10 |dE/dw_11| by layer: exact, in float32, with skip connections; a panel for each network."""
     hidden = [kind for kind in Hidden if any(item.hidden is kind for item in results)]
     connect = [kind for kind in Connect if any(item.connect is kind for item in results)]
-    figure = new_figure(4.6 * len(connect) + 0.6, 3.4 * len(hidden) + 0.9)
+    figure = new_figure(4.6 * len(connect) + (0.6 if len(connect) > 1 else 1.9), 3.4 * len(hidden) + 0.9)
     grid = figure.subplots(len(hidden), len(connect), sharex=True, sharey="row", squeeze=False)
     for item in results:
         axes = grid[hidden.index(item.hidden), connect.index(item.connect)]
@@ -47,14 +47,18 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
     curves = (
         ("the network as it is", item.log10, layers, BLUE, "-", 2.6),
         ("with skip connections", item.skip[:-1], layers[:-1], ORANGE, "--", 1.8),
-        ("with skip connections, branches scaled by 1/depth", item.skip_scaled[:-1], layers[:-1], GREEN, "-.", 1.8),
+        ("with skips, branches scaled by 1/depth", item.skip_scaled[:-1], layers[:-1], GREEN, "-.", 1.8),
     )
     for label, logs, places, color, dashes, width in curves:
         kept = np.isfinite(logs)
+        if not kept.any():
+            continue
         style: dict[str, Any] = {"color": color, "linestyle": dashes, "linewidth": width, "marker": marker}
         axes.plot(places[kept], logs[kept], label=label, markersize=4, **style)
     title = "ReLU" if item.hidden is Hidden.relu else "Logistic"
-    zeros = f": {item.zeros.zero_gradients} of {item.zeros.total_weights} exactly 0" if item.zeros.zero_gradients else ""
+    zeros = (
+        f": {item.zeros.zero_gradients} of {item.zeros.total_weights} exactly 0" if item.zeros.zero_gradients else ""
+    )
     axes.set_title(f"{title}, {item.connect}{zeros}")
     lost = item.lost_below(Dtype.float32)
     if lost is not None:

@@ -106,7 +106,9 @@ def test_depth_10000_neither_under_nor_overflows(hidden: Hidden) -> None:
     assert abs(logs[0, 0, 0, 0]) > 1000
 
 
-@pytest.mark.parametrize("weight", ["", "x", "nan", "inf", "normal:", "normal:0", "normal:-1", "uniform:1", "1e99"])
+@pytest.mark.parametrize(
+    "weight", ["", "x", "nan", "inf", "normal:", "normal:0", "normal:-1", "uniform:1", "1e99", "1e30", "normal:1e9"]
+)
 def test_a_rule_that_gives_no_weights_is_refused(weight: str) -> None:
     with pytest.raises(RequestError, match="--weight takes"):
         network((Hidden.relu, Connect.chain), 3, 0, weight=weight)
@@ -125,3 +127,16 @@ def test_versions_without_cancellation_bound_the_signed_sum() -> None:
     assert np.all(backward.sizes.log10() <= backward.weights_only.log10())
     assert isinstance(backward.paths, Wide)
     assert_array_equal(backward.paths.rounded()[:, 0, 0, 0], [16, 8, 4, 2, 1])
+
+
+def test_numbers_too_large_are_refused() -> None:
+    with pytest.raises(RequestError, match="at most 1000 in size; got 2000"):
+        network((Hidden.relu, Connect.chain), 3, 0, bias=2000.0)
+
+
+@pytest.mark.parametrize("kind", [(Hidden.logistic, Connect.chain), (Hidden.logistic, Connect.bipartite)])
+def test_extreme_saturation_stays_finite(kind: Any) -> None:
+    net = network(kind, 3_000, 0, bias=-1000.0, weight="1000")
+    logs = back(net, run(net)).signed.log10()
+    assert np.isfinite(logs).all()
+    assert logs.min() < -1e6
