@@ -12,7 +12,7 @@ from PIL import Image
 
 from cli726.errors import RequestError
 from cli726.finetune.datasets import load_dataset
-from cli726.finetune.sources import load_folder
+from cli726.finetune.sources import Reading, load_folder
 from tests.cli726.finetune.synthetic import CLASSES, Listener, pictures, write_pictures
 
 
@@ -97,7 +97,7 @@ def test_a_broken_image_is_skipped_and_named_or_with_strict_an_error(flat: Path)
     assert pools["train"].digest == whole.digest
     assert load_dataset(f"folder:{flat}").skipped == ("rows/broken.jpg",)
     with pytest.raises(RequestError, match=r"rows/broken\.jpg"):
-        load_folder(flat, strict=True)
+        load_folder(flat, Reading(strict=True))
 
 
 def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
