@@ -21,9 +21,9 @@ from cli726.errors import ComputationError, RequestError
 __all__ = ["ExactFit", "fit_exact"]
 
 # Rows at a time in float64: what a processor's cache holds.
-BLOCK = 8192
-# Rows on which the preconditioner is estimated; more make it no better, and dearer.
-SAMPLE = 4096
+BLOCK = 4096
+# Rows on which the preconditioner is estimated; more make it dearer, hardly better.
+SAMPLE = 2048
 # On the preconditioner's diagonal: relative to its mean, and absolute where all probabilities are 0 or 1.
 RIDGE, FLOOR = 1e-5, 1e-12
 # How far conjugate gradients go: loosely far from the optimum, to this share of the gradient near it.
@@ -67,7 +67,7 @@ class Point:
         weights: float64, (K, D + 1); the last column holds the biases.
         value: The objective.
         gradient: float64, (K, D + 1).
-        probabilities: float32, (N, K).
+        probabilities: float32, (K, N).
         margin: The least lead of a row's own class over another; computed only where l2 = 0.
     """
 
@@ -93,7 +93,7 @@ class Objective:
     def __init__(self, features: Tensor, labels: Tensor, classes: int, l2: float) -> None:
         ones = torch.ones(len(features), 1, device=features.device)
         self.inputs = torch.cat([features.float(), ones], 1)  # (N, D + 1)
-        self.labels = labels[:, None]
+        self.labels = labels[None]
         self.classes = classes
         self.l2 = l2
         # The biases are not penalised.
@@ -107,28 +107,28 @@ class Objective:
         """Value and gradient, in float64 (Bishop, eqs. 4.108 and 4.109)."""
         value = (self.penalty * weights**2).sum() / 2
         gradient = self.penalty * weights
-        probabilities = torch.empty(len(self.inputs), self.classes, device=weights.device)
+        probabilities = torch.empty(self.classes, len(self.inputs), device=weights.device)
         margin = torch.inf
         rows = len(self.inputs)
-        blocks = (tensor.split(BLOCK) for tensor in (self.inputs, self.labels, probabilities))
-        for inputs, labels, kept in zip(*blocks, strict=True):
+        blocks = zip(self.inputs.split(BLOCK), self.labels.split(BLOCK, 1), probabilities.split(BLOCK, 1), strict=True)
+        for inputs, labels, kept in blocks:
             x = inputs.double()
-            scores = x @ weights.T
-            own = scores.gather(1, labels)
-            total = scores.logsumexp(1, keepdim=True)
+            scores = weights @ x.T  # (K, rows of the block)
+            own = scores.gather(0, labels)
+            total = scores.logsumexp(0, keepdim=True)
             value = value + (total - own).sum() / rows
             if not self.l2:
-                rivals = scores.scatter(1, labels, -torch.inf).amax(1, keepdim=True)
+                rivals = scores.scatter(0, labels, -torch.inf).amax(0)
                 margin = min(margin, float((own - rivals).min()))
             p = (scores - total).exp_()
             kept.copy_(p)
-            gradient += p.scatter_add_(1, labels, -torch.ones_like(own)).T @ x / rows
+            gradient += p.scatter_add_(0, labels, -torch.ones_like(own)) @ x / rows
         return Point(weights, float(value), gradient, probabilities, margin)
 
     def leads(self, direction: Tensor) -> Tensor:
-        """How much each class would gain on the row's own, (N, K); 0 for its own."""
-        scores = self.inputs @ direction.T
-        return scores.sub_(scores.gather(1, self.labels))
+        """How much each class would gain on the row's own, (K, N); 0 for its own."""
+        scores = direction @ self.inputs.T
+        return scores.sub_(scores.gather(0, self.labels))
 
     def curve(self, point: Point, direction: Tensor) -> Tensor:
         """The Hessian times `direction`, (K, D + 1) in float32 (Bishop, eq. 4.110).
@@ -138,14 +138,14 @@ class Objective:
         """
         p = point.probabilities
         gains = self.leads(direction).mul_(p)
-        change = gains.sub_(p * gains.sum(1, keepdim=True))
-        return change.T @ self.inputs / len(self.inputs) + self.penalty.float() * direction
+        change = gains.sub_(p * gains.sum(0))
+        return change @ self.inputs / len(self.inputs) + self.penalty.float() * direction
 
     def preconditioner(self, point: Point) -> Tensor:
         """Cholesky factors of the Hessian's diagonal blocks, estimated on the sample: float64, (K, D + 1, D + 1)."""
         x = self.inputs[self.sample]
-        p = point.probabilities[self.sample]
-        blocks = torch.stack([(x * q[:, None]).T @ x for q in (p * (1 - p)).T]).double() / len(x)
+        p = point.probabilities[:, self.sample]
+        blocks = torch.stack([(x * q[:, None]).T @ x for q in p * (1 - p)]).double() / len(x)
         blocks += torch.diag(self.penalty)
         blocks.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE).add_(FLOOR)
         factors: Tensor = torch.linalg.cholesky(blocks)
@@ -225,7 +225,7 @@ def check(features: Tensor, labels: Tensor, classes: int, l2: float) -> None:
 
 
 def fit_exact(
-    features: Tensor, labels: Tensor, classes: int, l2: float, *, tolerance: float = 1e-12, max_iterations: int = 50
+    features: Tensor, labels: Tensor, classes: int, l2: float, *, tolerance: float = 1e-10, max_iterations: int = 50
 ) -> ExactFit:
     """Minimise mean cross-entropy + l2/2 sum W^2 over weights W and unpenalised biases.
 
@@ -234,7 +234,7 @@ def fit_exact(
         labels: int64 Tensor of shape (N,), 0 to classes - 1, each at least once.
         classes: K, at least 2.
         l2: Strength of the penalty, 0 or more.
-        tolerance: Gradient norm, relative to that at zero (but not below 1), at which to stop.
+        tolerance: Norm of the gradient at which to stop.
         max_iterations: Newton steps at most.
 
     Raises:
@@ -245,10 +245,9 @@ def fit_exact(
     objective = Objective(features, labels, classes, l2)
     size = (classes, objective.inputs.shape[1])
     point = objective.at(torch.zeros(size, dtype=torch.float64, device=features.device))
-    target = tolerance * max(1.0, point.slope)
     iterations, separable = 0, False
     while not separable:
-        ended = point.slope <= target or iterations == max_iterations
+        ended = point.slope <= tolerance or iterations == max_iterations
         if ended and l2 > 0:
             break
         direction = newton_direction(objective, point)
@@ -265,6 +264,6 @@ def fit_exact(
         point.value,
         point.slope,
         iterations,
-        point.slope <= target and not separable,
+        point.slope <= tolerance and not separable,
         separable,
     )

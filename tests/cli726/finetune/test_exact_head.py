@@ -65,7 +65,7 @@ def test_hundred_classes() -> None:
     x, labels = overlapping(rows=2000, features=16, classes=100, spread=1.0)
     fit = fit_exact(x, labels, 100, 1e-3)
     assert fit.converged
-    assert fit.gradient_norm < 1e-11
+    assert fit.gradient_norm <= 1e-10
     assert fit.objective == pytest.approx(scikit_objective(x, labels, 1e-3), rel=1e-6)
 
 
@@ -87,8 +87,8 @@ def test_autograd_finds_no_gradient_at_the_optimum(
     value = objective_of(weights, bias, x, labels, l2)
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(value, (weights, bias))])
     assert fit.objective == pytest.approx(value.item(), rel=1e-12)
-    assert float(gradient.norm()) < 1e-10
-    assert fit.gradient_norm < 1e-10
+    assert float(gradient.norm()) < 2e-10
+    assert fit.gradient_norm <= 1e-10
 
 
 def test_gradient_and_curvature_are_autograds() -> None:
@@ -113,8 +113,8 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_head, "BLOCK", 64)
     monkeypatch.setattr(exact_head, "SAMPLE", 100)
     blocked = fit_exact(x, labels, 4, 1e-2)
-    torch.testing.assert_close(blocked.weights, whole.weights, rtol=0, atol=1e-9)
-    torch.testing.assert_close(blocked.bias, whole.bias, rtol=0, atol=1e-9)
+    torch.testing.assert_close(blocked.weights, whole.weights, rtol=0, atol=1e-7)
+    torch.testing.assert_close(blocked.bias, whole.bias, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("l2", [1e-2, 0.0])
