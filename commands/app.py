@@ -12,7 +12,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli726.errors import Cmpt726Error, Interrupted
-from commands import backprop, cache, data, finetune, glm, logistic, predict, pretrain, runs, softmax, vanishing
+from commands import (
+    backprop,
+    cache,
+    data,
+    doctor,
+    finetune,
+    glm,
+    logistic,
+    predict,
+    pretrain,
+    runs,
+    softmax,
+    vanishing,
+)
 from commands.render import printable
 
 app = typer.Typer(
@@ -47,17 +60,19 @@ def root(
     """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
 
 
-app.command(epilog=backprop.EPILOG)(backprop.backprop)
-app.add_typer(cache.app)
-app.command(epilog=finetune.EPILOG)(finetune.finetune)
-app.command(epilog=predict.EPILOG)(predict.predict)
-app.add_typer(runs.app, name="runs")
-app.add_typer(data.app, name="data")
-app.command()(pretrain.pretrain)
-app.command(epilog=softmax.EPILOG)(softmax.softmax)
-app.command(epilog=vanishing.EPILOG)(vanishing.vanishing)
-app.command(epilog=glm.EPILOG)(glm.glm)
-app.add_typer(logistic.app)
+PROBLEMS, TUNING, KEEPING = "Problems 1 to 5", "Problem 6: fine-tuning", "Data, cache, machine"
+
+for problem in (softmax, glm, backprop, vanishing):
+    name = problem.__name__.rpartition(".")[2]
+    app.command(name, epilog=problem.EPILOG, rich_help_panel=PROBLEMS)(getattr(problem, name))
+app.add_typer(logistic.app, rich_help_panel=PROBLEMS)
+app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
+app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
+app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
+app.command(epilog=pretrain.EPILOG, rich_help_panel=TUNING)(pretrain.pretrain)
+app.add_typer(data.app, name="data", rich_help_panel=KEEPING)
+app.add_typer(cache.app, rich_help_panel=KEEPING)
+app.command(epilog=doctor.EPILOG, rich_help_panel=KEEPING)(doctor.doctor)
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:

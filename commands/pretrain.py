@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.options import Json, Seed
+from commands.options import Json, Seed, examples
 from commands.progress import progress
 from commands.render import emit, table
 
@@ -71,3 +71,9 @@ def pretrain(
         data = load_dataset(dataset, reporter=reporter)
         result = run(data, config, output, resume=resume, reporter=reporter)
     emit(result, lambda: tables(result), as_json=as_json)
+
+
+EPILOG = examples(
+    "cmpt726 pretrain --dataset digits --epochs 2 --output digits.safetensors",
+    "cmpt726 finetune --dataset digits --weights digits.safetensors --epochs 2",
+)
