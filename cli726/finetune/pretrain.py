@@ -93,9 +93,9 @@ class CheckpointKeeper:
 def channel_statistics(images: Images) -> Normalization:
     """Mean and deviation of each colour over all training pixels, to four digits."""
     shares = images.pixels.reshape(-1, 3) / 255.0
-    return Normalization(
-        tuple(float(v) for v in np.round(shares.mean(0), 4)), tuple(float(v) for v in np.round(shares.std(0), 4))
-    )
+    mean, deviation = np.round(shares.mean(0), 4), np.round(shares.std(0), 4)
+    # A colour that never varies carries nothing, and must not be divided by zero.
+    return Normalization(tuple(map(float, mean)), tuple(float(v) or 1.0 for v in deviation))
 
 
 def pretrain(
@@ -118,6 +118,8 @@ def pretrain(
         ComputationError: if training diverges.
     """
     reporter = reporter or Silent()
+    if output.suffix != ".safetensors":
+        raise RequestError(f"--output must end in .safetensors, as weights files do; got {output}")
     checkpoint = output.with_name(output.name + ".last")
     recipe = {"recipe": config.to_json(), "data": {"name": dataset.name, "digest": dataset.digest}}
     progress, spent = None, 0.0

@@ -114,3 +114,9 @@ def development_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real images in {path}; CMPT726_TEST_DATA names a folder that holds cifar10/")
     return path
+
+
+def small_run(folder: Path, weights: Path | str, **options: Any) -> FinetuneConfig:
+    """Three epochs in batches of 16, in float32, unless told otherwise."""
+    chosen: dict[str, Any] = {"epochs": 3, "batch_size": 16, "precision": "fp32", **options}
+    return FinetuneConfig(dataset=f"folder:{folder}", weights=str(weights), **chosen)
