@@ -18,6 +18,8 @@ __all__ = ["findings"]
 DISTANCE, GAP = 2, 1
 # How many points a sentence lists, and how long a fraction may be in one.
 SHOWN, SHORT = 4, 12
+# How many probabilities a sentence lists.
+LISTED = 5
 LOST = 1e-300
 
 
@@ -44,7 +46,14 @@ def pair(item: Boundary) -> str:
 
 
 def listed(shares: Sequence[float]) -> str:
-    return ", ".join(readable(shares))
+    """All probabilities in order, or of many the largest."""
+    texts = readable(shares)
+    if len(texts) <= LISTED:
+        return ", ".join(texts)
+    order = sorted(range(len(shares)), key=lambda k: -shares[k])[:LISTED]
+    rest = 1 - math.fsum(shares[k] for k in order)
+    parts = [f"C{k + 1} {texts[k]}" for k in order if shares[k] > 0]
+    return ", ".join(parts) + (f", others {rest:.2g}" if rest > 1e-12 else "")
 
 
 def small(probability: float) -> str:
@@ -116,7 +125,7 @@ def moving_away(
     which = "each red line" if len(rays) == len(boundaries) else ", ".join(pair(item) for item, _ in rays)
     whose = "that of the third class falls" if len(weights) == 3 else "those of all others together fall"
     yield Finding(
-        f"1.2 Along {which} the two classes on its sides have equal probabilities. Moving away from "
+        f"1.2 Along {which} the two classes on the sides have equal probabilities. Moving away from "
         f"{'the green point' if len(vertices) == 1 else 'where the ray starts'}, both rise from "
         f"{low if low == high else f'{low} or more'} towards 1/2, and {whose} to 0 like exp(-rate s): to "
         + ", ".join(f"{small(rest)} ({pair(item)})" for rest, (item, _) in zip(rests, rays, strict=True))
@@ -244,9 +253,21 @@ def special(
                 f"and p{high} is exp({short(gap)}) times p{low} at every point.",
                 {"classes": (high, low), "gap": float(gap)},
             )
+    nowhere = []
     for item in regions:
         if item.kind == "empty":
             ties = [pair(b) for b in boundaries if item.class_ in b.tied]
             ties += [point(place.exact) for place in vertices if item.class_ in place.tied and not ties]
-            where = f"it only ties for the largest, on {', '.join(ties)}" if ties else "it is nowhere the largest"
-            yield Finding(f"The region of C{item.class_} is empty: {where}.", {"class": item.class_})
+            if ties:
+                yield Finding(
+                    f"The region of C{item.class_} is empty: it only ties for the largest, on {', '.join(ties)}.",
+                    {"class": item.class_},
+                )
+            else:
+                nowhere.append(item.class_)
+    if nowhere:
+        yield Finding(
+            f"The region{' of' if len(nowhere) == 1 else 's of'} {names(nowhere)} "
+            f"{'is empty: it is' if len(nowhere) == 1 else 'are empty: they are'} nowhere the largest.",
+            {"classes": nowhere},
+        )

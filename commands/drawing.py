@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from cli726.errors import RequestError
 from commands.options import FigureFormat
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def draw(
     from cli726.figures.style import styled
 
     folder = Path("results", command) if out is None else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise RequestError(f"figures need a folder, and {folder} can't be one; choose another with --out") from error
     paths = []
     for stem, make in (figures() if callable(figures) else figures).items():
         path = folder / f"{stem}.{format}"

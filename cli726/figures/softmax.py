@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from cli726.envelope import Vector, minus, polygon, slope, value, visible
-from cli726.figures.plane import FloatArray, box, centroid, class_color, frame, mark, mathtext, name, pale, within
+from cli726.figures.plane import box, centroid, class_color, frame, mark, mathtext, name, pale, within
 from cli726.figures.style import BOUNDARY, MEETING_POINT, new_figure
 from cli726.softmax import Softmax
 from cli726.softmax_geometry import Place, probabilities
@@ -29,6 +29,8 @@ SAMPLES = 241
 LABELLED, LONGEST, CLEARANCE = 6, 24, 0.3
 # Length of a dash, in line widths; and how near in height curves end that share a label.
 DASH, CLOSE = 3.5, 0.09
+# A curve below this probability is left out, and so many names at most share a label.
+SEEN, NAMED = 0.005, 3
 
 
 def window(result: Softmax, at: Place | None) -> Fraction:
@@ -159,22 +161,25 @@ def draw_probabilities(axes: Axes, result: Softmax, start: Vector, direction: Ve
     paths = list(zip(gaps, growth, strict=True))
     for k, path in enumerate(paths):
         # Curves that coincide take turns: each is drawn in the gaps of the others.
+        if curves[:, k].max() < SEEN:
+            continue
         count, turn = paths.count(path), paths[:k].count(path)
         style = "-" if count == 1 else (DASH * turn, (DASH, DASH * (count - 1)))
         color = class_color(k)
         axes.plot(distance, curves[:, k], color=color, linestyle=style, dash_capstyle="butt")
-    label_ends(axes, high, curves[-1])
+    label_ends(axes, high, [(k, float(curves[-1, k])) for k in range(len(paths)) if curves[:, k].max() >= SEEN])
     axes.set(xlim=(low, high), ylim=(-0.03, 1.04), yticks=[0, 0.25, 0.5, 0.75, 1])
 
 
-def label_ends(axes: Axes, x: float, heights: FloatArray) -> None:
-    """Names right of the ends of the curves, those that end close together in one label."""
-    left = sorted(range(len(heights)), key=lambda k: float(heights[k]))
+def label_ends(axes: Axes, x: float, ends: Sequence[tuple[int, float]]) -> None:
+    """Names right of the ends of the curves (class index, height), those that end close together in one label."""
+    left = sorted(ends, key=lambda end: end[1])
     while left:
-        near = [k for k in left if heights[k] - heights[left[0]] < CLOSE]
+        near = [end for end in left if end[1] - left[0][1] < CLOSE]
         left = left[len(near) :]
-        text = ", ".join(f"$C_{{{k + 1}}}$" for k in sorted(near))
-        height = sum(float(heights[k]) for k in near) / len(near)
+        texts = [f"$C_{{{k + 1}}}$" for k, _ in sorted(near)]
+        text = ", ".join(texts[:NAMED]) + (", ..." if len(texts) > NAMED else "")
+        height = sum(height for _, height in near) / len(near)
         axes.annotate(text, (x, height), (4, 0), textcoords="offset points", va="center", size=10)
 
 

@@ -112,12 +112,14 @@ def test_at_marks_ties(cmpt726):
         ("--at inf 0", 'got "inf"'),
         ("--at 1", "'--at' requires 2 arguments"),
         ("--extent 0", "--extent must be above 0, got 0"),
+        ("--out taken", "figures need a folder, and taken can't be one"),
         ("--extent nan", "a number must be finite"),
         ("--format gif", "'gif' is not one of"),
         ("--clas 1,2,3", "No such option"),
     ],
 )
-def test_bad_requests_exit_2_with_a_helpful_line(cmpt726, arguments, message):
+def test_bad_requests_exit_2_with_a_helpful_line(cmpt726, arguments, message, tmp_path):
+    (tmp_path / "taken").touch()
     done = cmpt726("softmax", *shlex.split(arguments))
     assert done.status == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
