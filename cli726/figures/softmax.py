@@ -28,7 +28,7 @@ SAMPLES = 241
 # Equations are written along so many boundaries at most, if no longer than this, so far (in half widths) from names.
 LABELLED, LONGEST, CLEARANCE = 6, 24, 0.3
 # Length of a dash, in line widths; and how near in height curves end that share a label.
-DASH, CLOSE = 3.5, 0.09
+DASH, CLOSE = 5, 0.09
 # A curve below this probability is left out, and so many names at most share a label.
 SEEN, NAMED = 0.005, 3
 
@@ -90,14 +90,14 @@ def write_along(
         return
     angle = math.degrees(math.atan2(dy, dx))
     angle -= 180 * math.ceil(angle / 180 - 0.5)
-    aside = 0.045 * half
+    aside = 0.055 * half
     for share in (0.6, 0.75, 0.4):
         at = (
             start[0] + share * dx - math.sin(math.radians(angle)) * aside,
             start[1] + share * dy + math.cos(math.radians(angle)) * aside,
         )
         if all(math.dist(at, other) > CLEARANCE * half for other in names):
-            name(axes, at, mathtext(equation), size=10, rotation=angle)
+            name(axes, at, mathtext(equation), size=12, rotation=angle)
             return
 
 
