@@ -70,7 +70,7 @@ def test_bad_input_exits_2_with_one_line(cmpt726: Callable[..., Any], arguments:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("layers", ["1,1", "2,7,3", "4,1,1,2", "2,2,2,2,2,2,2,2,2"])
+@pytest.mark.parametrize("layers", ["1,1", "2,7,3", "2,1,1,1,1,1,2"])
 def test_any_layer_sizes_are_answered_and_drawn(cmpt726: Callable[..., Any], tmp_path: Path, layers: str) -> None:
     done = cmpt726("backprop", "--layers", layers, "--out", tmp_path / "figures", "--format", "svg", "--json")
     assert done.status == 0
