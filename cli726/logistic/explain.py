@@ -189,10 +189,10 @@ def explain_separator(run: GradientDescent) -> Iterator[Finding]:
         return
     undefined = np.flatnonzero(np.isnan(run.slope_intercept[:, 0]) & np.isfinite(run.w).all(axis=1))
     if undefined.size:
-        where = joined(undefined[:5].tolist()) + (" and later" if undefined.size > 5 else "")
+        where = f"epoch {undefined[0]}" if undefined.size == 1 else f"{undefined.size} epochs, first in {undefined[0]}"
         yield Finding(
-            f"Slope and intercept are undefined in epoch {where}, where w2 = 0: the separator is vertical, or there is "
-            "none. The figure skips that rather than divide by something small.",
+            f"Slope and intercept are undefined in {where}, where w2 = 0: the separator is vertical, or there is none. "
+            "The figure skips that rather than divide by something small.",
             {"undefined": undefined.tolist()},
         )
 

@@ -1,0 +1,203 @@
+"""`cmpt726 lr` as people use it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+FINDINGS = {
+    "gd": "oscillates because",
+    "compare": "never rose at",
+    "sgd": "is faster here",
+    "newton": "The least error is",
+}
+QUICK = {"gd": [], "compare": [], "sgd": ["--epochs", "12", "--shuffles", "3"], "newton": []}
+FIGURES = {
+    "gd": ["separator-path", "error", "curvature", "data", "orientation"],
+    "compare": ["error", "distance"],
+    "sgd": ["error", "equal-cost"],
+    "newton": ["steps", "data"],
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine[x].csv"
+    path.write_text("height,weight,label\n1,2,0\n2,1.5,1\n3,3,0\n4,2,1\n2,5,0\n")
+    return path
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_text_names_the_points_first_then_numbers_then_findings_then_figures(cmpt726, tmp_path, name):
+    done = cmpt726("lr", name, *QUICK[name])
+    lines = done.stdout.splitlines()
+    assert (done.status, done.stderr) == (0, "")
+    assert lines[0].startswith("Data: bundled points: 100 of class 0, 100 of class 1; features x1, x2")
+    assert FINDINGS[name] in done.stdout
+    assert max(map(len, lines)) <= 100
+    paths = [f"results/lr-{name}/{stem}.png" for stem in FIGURES[name]]
+    assert lines[-len(paths) :] == [f"wrote {path}" for path in paths]
+    assert all((tmp_path / path).stat().st_size > 5000 for path in paths)
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_json_is_strict_and_draws_nothing_unasked(cmpt726, tmp_path, name, file):
+    done = cmpt726("lr", name, *QUICK[name], "--json", "--data", file.name)
+    assert (done.status, done.stderr) == (0, "")
+    assert done.json["data"] == "mine[x].csv"
+    assert done.json["figures"] == []
+    assert done.json["points"]["features"] == ["height", "weight"]
+    assert done.json["points"]["bias"] == "added"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_json_draws_where_it_is_told_to_and_lists_what_it_drew(cmpt726, tmp_path):
+    done = cmpt726("lr", "newton", "--json", "--out", "here", "--format", "svg")
+    assert done.json["figures"] == ["here/steps.svg", "here/data.svg"]
+    assert all((tmp_path / path).exists() for path in done.json["figures"])
+
+
+def test_gd_json_holds_to_the_contract(cmpt726):
+    result = cmpt726("lr", "gd", "--json").json
+    epochs = result["epochs"]
+    assert result["eta"] == 0.5
+    assert len(result["nll"]) == len(result["eta_q"]) == epochs
+    assert len(result["w"]) == len(result["slope_intercept"]) == epochs + 1
+    assert result["w"][0] == [0.1, 0, 0]
+    assert result["slope_intercept"][0] == [None, None]
+    assert_allclose(result["slope_intercept"][-1][0], -result["w"][-1][0] / result["w"][-1][1])
+    assert result["rises"] == [k for k in range(1, epochs) if result["nll"][k] > result["nll"][k - 1]]
+    assert set(result["lambda_max"]) == {"start", "end", "optimum", "bound"}
+    assert set(result["optimum"]) == {"w", "nll"}
+    assert result["converged"] is False
+    assert "500 epochs" in result["stop"]
+    assert all(finding["text"] for finding in result["findings"])
+
+
+def test_compare_and_sgd_json_hold_to_the_contract(cmpt726):
+    rates = [0.5, 0.3, 0.1, 0.05, 0.01]
+    compared = cmpt726("lr", "compare", "--json").json
+    assert [run["eta"] for run in compared["runs"]] == rates
+    assert {"nll", "w", "slope_intercept", "converged", "stop", "rises", "findings"} <= set(compared["runs"][0])
+    result = cmpt726("lr", "sgd", "--epochs", 5, "--shuffles", 2, "--json").json
+    assert [run["eta"] for run in result["runs"]] == rates
+    for run in result["runs"]:
+        assert run["evaluations"] == [0, 200, 400, 600, 800, 1000]
+        assert len(run["nll_median"]) == len(run["nll_low"]) == len(run["nll_high"]) == 6
+
+
+def test_newton_json_holds_to_the_contract(cmpt726):
+    result = cmpt726("lr", "newton", "--json").json
+    assert result["iterations"] < 20
+    assert result["gradient_norm"] < 1e-12
+    assert len(result["w"]) == 3
+    descent = cmpt726("lr", "gd", "--center", "--tol", "0", "--max-epochs", "3000", "--eta", "1", "--json").json
+    assert_allclose(descent["w"][-1][:2], result["w"][:2], rtol=1e-4)
+    assert_allclose(descent["optimum"]["nll"], result["nll"], rtol=1e-12)
+
+
+def test_options_reach_the_descent(cmpt726):
+    result = cmpt726(
+        "lr", "gd", "--eta", "0.2", "--max-epochs", "7", "--tol", "0", "--start", "-1,2,0.5", "--center", "--json"
+    ).json
+    assert result["w"][0] == [-1, 2, 0.5]
+    assert (result["epochs"], result["eta"], result["tol"]) == (7, 0.2, 0)
+    assert result["points"]["means"] is not None
+
+
+def test_seed_and_order_options_reach_stochastic_descent(cmpt726):
+    def last(*options):
+        done = cmpt726("lr", "sgd", "--eta", "0.1", "--epochs", 3, "--shuffles", 2, "--json", *options)
+        return done.json["runs"][0]["nll_median"][-1]
+
+    assert last() == last("--seed", 0)
+    assert len({last(), last("--seed", 1), last("--batch-size", 7), last("--center")}) == 4
+
+
+def test_no_figures_draws_nothing(cmpt726, tmp_path):
+    assert "wrote" not in cmpt726("lr", "compare", "--no-figures").stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_feature_has_no_figure_of_slopes(cmpt726, tmp_path):
+    (tmp_path / "one.txt").write_text("1 0\n2 1\n3 0\n4 1\n")
+    done = cmpt726("lr", "gd", "--data", "one.txt")
+    assert [line.rpartition("/")[2] for line in done.stdout.splitlines()[-2:]] == ["error.png", "curvature.png"]
+
+
+BAD = """
+gd --eta 0
+gd --eta -1
+gd --eta nan
+gd --eta inf
+gd --eta x
+gd --tol nan
+gd --max-epochs 0
+gd --start 1,2
+gd --start 1,b,3
+gd --data none.txt
+gd --format bmp
+compare --eta 0.1 --eta nan
+sgd --eta -0.1
+sgd --batch-size 201
+sgd --batch-size 0
+sgd --shuffles 0
+sgd --epochs 0
+sgd --seed -1
+newton --data none.txt
+huh
+"""
+
+
+@pytest.mark.parametrize("typed", BAD.strip().splitlines())
+def test_bad_requests_exit_2(cmpt726, tmp_path, typed):
+    done = cmpt726("lr", *typed.split())
+    assert done.status == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert re.search("error", done.stderr, re.IGNORECASE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_data_file_exits_2_and_says_where(cmpt726, tmp_path):
+    (tmp_path / "bad.txt").write_text("1 2 1 0\n3 4 1 1\n5 6 7\n")
+    done = cmpt726("lr", "compare", "--data", "bad.txt")
+    assert done.status == 2
+    assert done.stderr.startswith("error: bad.txt, line 3: ")
+
+
+@pytest.mark.parametrize("name", ["gd", "compare", "sgd"])
+def test_divergence_exits_5_and_keeps_its_json_strict(cmpt726, name):
+    done = cmpt726("lr", name, "--eta", "1e308", *QUICK[name], "--json")
+    assert done.status == 5
+    assert done.stderr.startswith("error: the descent diverged at --eta 1e+308")
+    result = done.json if name == "gd" else done.json["runs"][0]
+    assert result["diverged"]
+    assert None in result["nll_median" if name == "sgd" else "nll"]
+
+
+def test_all_commands_have_examples_that_run_as_printed(cmpt726):
+    for name in ("gd", "compare", "sgd", "newton"):
+        screen = cmpt726("lr", name, "--help").stdout
+        shown = re.findall(r"^ *\$ cmpt726 (.*?) *$", screen, re.MULTILINE)
+        assert 2 <= len(shown) <= 3
+        for example in shown:
+            # Figures cost most of the time, and are drawn in the other tests.
+            done = cmpt726(*shlex.split(example), "--no-figures")
+            assert (done.status, done.stderr) == (0, ""), example
+
+
+def test_help_of_the_group_names_all_four(cmpt726):
+    screen = cmpt726("lr", "--help").stdout
+    assert all(name in screen for name in FINDINGS)
+    assert cmpt726("lr", "sgd", "--help").stdout.count("default: 0.5 0.3") == 1
+
+
+def test_the_default_rate_converges_where_gradient_descent_oscillates(cmpt726):
+    errors = np.array(cmpt726("lr", "gd", "--json").json["nll"])
+    assert (np.diff(errors) > 0).sum() > 50
+    assert errors[-1] < errors[0]
