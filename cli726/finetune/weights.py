@@ -126,7 +126,9 @@ def read_pickle(path: Path) -> Mapping[str, Tensor]:
         raise
     # On damaged files torch raises nearly anything; all of it means the same.
     except Exception as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
+        # Its own advice, to load the file without safeguards, is not passed on.
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it names {named[1]}" if named else f"{type(error).__name__} while reading it"
         raise UntrustedDataError(
             f"{path} is no plain file of tensors ({reason}); save it with torch.save(model.state_dict(), ...)"
         ) from error

@@ -25,6 +25,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def no_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and galleries take longer than these runs; the command's tests have them."""
+    monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+
+
 @pytest.fixture(scope="session")
 def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """72 PNGs of three classes."""

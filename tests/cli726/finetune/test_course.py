@@ -1,0 +1,78 @@
+"""`--preset course` against the course's script, written out in plain torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cli726.finetune.chance import generator
+from cli726.finetune.config import PRESETS, FinetuneConfig
+from cli726.finetune.features import Extractor
+from cli726.finetune.finetuning import finetune
+from cli726.finetune.heads import build_head
+from cli726.finetune.storage import read_tensors
+from cli726.finetune.weights import load_weights
+from tests.cli726.finetune.synthetic import metrics
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+def test_the_preset_is_the_courses_script(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
+    config = FinetuneConfig(dataset=f"folder:{shapes_folder}", weights=str(weights_file), **PRESETS["course"])
+    config = replace(config, epochs=3)
+    result = finetune(config, tmp_path / "run")
+    last = read_tensors(tmp_path / "run" / "last.safetensors")[0]
+
+    train = result.dataset.images("train")
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    x = (torch.from_numpy(train.pixels).permute(0, 3, 1, 2) / 255 - mean) / std
+    labels = torch.from_numpy(train.labels)
+    backbone = load_weights(str(weights_file)).build()
+    fc = build_head(64, 3, generator(0, "head"), standardize=False)[-1]
+    optimizer = torch.optim.SGD(fc.parameters(), lr=0.001, momentum=0.9)
+    losses = []
+    for epoch in (1, 2, 3):
+        total = 0.0
+        for chosen in torch.randperm(len(x), generator=generator(0, "head", epoch, "order")).split(32):
+            with torch.no_grad():
+                features = backbone(x[chosen])
+            loss = nn.functional.cross_entropy(fc(features), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(chosen)
+        losses.append(total / len(x))
+
+    torch.testing.assert_close(last["network.head.1.weight"], fc.weight.detach(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(last["network.head.1.bias"], fc.bias.detach(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(torch.tensor([m["train_loss"] for m in metrics(tmp_path / "run")]), torch.tensor(losses))
+    assert {m["lr"] for m in metrics(tmp_path / "run")} == {0.001}
+
+
+def test_the_network_is_recomputed_for_every_image_in_every_epoch(
+    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch
+) -> None:
+    seen: list[int] = []
+    run = Extractor.run
+
+    def counting(self: Extractor, block: torch.Tensor) -> torch.Tensor:
+        seen.append(len(block))
+        return run(self, block)
+
+    monkeypatch.setattr(Extractor, "run", counting)
+    config = FinetuneConfig(dataset=f"folder:{shapes_folder}", weights=str(weights_file), **PRESETS["course"])
+    result = finetune(config, tmp_path / "run")
+    sizes = {name: len(split) for name, split in result.dataset.splits.items()}
+    assert sum(seen) == 10 * (sizes["train"] + sizes["validation"]) + sizes["test"]
+
+
+def test_every_value_is_the_scripts() -> None:
+    config = FinetuneConfig(**PRESETS["course"])
+    assert (config.lr, config.momentum, config.nesterov, config.optimizer) == (0.001, 0.9, False, "sgd")
+    assert (config.batch_size, config.epochs, config.schedule) == (32, 10, "constant")
+    assert (config.l2, config.label_smoothing, config.dropout, config.head) == ((0.0,), 0.0, 0.0, "linear")
+    assert (config.augment, config.views, config.recompute, config.cache) == ("none", None, True, False)
+    assert (config.unfreeze, config.unfreeze_after, config.precision) == (None, None, "fp32")
