@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 NETWORK, POINT = "Network", "Data point"
 EPILOG = examples(
-    "cmpt726 backprop",
     "cmpt726 backprop --layers 2,4,1 --x 1,-0.5 --t 0.2",
     "cmpt726 backprop --json > example.json",
     "cmpt726 backprop --weights example.json --x 0,1,2",

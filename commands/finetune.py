@@ -200,7 +200,7 @@ def finetune(
     weight_decay: Annotated[
         float, typer.Option(help="The same on unfrozen convolutions.", rich_help_panel=RECIPE)
     ] = DEFAULTS.weight_decay,
-    optimizer: Annotated[Optimizer, typer.Option(rich_help_panel=RECIPE)] = Optimizer.sgd,
+    optimizer: Annotated[Optimizer, typer.Option(help="The update rule.", rich_help_panel=RECIPE)] = Optimizer.sgd,
     lr: Annotated[
         float | None,
         typer.Option(
@@ -211,8 +211,12 @@ def finetune(
     backbone_lr: Annotated[
         float | None, typer.Option(help="Peak rate of unfrozen stages (default: as --lr).", rich_help_panel=RECIPE)
     ] = None,
-    momentum: Annotated[float, typer.Option(rich_help_panel=RECIPE)] = DEFAULTS.momentum,
-    schedule: Annotated[Schedule, typer.Option(rich_help_panel=RECIPE)] = Schedule.cosine,
+    momentum: Annotated[
+        float, typer.Option(help="Of sgd, Nesterov's; of adamw the first beta.", rich_help_panel=RECIPE)
+    ] = DEFAULTS.momentum,
+    schedule: Annotated[
+        Schedule, typer.Option(help="How the rate falls, to 0 at each phase's end.", rich_help_panel=RECIPE)
+    ] = Schedule.cosine,
     batch_size: Annotated[
         int | None, typer.Option(help="Images a step (default: by the size of the data).", rich_help_panel=RECIPE)
     ] = None,

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from cli726.figures.style import styled
 
+__all__ = ["save"]
+
 # Without these a file would carry the time at which it was drawn.
 UNDATED = {
     "png": {"Software": None},

@@ -10,6 +10,8 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
+__all__ = ["BOUNDARY", "COLORS", "MEETING_POINT", "new_figure", "styled"]
+
 # Okabe and Ito (2008), "Color Universal Design", in an order that keeps neighbours distinct.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 # The assignment asks for these two by name.
