@@ -32,6 +32,7 @@ class Preset(StrEnum):
     """Named sets of options."""
 
     course = "course"
+    best = "best"
 
 
 class Solver(StrEnum):
@@ -186,7 +187,11 @@ def finetune(
         typer.Option(help="exact: take a linear head to its optimum on the stored features.", rich_help_panel=PHASES),
     ] = Solver.sgd,
     preset: Annotated[
-        Preset | None, typer.Option(help="course: the course script's values, exactly.", rich_help_panel=RECIPE)
+        Preset | None,
+        typer.Option(
+            help="course: the course script's values, exactly; best: the recipe that did best on CIFAR-10.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     l2: Annotated[
         list[float] | None,
