@@ -12,6 +12,7 @@ from cli726.errors import ComputationError, RequestError
 from commands.drawing import Figures, draw
 from commands.logistic_tables import comparison_tables, descent_tables, newton_tables, stochastic_tables
 from commands.options import FigureFormat, Format, Json, NoFigures, Out, Seed, Show, examples
+from commands.progress import progress
 from commands.render import emit
 
 if TYPE_CHECKING:
@@ -218,16 +219,19 @@ def sgd(
     """Stochastic gradient descent, reshuffled every epoch, beside gradient descent at equal cost."""
     from cli726 import logistic
 
-    result = logistic.stochastic_descent(
-        logistic.load_points(data),
-        etas or RATES,
-        epochs=epochs,
-        batch_size=batch_size,
-        shuffles=shuffles,
-        seed=seed,
-        start=weights(start),
-        centered=center,
-    )
+    points = logistic.load_points(data)
+    with progress() as reporter:
+        result = logistic.stochastic_descent(
+            points,
+            etas or RATES,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffles=shuffles,
+            seed=seed,
+            start=weights(start),
+            centered=center,
+            reporter=reporter,
+        )
 
     def figures() -> Figures:
         from cli726.figures import logistic_rates as drawn

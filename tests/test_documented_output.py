@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("softmax", "glm")
+PAGES = ("softmax", "glm", "logistic")
 BLOCK = re.compile(r"```console\n\$ cmpt726 (?P<arguments>.*)\n(?P<output>[\s\S]*?)\n```")
 
 

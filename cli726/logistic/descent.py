@@ -172,7 +172,7 @@ def reason(path: Path, changes: Array, max_epochs: int, tol: float) -> str:
         return f"the error changed by {abs(changes[-1]):.2g}, less than the tolerance {tol:g}"
     if path.stop == "overflow":
         return f"the numbers grew beyond the largest float in epoch {len(path.nll) - 1}"
-    return f"all {max_epochs} epochs were done"
+    return f"the limit of {max_epochs} epochs was reached"
 
 
 def slope_intercept(points: Points, w: Array) -> Array | None:

@@ -168,9 +168,10 @@ def explain_centring(run: GradientDescent) -> Iterator[Finding]:
         )
     evidence = {"as_read": read, "centred": centred}
     if run.points.means is None:
+        share = "Most" if 2 * centred.bound < read.bound else "Part"
         yield Finding(
-            "The large curvature comes from inputs far from the origin, which the bias has to make up for: centring "
-            f"them (--center) takes {change}.",
+            f"{share} of the curvature comes from inputs that lie away from the origin, which the bias has to make up "
+            f"for: centring them (--center) takes {change}.",
             evidence,
         )
     else:

@@ -93,7 +93,8 @@ def find_optimum(points: Points) -> NewtonPath:
         path.append(back @ z)
         slope, step = newton_step(Q, z)
         proof = separating(Q, z, step)
-        if separation is None or proof[0] == "complete":
+        # A later proof is the better one: what the step does to points on the boundary dies away.
+        if proof[0]:
             separation, direction = proof
         nll, norm = error_of(Q, z), float(np.linalg.norm(points.signed.T @ sigmoid(-(Q @ z))) / len(Q))
         left = -float(slope @ step)

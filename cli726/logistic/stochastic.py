@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,10 +24,14 @@ from cli726.logistic.results import (
     settled,
     summarise,
 )
+from cli726.reporting import Reporter, Silent
 
 __all__ = ["stochastic_descent"]
 
+SILENT = Silent()
 LOW, MEDIAN, HIGH = 10, 50, 90
+# Updates that take seconds, so that somebody will want to see them pass.
+LONG = 500_000
 # For how much of the run a median must have stayed near the optimum: a last value that happens to be low is no arrival.
 HELD = 0.05
 
@@ -42,6 +46,7 @@ def stochastic_descent(
     seed: int = 0,
     start: Sequence[float] | None = None,
     centered: bool = False,
+    reporter: Reporter = SILENT,
 ) -> StochasticComparison:
     """Stochastic gradient descent at several rates, reshuffled every epoch; gradient descent for as many evaluations.
 
@@ -54,6 +59,7 @@ def stochastic_descent(
         seed: Of the orders.
         start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
         centered: Descend on centred inputs.
+        reporter: Told about every epoch where there is much to do.
 
     Raises:
         RequestError: for a rate, batch size, number or start that is none.
@@ -68,7 +74,11 @@ def stochastic_descent(
     w = choose_start(points, start)
     used = center(points) if centered else points
     newton = find_optimum(used)
-    taken, weights = zip(*stochastic_paths(used, etas, w, epochs, batch_size, seed, shuffles), strict=True)
+    paths = stochastic_paths(used, etas, w, epochs, batch_size, seed, shuffles)
+    updates = epochs * -(-len(used.X) // batch_size)
+    if updates > LONG:
+        paths = reported(paths, reporter, epochs, len(used.X), updates)
+    taken, weights = zip(*paths, strict=True)
     errors = mean_errors(used, np.array(weights))  # (checkpoints, R, S)
     full = descend(used, etas, w, epochs + 1, 0.0)
     runs = []
@@ -88,6 +98,18 @@ def stochastic_descent(
         runs=tuple(runs),
     )
     return replace(bare, findings=tuple(explain_stochastic(bare, newton)))
+
+
+def reported(
+    paths: Iterable[tuple[int, Array]], reporter: Reporter, epochs: int, count: int, updates: int
+) -> Iterator[tuple[int, Array]]:
+    """The same paths, an epoch reported as it ends."""
+    reporter.start("stochastic gradient descent", epochs)
+    for done, weights in paths:
+        if done and done % count == 0:
+            reporter.advance(1)
+        yield done, weights
+    reporter.finish(f"stochastic gradient descent: {epochs} epochs, {updates:,} updates")
 
 
 def summarise_run(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cli726.errors import RequestError
-from cli726.logistic import Points, center, gradient_descent, load_points, stochastic_descent
+from cli726.logistic import Points, center, gradient_descent, load_points, stochastic, stochastic_descent
 from cli726.logistic.lockstep import checkpoints, descend, orders, stochastic_paths
 from cli726.logistic.model import gradient, mean_error
 
@@ -152,3 +152,32 @@ def test_overflow_is_a_divergence():
 def test_bad_requests_are_refused(bad):
     with pytest.raises(RequestError, match="must be"):
         stochastic_descent(POINTS, **bad)
+
+
+class Noted:
+    """A reporter that remembers."""
+
+    def __init__(self):
+        self.said = []
+
+    def start(self, task, total):
+        self.said.append((task, total))
+
+    def advance(self, steps):
+        self.said.append(steps)
+
+    def finish(self, text):
+        self.said.append(text)
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_long_work_is_reported_epoch_by_epoch_and_short_work_is_not(monkeypatch):
+    short, long = Noted(), Noted()
+    stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=short)
+    monkeypatch.setattr(stochastic, "LONG", 500)
+    stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=long)
+    assert short.said == []
+    name = "stochastic gradient descent"
+    assert long.said == [(name, 3), 1, 1, 1, f"{name}: 3 epochs, 600 updates"]
