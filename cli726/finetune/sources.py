@@ -17,7 +17,7 @@ from cli726.errors import RequestError
 from cli726.finetune.images import SIZE, Images, Pixels, decode
 from cli726.finetune.places import memory_limit
 
-__all__ = ["Pools", "Reading", "load_csv", "load_folder"]
+__all__ = ["Pools", "Reading", "image_files", "load_csv", "load_folder", "readable"]
 
 # (pools by name, class names, names of broken files)
 Pools = tuple[dict[str, Images], tuple[str, ...], tuple[str, ...]]
@@ -27,6 +27,11 @@ CHUNK = 4096
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 OTHER_NAMES = {"validation": ("validation", "val", "valid"), "test": ("test",)}
 SPLIT_OF = {"train": "train", **{spelling: split for split, names in OTHER_NAMES.items() for spelling in names}}
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that aren't UTF-8 as \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -94,7 +99,7 @@ def read_files(files: Sequence[tuple[Path, int]], reading: Reading) -> tuple[Ima
             part = files[start : start + CHUNK]
             for (path, label), (content, image) in zip(part, pool.map(load_file, part), strict=True):
                 reading.advance(1)
-                name = f"{path.parent.name}/{path.name}"
+                name = readable(f"{path.parent.name}/{path.name}")
                 if isinstance(image, str):
                     if reading.strict:
                         raise RequestError(f"broken image {name}: {image}; mend or remove it, or leave --strict out")
@@ -106,6 +111,15 @@ def read_files(files: Sequence[tuple[Path, int]], reading: Reading) -> tuple[Ima
                 digest.update(content + label.to_bytes(8, "little"))
     kept = pixels[: len(labels)]
     return Images(kept, np.array(labels, dtype=np.int64), tuple(names), digest.hexdigest()), broken
+
+
+def require_images(images: Images, origin: str, failures: Sequence[str]) -> None:
+    """Raise where all images of a split are broken."""
+    if not len(images):
+        raise RequestError(
+            f"{origin} must hold images that can be read; {len(failures)} broken ones are all it has; "
+            "put images there, or remove it to have the split drawn from the training images"
+        )
 
 
 def load_folder(root: Path, reading: Reading = AS_USUAL) -> Pools:
@@ -137,12 +151,29 @@ def load_folder(root: Path, reading: Reading = AS_USUAL) -> Pools:
         files = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
         pools[split], failures = read_files(files, reading)
         broken += failures
-        if not len(pools[split]):
-            raise RequestError(
-                f"folder: {folder} must hold images that can be read; {len(failures)} broken ones are all it has; "
-                "put images there, or remove it to have the split drawn from the training images"
-            )
-    return pools, tuple(classes), tuple(broken)
+        require_images(pools[split], f"folder: {folder}", failures)
+    return pools, tuple(map(readable, classes)), tuple(broken)
+
+
+def read_rows(file: Path) -> list[tuple[int, dict[str, str | None]]]:
+    """The rows of a file with a header, each with the number of the line that it ends in.
+
+    Raises:
+        RequestError: for a file that isn't there or isn't one of comma-separated values, or a missing column.
+    """
+    if not file.is_file():
+        raise RequestError(f"csv: needs a file that exists; got {file}; its columns are path,label[,split]")
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            header = reader.fieldnames or []
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"csv: needs a UTF-8 file of comma-separated values; {file}: {error}") from None
+    if not rows or not {"path", "label"} <= set(header):
+        found = f"the header {','.join(header)} and {len(rows)} rows" if header else "nothing"
+        raise RequestError(f"csv: needs a header with path and label and rows below it; {file} has {found}")
+    return rows
 
 
 def load_csv(file: Path, reading: Reading = AS_USUAL) -> Pools:
@@ -151,27 +182,18 @@ def load_csv(file: Path, reading: Reading = AS_USUAL) -> Pools:
     Raises:
         RequestError: with the line, for a file that isn't there, a missing column, an unknown split or missing image.
     """
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines))
-    except FileNotFoundError:
-        raise RequestError(f"csv: needs a file that exists; got {file}; its columns are path,label[,split]") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RequestError(f"csv: needs a UTF-8 file of comma-separated values; {file}: {error}") from None
-    if not rows or not {"path", "label"} <= rows[0].keys():
-        found = ", ".join(rows[0]) if rows else "no rows"
-        raise RequestError(f"csv: needs a header with path and label and rows below it; {file} has {found}")
+    rows = read_rows(file)
     files: dict[str, list[tuple[Path, str]]] = {}
-    for number, row in enumerate(rows, 2):
-        split = SPLIT_OF.get((row.get("split") or "train").strip())
-        path = file.parent / (row["path"] or "")
+    for number, row in rows:
+        split = SPLIT_OF.get((row.get("split") or "").strip() or "train")
+        path, label = file.parent / (row["path"] or ""), (row["label"] or "").strip()
         if split is None:
             raise RequestError(f"csv: knows the splits train, val and test; {file}, line {number}: {row['split']}")
-        if not row["label"] or not path.is_file():
+        if not label or not path.is_file():
             raise RequestError(
                 f"csv: needs a label and an image that exists in each row; {file}, line {number}: {path}"
             )
-        files.setdefault(split, []).append((path, row["label"].strip()))
+        files.setdefault(split, []).append((path, label))
     classes = sorted({label for _, label in files.get("train", [])})
     strange = sorted({label for part in files.values() for _, label in part} - set(classes))
     if len(classes) < 2 or strange:
@@ -184,4 +206,5 @@ def load_csv(file: Path, reading: Reading = AS_USUAL) -> Pools:
         numbered = [(path, classes.index(label)) for path, label in part]
         pools[split], failures = read_files(numbered, reading)
         broken += failures
+        require_images(pools[split], f"csv: {file}, split {split},", failures)
     return pools, tuple(classes), tuple(broken)
