@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index as whole_number
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,6 +126,10 @@ def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download:
             parts = {split: make(root, **options, **fetching) for split, options in KNOWN[name].splits.items()}
         # torchvision has all these ways of saying that something isn't there.
         except (RuntimeError, ValueError, ModuleNotFoundError, FileNotFoundError) as error:
+            if download and isinstance(error, RuntimeError):
+                raise EnvironmentFailure(
+                    f"{name} could not be fetched: {' '.join(str(error).split())}; check the network and try again"
+                ) from error
             failures.append(f"{root} ({' '.join(str(error).split())[:120]})")
             continue
         except OSError as error:
@@ -140,19 +145,37 @@ def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download:
     raise RequestError(f"--dataset {name} must be on this machine; not found in {'; '.join(failures)}; {how}")
 
 
-def read_parts(parts: Mapping[str, Any], reporter: Reporter) -> Pools:
-    pools = {split: read_part(split, part, reporter) for split, part in parts.items()}
+def read_parts(parts: Mapping[str, Any], reporter: Reporter, *, arrays: bool = True) -> Pools:
+    """Splits as arrays, with the class names that the training part has, else its numbers.
+
+    Args:
+        parts: Data sets of (image, label), by split; "train" among them.
+        arrays: Whether their `data` and `targets` may stand for their items, as in torchvision.
+
+    Raises:
+        RequestError: for an empty split, or labels that don't number the classes.
+    """
+    empty = [split for split, part in parts.items() if not len(part)]
+    if empty:
+        raise RequestError(f"a data set must hold images; its {empty[0]} part has none; return None for no such part")
+    pools = {split: read_part(split, part, reporter, arrays=arrays) for split, part in parts.items()}
     top = max(int(pool.labels.max()) for pool in pools.values())
+    low = min(int(pool.labels.min()) for pool in pools.values())
+    if low < 0 or top >= len(pools["train"]):
+        raise RequestError(
+            f"labels must number the classes from 0, each with a training image; got {low} to {top} with "
+            f"{len(pools['train'])} training images; renumber them"
+        )
     names = getattr(parts["train"], "classes", None) or getattr(parts["train"], "categories", None)
-    if names is None or len(names) <= top:
+    if not isinstance(names, Sequence) or len(names) <= top:
         names = [str(label) for label in range(top + 1)]
     return pools, tuple(" / ".join(n) if isinstance(n, tuple) else str(n) for n in names), ()
 
 
-def read_part(split: str, part: Any, reporter: Reporter) -> Images:
+def read_part(split: str, part: Any, reporter: Reporter, *, arrays: bool = True) -> Images:
     """One split as arrays: at once where torchvision holds them so, else image by image."""
     data, targets = getattr(part, "data", None), getattr(part, "targets", getattr(part, "labels", None))
-    if data is not None and targets is not None and len(data) == len(targets) == len(part):
+    if arrays and data is not None and targets is not None and len(data) == len(targets) == len(part):
         pixels = np.asarray(data)
         if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
             pixels = pixels.transpose(0, 2, 3, 1)
@@ -165,8 +188,8 @@ def read_part(split: str, part: Any, reporter: Reporter) -> Images:
     for index in range(len(part)):
         try:
             image, label = part[index][:2]
-            pixels[index], labels[index] = from_any(image), int(label)
-        except (TypeError, ValueError) as error:
+            pixels[index], labels[index] = from_any(image), whole_number(label)
+        except (TypeError, ValueError, OverflowError) as error:
             raise RequestError(
                 f"a data set must give (image, label) with a whole number; item {index}: {error}"
             ) from None
