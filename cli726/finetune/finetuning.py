@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -62,20 +63,24 @@ def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None 
 
 
 def carry_out(session: Session, folder: RunFolder) -> Finetuned:
-    """Train, test the best model once, write everything down."""
+    """Train, test the best model once, write everything down; where that stops, say how to go on."""
+    try:
+        return train_and_test(session, folder)
+    except BaseException:
+        if folder.checkpoint.exists():
+            best = folder.progress().best
+            kept = f"; its best model so far, of epoch {best.epoch}, is kept" if best else ""
+            session.reporter.say(f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}{kept}")
+        raise
+
+
+def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
     phases = plan_phases(session.config)
     folder.model = session.model_facts()
     progress = folder.progress()
     l2, trials = session.choose_l2(phases[0])
     network = session.new_network(phases[0].cut)
-    try:
-        progress = session.train(network, phases, folder, l2, progress)
-    except BaseException:
-        if folder.checkpoint.exists():
-            best = folder.progress().best
-            kept = f"; its best model so far, of epoch {best.epoch}, is kept" if best else ""
-            session.reporter.say(f"go on with: cmpt726 finetune --resume {folder.path}{kept}")
-        raise
+    progress = session.train(network, phases, folder, l2, progress)
     best = progress.best
     if best is None:
         raise AssertionError("a phase's last epoch is always validated")
