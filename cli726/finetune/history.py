@@ -19,7 +19,7 @@ class RunInfo:
 
     Attributes:
         state: "finished", "interrupted" (it can be resumed) or "damaged".
-        date: When it was last written to, local time.
+        date: When it was begun, local time.
         test_accuracy, test_images, test_interval, best_val_error: None unless finished.
     """
 
@@ -60,5 +60,5 @@ def describe(path: Path) -> RunInfo:
             int(test["images"]),
             (float(low), float(high)),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return RunInfo(path.name, path, "damaged", date)
