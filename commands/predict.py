@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,11 @@ def write_csv(results: Sequence[Prediction], class_names: Sequence[str]) -> None
         out.writerow([safe(one.image), safe(one.label or ""), one.probability, *shares, one.problem or ""])
 
 
+def typed_in() -> list[str]:
+    """The paths on standard input, a line each, in whatever encoding the file system has them."""
+    return [os.fsdecode(line.rstrip(b"\r")) for line in sys.stdin.buffer.read().split(b"\n") if line.strip()]
+
+
 def predict(
     run: Annotated[str, typer.Argument(help="A run's folder, its name in runs/, or latest.")],
     images: Annotated[list[str], typer.Argument(help="Files, folders, or - for paths on standard input.")],
@@ -68,7 +74,7 @@ def predict(
 
     if csv and as_json:
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
-    places = [line for name in images for line in (sys.stdin.read().splitlines() if name == "-" else [name])]
+    places = [place for name in images for place in (typed_in() if name == "-" else [name])]
     model = domain.load_model(domain.find_run(run), head)
     results = domain.predict(model, domain.collect_images(places))
     names = model.class_names

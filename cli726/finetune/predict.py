@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cli726.finetune.heads import build_head, build_own_head, parse_head
 from cli726.finetune.images import decode
 from cli726.finetune.resnet import FEATURES, Network, build_backbone
 from cli726.finetune.run import RUNS
-from cli726.finetune.sources import image_files
+from cli726.finetune.sources import image_files, readable
 from cli726.finetune.storage import read_tensors
 from cli726.finetune.user_code import is_code
 
@@ -54,7 +54,7 @@ class Prediction:
     """One image's result.
 
     Attributes:
-        image: Its path, as given.
+        image: Its path, as given; what isn't UTF-8 in it as \\xNN.
         label: Most probable class; None if the image is broken.
         probability: Of that class, from 0 to 1.
         probabilities: Of every class, in the model's order.
@@ -109,7 +109,7 @@ def load_model(run: Path, code: str | None = None) -> Model:
     tensors, facts = read_tensors(path)
     try:
         return build_model(tensors, facts, run, code)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UntrustedDataError(f"{path} is not a model of ours ({' '.join(str(error).split())[:160]})") from None
 
 
@@ -118,6 +118,8 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
     kind = str(facts["head"]["kind"])
     if is_code(kind) and code != kind:
         raise RequestError(f"{run} has a head of its own code; code named in a file is never run: type --head {kind}")
+    if code is not None and code != kind:
+        raise RequestError(f"--head is for runs whose head is code of your own; {run} has {kind}; leave it out")
     depth, names = facts["architecture"]["depth"], facts["classes"]
     if depth not in DEPTHS or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("depth or classes")
@@ -127,15 +129,30 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
     if is_code(kind):
         head = build_own_head(FEATURES, len(names), torch.Generator(), kind)
     else:
-        dropout, batch_norm = float(facts["head"]["dropout"]), facts["head"]["batch_norm"] is True
         head = build_head(
-            FEATURES, len(names), torch.Generator(), hidden=parse_head(kind), dropout=dropout, batch_norm=batch_norm
+            FEATURES,
+            len(names),
+            torch.Generator(),
+            hidden=stated_widths(kind, tensors),
+            dropout=float(facts["head"]["dropout"]),
+            batch_norm=facts["head"]["batch_norm"] is True,
         )
     network = Network(build_backbone(depth), head)
     network.load_state_dict(tensors)
     stored = "bf16" if facts["precision"] == "bfloat16" else "fp32"
     precision = resolve_precision(stored, torch.device("cpu"))
     return Model(network.eval(), tuple(names), Normalization(mean, std), precision, run)
+
+
+def stated_widths(kind: str, tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
+    """The hidden layers that a file states; ValueError unless its tensors bear them out, before they take memory."""
+    try:
+        widths = parse_head(kind)
+    except RequestError as error:
+        raise ValueError(error) from None
+    if any(width not in {len(tensor) for tensor in tensors.values() if tensor.ndim} for width in widths):
+        raise ValueError(f"head {kind}")
+    return widths
 
 
 def collect_images(places: Sequence[str]) -> list[Path]:
@@ -182,9 +199,9 @@ def predict_block(model: Model, images: Sequence[Path]) -> list[Prediction]:
     results = []
     for path in images:
         if path in problems:
-            results.append(Prediction(str(path), None, None, (), problems[path]))
+            results.append(Prediction(readable(str(path)), None, None, (), problems[path]))
             continue
         shares = next(rows)
         top = max(range(len(shares)), key=shares.__getitem__)
-        results.append(Prediction(str(path), model.class_names[top], shares[top], tuple(shares)))
+        results.append(Prediction(readable(str(path)), model.class_names[top], shares[top], tuple(shares)))
     return results
