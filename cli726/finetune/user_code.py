@@ -1,16 +1,23 @@
-"""`python:FILE.py:FUNCTION`: code that the user names on the command line, and only there."""
+"""Functions of the user's own, named on the command line as python:FILE.py:FUNCTION.
+
+Only what was typed is ever loaded: a name found inside a file (a run's config.json, a manifest) must not get here.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from cli726.errors import RequestError
+from cli726.errors import Cmpt726Error, RequestError
 
-__all__ = ["is_code", "load_function", "source_digest"]
+__all__ = ["is_code", "load_function", "own_code", "source_digest"]
 
 PREFIX = "python:"
 
@@ -24,36 +31,79 @@ def locate(name: str) -> tuple[Path, str]:
     """File and function of `python:FILE.py:FUNCTION`."""
     file, colon, function = name.removeprefix(PREFIX).rpartition(":")
     path = Path(file).expanduser()
-    if not colon or not function.isidentifier() or path.suffix != ".py":
+    if not is_code(name) or not colon or not function.isidentifier() or path.suffix != ".py":
         raise RequestError(f"code must be named as python:FILE.py:FUNCTION; got {name}")
     if not path.is_file():
         raise RequestError(f"{name}: the file must exist; got {path}; check the path")
-    return path, function
-
-
-def load_function(name: str) -> Callable[..., Any]:
-    """The function that `name` names; its file is run, under a name of its own, to define it.
-
-    Raises:
-        RequestError: no such file or function, or the file fails.
-    """
-    path, function = locate(name)
-    spec = importlib.util.spec_from_file_location(f"cmpt726_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise RequestError(f"{name}: {path} is no Python file that can be loaded")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    # Somebody else's code may fail in any way.
-    except Exception as error:
-        raise RequestError(f"{name}: running {path} failed: {type(error).__name__}: {error}; mend it") from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise RequestError(f"{name}: {path} must define a function {function}; it doesn't; check the spelling")
-    loaded: Callable[..., Any] = found
-    return loaded
+    return path.resolve(), function
 
 
 def source_digest(name: str) -> str:
     """SHA-256 of the file that `name` names: what a cache key knows of somebody's code."""
     return hashlib.sha256(locate(name)[0].read_bytes()).hexdigest()
+
+
+@contextmanager
+def own_code(name: str) -> Iterator[None]:
+    """Run somebody else's code inside: failures are theirs, and what it prints goes to stderr, not among our results.
+
+    Raises:
+        RequestError: whatever the code raises, with the line where.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except Cmpt726Error:
+        raise
+    # Somebody else's code may fail in any way.
+    except (Exception, SystemExit) as error:
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(locate(name)[0])]
+        where = f" in line {own[-1].lineno}" if own else ""
+        raise RequestError(f"{name} failed{where}: {type(error).__name__}: {error}; mend it") from error
+
+
+@contextmanager
+def neighbours_importable(folder: Path) -> Iterator[None]:
+    """Modules beside the user's file can be imported, after all others, and leave no __pycache__ behind."""
+    path, wrote = list(sys.path), sys.dont_write_bytecode
+    sys.path.append(str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        sys.dont_write_bytecode = wrote
+
+
+def load_module(name: str, path: Path) -> ModuleType:
+    """A file as a module under a private name, which can shadow no other; run once as long as it stays the same."""
+    private = f"_cmpt726_user_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()}"
+    if private in sys.modules:
+        return sys.modules[private]
+    spec = importlib.util.spec_from_file_location(private, path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"{name}: {path} is no Python file that can be loaded")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look their module up here.
+    sys.modules[private] = module
+    try:
+        with neighbours_importable(path.parent), own_code(name):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[private]
+        raise
+    return module
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """The function that `name`, such as "python:mine.py:darken", names; its file is run to define it.
+
+    Raises:
+        RequestError: no such file or function, or the file fails.
+    """
+    path, function = locate(name)
+    found = getattr(load_module(name, path), function, None)
+    if not callable(found):
+        raise RequestError(f"{name}: {path} must define a function {function}; it doesn't; check the spelling")
+    loaded: Callable[..., Any] = found
+    return loaded
