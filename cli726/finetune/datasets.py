@@ -12,7 +12,7 @@ from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_arc
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
 from cli726.finetune.sources import Pools, Reading, load_csv, load_folder
-from cli726.finetune.user_code import load_function
+from cli726.finetune.user_code import load_function, own_code
 from cli726.finetune.vision import KNOWN, load_vision, read_parts, resolve_name
 from cli726.reporting import Reporter, Silent
 
@@ -69,7 +69,7 @@ def load_dataset(
         reporter.say(f"data: {name} ({why})")
         return load_dataset(
             name, data_folder=data_folder, test_fraction=test_fraction, val_fraction=val_fraction, strict=strict,
-            reporter=reporter,
+            workers=workers, reporter=reporter,
         )  # fmt: skip
     if name == "digits":
         title, (pools, classes, broken) = name, load_digits()
@@ -89,8 +89,11 @@ def load_dataset(
             f"--dataset must be auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION or one of "
             f"{', '.join(sorted(KNOWN))}; got {name}"
         )
-    if title in CIFAR:
+    # Of what the user calls cifar10, a share.
+    if vision is not None and title in CIFAR:
         val_fraction = CIFAR_VALIDATION / len(pools["train"])
+    if len(classes) < 2:
+        raise RequestError(f"a data set must have at least two classes; {name} has {len(classes)}; add another")
     splits = make_splits(pools, test_fraction, val_fraction, classes)
     return Dataset(title, classes, pools, splits, broken)
 
@@ -104,22 +107,17 @@ def load_python(name: str, reporter: Reporter) -> Pools:
         RequestError: if there is no such function, it fails, or gives something else.
     """
     function = load_function(name)
-    parts = {}
-    for split in ("train", "validation", "test"):
-        try:
-            part = function(split)
-        # Somebody else's code may fail in any way.
-        except Exception as error:
-            raise RequestError(f"{name} failed for split {split}: {type(error).__name__}: {error}; mend it") from error
-        if part is not None:
-            parts[split] = part
-    if "train" not in parts or not all(
-        hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values()
-    ):
-        raise RequestError(
-            f"{name} must return a torch Dataset with a length for train, and a Dataset or None for others"
-        )
-    return read_parts(parts, reporter)
+    with own_code(name):
+        answers = {split: function(split) for split in ("train", "validation", "test")}
+        parts = {split: part for split, part in answers.items() if part is not None}
+        if "train" not in parts or not all(
+            hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values()
+        ):
+            raise RequestError(
+                f"{name} must return a torch Dataset with a length for train, and a Dataset or None for others"
+            )
+        # Item by item: what it keeps under the names that torchvision uses may mean anything.
+        return read_parts(parts, reporter, arrays=False)
 
 
 READERS = {"folder": load_folder, "csv": load_csv}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cli726.errors import RequestError
-from cli726.finetune.user_code import is_code, load_function
+from cli726.finetune.user_code import is_code, load_function, own_code
 
 __all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head"]
 
@@ -117,19 +117,21 @@ def build_own_head(features: int, classes: int, chance: torch.Generator, name: s
         RequestError: if it fails, or its module doesn't map (N, features) to (N, classes).
     """
     function = load_function(name)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), own_code(name):
         torch.manual_seed(chance.initial_seed())
-        try:
-            module = function(features, classes)
-            shape = tuple(module.eval()(torch.zeros(2, features)).shape)
-        # Somebody else's code may fail in any way.
-        except Exception as error:
-            raise RequestError(f"{name} failed: {type(error).__name__}: {error}; mend it") from error
-    if not isinstance(module, nn.Module) or shape != (2, classes):
+        module = function(features, classes)
+        if not isinstance(module, nn.Module):
+            raise RequestError(f"{name} must give a torch module; got {type(module).__name__}")
+        shape = tuple(module.eval()(torch.zeros(2, features)).shape)
+    if shape != (2, classes):
         raise RequestError(f"{name} must give a torch module from (N, {features}) to (N, {classes}); got {shape}")
+    if not any(True for _ in module.parameters()):
+        raise RequestError(f"{name} must give a module with something to train; got one without parameters")
     return nn.Sequential(Standardize(features), module)
 
 
 def coefficients(head: nn.Module) -> list[nn.Parameter]:
     """The weights that `--l2` penalises: those of linear layers, not their biases."""
-    return [cast(nn.Parameter, module.weight) for module in head.modules() if isinstance(module, nn.Linear)]
+    weights = (cast(nn.Parameter, module.weight) for module in head.modules() if isinstance(module, nn.Linear))
+    # Layers of the user's own may share theirs.
+    return list(dict.fromkeys(weights))

@@ -114,7 +114,9 @@ def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
     bank = Bank(
         dataset, weights.build(), normalization, precision, device, reporter, store=store, recompute=config.recompute
     )
-    return Session(config, dataset, weights, bank, precision, device, reporter, began)
+    session = Session(config, dataset, weights, bank, precision, device, reporter, began)
+    session.new_head()  # what is wrong with a head of the user's own is said before anything is written
+    return session
 
 
 @dataclass
@@ -275,6 +277,11 @@ class Session:
     def solve(self, network: Network, phase: Phase, l2: float) -> EpochMetrics:
         """Take the linear head to its optimum on the training features; stands for the phase's last epoch."""
         began = time.perf_counter()
+        if parse_augmentations(self.config.augment):
+            self.reporter.say(
+                f"phase {phase.name}: the exact solver takes the features of plain images; --augment takes effect in "
+                "phases that train by epochs"
+            )
         labels = self.bank.labels("train").cpu()
         features = self.bank.features("train", phase.cut)
         standardize, linear = network.head.children()
