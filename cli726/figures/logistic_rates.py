@@ -88,7 +88,7 @@ def plain_ticks(axes: Axes) -> None:
         return f"{value:g}" if high / low < SHORT_AXIS and f"{value:e}"[0] in "235" else ""
 
     tops = [sibling.dataLim.ymax for sibling in axes.get_shared_y_axes().get_siblings(axes)]
-    if not 0 < max(tops) < np.inf:
+    if not any(0 < top < np.inf for top in tops):
         # Nothing that a logarithmic axis can show; Matplotlib would fail.
         axes.set_ylim(0.1, 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -15,8 +15,10 @@ from cli726.logistic.results import NewtonResult, summarise
 
 __all__ = ["solve"]
 
-# Where the error falls by less, a longer step is no help to anybody.
+# Gradients below this are rounding, and say nothing about the order of convergence.
 LAST_DIGITS = 1e-12
+# Ratios of curvatures from which gradient descent is slow enough for a sentence.
+STEEP = 100
 
 
 def solve(points: Points, *, centered: bool = False) -> NewtonResult:
@@ -69,7 +71,7 @@ def explain_newton(result: NewtonResult) -> Iterator[Finding]:
             {"halved": halved},
         )
     yield from explain_order(result)
-    if result.condition is not None:
+    if result.condition is not None and result.condition > STEEP:
         yield Finding(
             f"At the optimum the curvature differs {number(result.condition)}-fold between directions: gradient "
             "descent has to go slowly for the steepest and takes long along the flattest; Newton's steps don't notice.",

@@ -197,7 +197,7 @@ def test_help_of_the_group_names_all_four(cmpt726):
     assert cmpt726("lr", "sgd", "--help").stdout.count("default: 0.5 0.3") == 1
 
 
-def test_the_default_rate_converges_where_gradient_descent_oscillates(cmpt726):
+def test_the_default_descent_oscillates_and_gets_on(cmpt726):
     errors = np.array(cmpt726("lr", "gd", "--json").json["nll"])
     assert (np.diff(errors) > 0).sum() > 50
     assert errors[-1] < errors[0]

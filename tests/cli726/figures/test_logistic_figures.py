@@ -120,6 +120,18 @@ def test_the_stochastic_figure_starts_at_the_first_update():
     assert batches.lines[0].get_xdata()[-1] == 290
 
 
+def test_every_panel_at_equal_cost_shows_both_methods_whole():
+    result = stochastic_descent(POINTS, epochs=10, shuffles=4)
+    panels = [axes for axes in drawn(many.equal_cost, result).axes if axes.axison]
+    assert len(panels) == 5
+    low, high = panels[0].get_ylim()
+    for axes, run in zip(panels, result.runs, strict=True):
+        stochastic, full = (line.get_ydata() for line in axes.lines)
+        assert_allclose(full, run.gradient_descent[1:] - result.optimum.nll)
+        assert low < min(*stochastic, *full)
+        assert max(*stochastic, *full) < high
+
+
 def test_what_a_logarithmic_axis_cannot_show_is_left_out():
     apart = Points("apart", np.array([[1e90, 1], [-1e90, 1.0]]), np.array([1.0, 0.0]), ("x",), "added")
     result = stochastic_descent(apart, epochs=3, shuffles=2)
