@@ -137,8 +137,19 @@ def finetune(
         ),
     ] = False,
     augment: Annotated[
-        str, typer.Option(help="Comma list, in order: flip, crop.", rich_help_panel=CACHE)
+        str,
+        typer.Option(
+            help="Comma list, in order: flip, crop, color, rotate, randaugment, erase, blur, noise, motionblur, "
+            "saltpepper, python:FILE.py:FUNCTION; each with an optional strength, blur:0.5.",
+            rich_help_panel=CACHE,
+        ),
     ] = DEFAULTS.augment,
+    preview_augment: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Draw a contact sheet of what --augment does, and stop.", rich_help_panel=CACHE
+        ),
+    ] = None,
     views: Annotated[
         int | None,
         typer.Option(
@@ -278,6 +289,13 @@ def finetune(
                 "leave it out"
             )
     config = configure(context, preset)
+    if preview_augment is not None:
+        from cli726.finetune import preview
+
+        with progress() as reporter:
+            preview.preview_augment(config, preview_augment, reporter)
+        emit({}, lambda: (), as_json=as_json, figures=[preview_augment])
+        return
     from cli726.finetune import finetuning
 
     with progress() as reporter:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from cache.keys import Request
 from cache.store import Store
-from cli726.finetune.augment import Augmentation, parse_augmentations
-from cli726.finetune.chance import generator
+from cli726.finetune.augment import apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.features import BLOCK, Extractor, Normalization
 from cli726.finetune.images import TREATMENT, Dataset, SplitName
@@ -42,13 +41,6 @@ class Variant:
     number: int = 0
     augment: str = "none"
     seed: int = 0
-
-    def drawn(self, images: int) -> list[tuple[Augmentation, Tensor]]:
-        """A view's augmentations, each with its parameters for all images."""
-        return [
-            (one, one.draw(images, generator(self.seed, "view", self.number, place, one.name), one.strength))
-            for place, one in enumerate(parse_augmentations(self.augment))
-        ]
 
 
 PLAIN, MIRROR = Variant(), Variant("mirror")
@@ -170,15 +162,15 @@ class Bank:
         pixels = torch.from_numpy(self.dataset.pools[pool].pixels)
         prefix = self.prefix(cut)
         began = time.perf_counter()
-        drawn = variant.drawn(len(pixels))
+        augmentations = parse_augmentations(variant.augment)
+        drawn = draw_all(augmentations, len(pixels), variant.seed, "view", variant.number)
         kind = {"plain": "", "mirror": "mirrored ", "view": f"view {variant.number + 1} of "}[variant.name]
         what = f"{kind}{len(pixels):,} {pool} images after {STAGES[cut - 1]}"
         self.reporter.start(f"features of {what}", len(pixels))
         for start in range(0, len(pixels), BLOCK):
             block = pixels[start : start + BLOCK].to(self.device)
             block = block.flip(2) if variant == MIRROR else block
-            for augmentation, parameters in drawn:
-                block = augmentation.apply(block, parameters[start : start + BLOCK])
+            block = apply_all(augmentations, block, [parameters[start : start + BLOCK] for parameters in drawn])
             yield prefix.run(block).cpu()
             self.reporter.advance(len(block))
         rate = len(pixels) / (time.perf_counter() - began)

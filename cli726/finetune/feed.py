@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cli726.finetune.augment import Augmentation
+from cli726.finetune.augment import Augmentation, apply_all, draw_all
 from cli726.finetune.chance import generator
 from cli726.finetune.features import Extractor, Normalization, as_maps
 
@@ -128,15 +128,10 @@ class ImageFeed:
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         purpose = (*self.purpose, epoch)
         count = len(self.labels)
-        draws = [
-            augmentation.draw(count, generator(*purpose, position, augmentation.name), augmentation.strength)
-            for position, augmentation in enumerate(self.augmentations)
-        ]
+        drawn = draw_all(self.augmentations, count, *purpose)
         for chosen in shuffled(count, self.batch_size, purpose):
             where = chosen.to(self.pixels.device)
-            batch = self.pixels[where]
-            for augmentation, drawn in zip(self.augmentations, draws, strict=True):
-                batch = augmentation.apply(batch, drawn[chosen])
+            batch = apply_all(self.augmentations, self.pixels[where], [parameters[chosen] for parameters in drawn])
             yield self.inputs(batch), self.labels[where]
 
     def plain(self, limit: int) -> Iterator[Tensor]:

@@ -31,7 +31,7 @@ from cli726.finetune.user_code import is_code
 from cli726.finetune.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.reporting import Reporter
 
-__all__ = ["Session", "Trial", "open_session"]
+__all__ = ["Session", "Trial", "open_dataset", "open_session"]
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,8 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
-    """Load everything that a run needs; nothing is computed yet."""
-    began = time.perf_counter()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    parse_augmentations(config.augment)
-    parse_head(config.head)
+def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
+    """The data set that a configuration names; what was left out of it is said."""
     dataset = load_dataset(
         config.dataset,
         data_folder=config.data_dir,
@@ -103,6 +96,19 @@ def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
     )
     if dataset.skipped:
         reporter.say(f"skipped {len(dataset.skipped)} broken images, such as {dataset.skipped[0]}")
+    return dataset
+
+
+def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
+    """Load everything that a run needs; nothing is computed yet."""
+    began = time.perf_counter()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    parse_augmentations(config.augment)
+    parse_head(config.head)
+    dataset = open_dataset(config, reporter)
     weights = load_weights(config.weights, seed=config.seed, reporter=reporter)
     if weights.trained_on == dataset.name:
         reporter.say(f"note: the {weights.name} weights were trained on {dataset.name} itself")
