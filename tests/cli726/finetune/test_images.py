@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageOps
@@ -248,6 +248,7 @@ def empty_images(labels: np.ndarray) -> Images:
 shares = st.floats(0.01, 0.98)
 
 
+@example(labels=np.array([0, 0, 0, 1, 1, 1]), test=0.5, validation=0.25)
 @given(labels=labelled(), test=shares, validation=shares)
 def test_splits_are_disjoint_cover_everything_and_have_each_class(
     labels: np.ndarray, test: float, validation: float
