@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cli726.figures.style import COLORS, new_figure
@@ -18,6 +19,18 @@ __all__ = ["confusion_figure", "contact_sheet", "history_figure"]
 
 # Above so many classes a cell is too small for a number.
 NUMBERED_CLASSES = 20
+DOTTED_EPOCHS = 40
+
+
+def shown(names: Sequence[str], limit: int) -> list[str]:
+    """Foreign names in at most `limit` characters that stay on their line and that the font has."""
+    font = get_font(findfont("DejaVu Sans"))
+
+    def drawable(character: str) -> bool:
+        return character.isprintable() and font.get_char_index(ord(character)) > 0
+
+    kept = ["".join(c if drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in name) for name in names]
+    return [name if len(name) <= limit else name[: limit - 1] + "…" for name in kept]
 
 
 def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
@@ -27,11 +40,13 @@ def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
     epochs = [line.epoch for line in history]
     validated = [line for line in history if line.val_error is not None]
     marked = [line.epoch for line in validated]
-    loss.plot(epochs, [line.train_loss for line in history], color=COLORS[0], label="training")
-    loss.plot(marked, [line.val_loss for line in validated], color=COLORS[1], label="validation")
+    # A line through one point can't be seen.
+    dots = "." if len(epochs) <= DOTTED_EPOCHS else ""
+    loss.plot(epochs, [line.train_loss for line in history], color=COLORS[0], marker=dots, label="training")
+    loss.plot(marked, [line.val_loss for line in validated], color=COLORS[1], marker=dots, label="validation")
     loss.set_ylabel("loss (nats)")
-    error.plot(epochs, [1 - line.train_accuracy for line in history], color=COLORS[0], label="training")
-    error.plot(marked, [line.val_error for line in validated], color=COLORS[1], label="validation")
+    error.plot(epochs, [1 - line.train_accuracy for line in history], color=COLORS[0], marker=dots, label="training")
+    error.plot(marked, [line.val_error for line in validated], color=COLORS[1], marker=dots, label="validation")
     error.plot([best.epoch], [best.val_error], "o", ms=10, mfc="none", mec=COLORS[5], mew=2, label="best model")
     error.set_ylabel("error")
     error.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -51,7 +66,8 @@ def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
                 )
         axes.set_xlabel("epoch")
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.legend(*error.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -65,7 +81,7 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
-    shown = [name if len(name) <= 16 else name[:15] + "…" for name in class_names]
+    names = shown(class_names, 16)
     if classes <= NUMBERED_CLASSES:
         for row in range(classes):
             for column in range(classes):
@@ -75,17 +91,17 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
                         column, row, str(confusion[row, column]), ha="center", va="center", fontsize=9, color=color
                     )
     size = 10 if classes <= NUMBERED_CLASSES else 5
-    turned = max(map(len, shown)) > 2
+    turned = max(map(len, names)) > 2
     slant: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     if classes > NUMBERED_CLASSES:
         slant = {"rotation": 90}
-    axes.set_xticks(range(classes), shown, fontsize=size, **slant)
-    axes.set_yticks(range(classes), shown, fontsize=size)
+    axes.set_xticks(range(classes), names, fontsize=size, **slant)
+    axes.set_yticks(range(classes), names, fontsize=size)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a class may be called "$x$"
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    axes.set_title(title, parse_math=False)
+    axes.set_title(shown([title], 100)[0], parse_math=False)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
     bar.set_label("share of the true class")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -99,26 +115,18 @@ def contact_sheet(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], 
         pixels: uint8 ndarray of shape (N, 32, 32, 3).
         labels: int64 ndarray of shape (N,).
     """
-    shown = [label for label in range(len(class_names)) if (labels == label).any()][:16]
+    present = [label for label in range(len(class_names)) if (labels == label).any()][:16]
+    names = shown(class_names, 18)
     across = 8
-    figure = new_figure(across * 0.85 + 1.6, len(shown) * 0.85 + 0.6)
-    grid = figure.subplots(len(shown), across, squeeze=False)
-    for row, label in zip(grid, shown, strict=True):
+    figure = new_figure(across * 0.85 + 1.6, len(present) * 0.85 + 0.6)
+    grid = figure.subplots(len(present), across, squeeze=False)
+    for row, label in zip(grid, present, strict=True):
         members = np.flatnonzero(labels == label)[:across]
         for axes in row:
             axes.axis("off")
         for axes, index in zip(row, members, strict=False):
             axes.imshow(pixels[index], interpolation="nearest")
-        name = class_names[label]
-        row[0].text(
-            -0.15,
-            0.5,
-            name if len(name) <= 18 else name[:17] + "…",
-            transform=row[0].transAxes,
-            ha="right",
-            va="center",
-            parse_math=False,
-        )
-    more = "" if len(shown) == len(class_names) else f"; {len(shown)} of {len(class_names)} classes"
+        row[0].text(-0.15, 0.5, names[label], transform=row[0].transAxes, ha="right", va="center", parse_math=False)
+    more = "" if len(present) == len(class_names) else f"; {len(present)} of {len(class_names)} classes"
     figure.suptitle(f"Training images as the network sees them{more}")
     return figure
