@@ -35,14 +35,15 @@ def augmentation_sheet(pixels: Pixels, augmentations: Sequence[Augmentation], se
     """Rows: each augmentation alone, then all together; columns: an original and what several draws make of it.
 
     Args:
-        pixels: uint8 ndarray of shape (N, H, W, 3); the first two images are shown.
+        pixels: uint8 ndarray of shape (N, H, W, 3); the first image and the last are shown.
         augmentations: At least one, in their order.
         seed: As `--seed`; another one draws others.
 
     Raises:
         RequestError: if a function of the user's own fails.
     """
-    originals = pixels[:ORIGINALS]
+    # Far apart, since data sets come sorted by class.
+    originals = pixels[np.unique(np.linspace(0, len(pixels) - 1, ORIGINALS).astype(int))]
     rows: list[tuple[str, str, Sequence[Augmentation]]] = [(one.label, one.meaning, [one]) for one in augmentations]
     if len(augmentations) > 1:
         rows.append(("all together", "in this order", augmentations))

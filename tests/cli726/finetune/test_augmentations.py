@@ -404,10 +404,10 @@ def test_the_sheet_shows_each_alone_and_all_together() -> None:
     labels, drawn = shown("flip:1,noise:0.3")
     assert labels == ["flip:1", "probability", "noise:0.3", "sigma, at most", "all together", "in this order"]
     assert len(drawn) == 3 * 2 * (1 + 4)
-    pixels = images(2).numpy()
+    pixels = images(3).numpy()
     assert (drawn[0] == pixels[0]).all()
     assert all((drawn[n] == pixels[0][:, ::-1]).all() for n in range(1, 5))
-    assert (drawn[5] == pixels[1]).all()
+    assert (drawn[5] == pixels[2]).all()
     noisy = drawn[11:15]
     assert len({image.tobytes() for image in noisy}) == 4
 
