@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
-__all__ = ["default_cache_dir"]
+from cache.errors import EnvironmentFailure
+
+__all__ = ["default_cache_dir", "user_folder"]
+
+
+def user_folder(variable: str, otherwise: Callable[[], Path]) -> Path:
+    """The folder that an environment variable names, else the system's own for this user.
+
+    Raises:
+        EnvironmentFailure: if that needs a home folder and there is none.
+    """
+    named = os.environ.get(variable)
+    try:
+        folder = Path(named).expanduser() if named else otherwise()
+    except RuntimeError:
+        folder = Path("~")
+    if folder.parts[:1] == ("~",):  # older platformdirs don't say that there is no home
+        raise EnvironmentFailure(f"{variable} must name a folder where this user has no home folder; set it, or HOME")
+    return folder
 
 
 def default_cache_dir() -> Path:
     """The folder named by CMPT726_CACHE_DIR, else the system's per-user cache folder for `cmpt726`."""
-    named = os.environ.get("CMPT726_CACHE_DIR")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("cmpt726", appauthor=False)
+    return user_folder("CMPT726_CACHE_DIR", lambda: platformdirs.user_cache_path("cmpt726", appauthor=False))

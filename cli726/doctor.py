@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cache.paths import default_cache_dir
-from cli726.errors import Cmpt726Error
+from cli726.errors import Cmpt726Error, EnvironmentFailure
 from cli726.finetune.places import data_dir
 
 __all__ = ["Check", "examine"]
@@ -52,8 +52,11 @@ def examine() -> Iterator[Check]:
             yield Check(package, "missing", ok=False, remedy=f"install it: pip install {package}")
     yield from match_vision()
     yield from devices()
-    for name, folder in (("cache", default_cache_dir()), ("data", data_dir()), ("runs", Path("runs"))):
-        yield place(name, folder)
+    for name, find in (("cache", default_cache_dir), ("data", data_dir), ("runs", lambda: Path("runs"))):
+        try:
+            yield place(name, find())
+        except EnvironmentFailure as error:
+            yield Check(f"{name} folder", "unknown", ok=False, remedy=str(error))
 
 
 def match_vision() -> Iterator[Check]:
@@ -101,6 +104,8 @@ def place(name: str, folder: Path) -> Check:
     there = folder.absolute()
     while not there.exists():
         there = there.parent
+    if not there.is_dir():
+        return Check(f"{name} folder", str(there), ok=False, remedy=f"it is a file; choose a folder: {variable(name)}")
     free = shutil.disk_usage(there).free
     value = f"{folder.absolute()}: {free / 1e9:.1f} GB free"
     if not os.access(there, os.W_OK):

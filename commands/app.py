@@ -6,12 +6,14 @@ import errno
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from cli726.errors import Cmpt726Error, Interrupted
+from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted
 from commands import (
     backprop,
     cache,
@@ -27,6 +29,7 @@ from commands import (
     vanishing,
 )
 from commands.render import printable
+from commands.streams import flush, open_streams
 
 app = typer.Typer(
     name="cmpt726",
@@ -37,10 +40,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# What the operating system refuses, as opposed to what we got wrong.
-REFUSALS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE,
+# What the system says of a name that the user gave; whatever else it refuses is the machine's failure.
+NAMES = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO,
 }  # fmt: skip
+LONGEST_NAME = 200
 
 
 def print_version(wanted: bool) -> None:
@@ -85,7 +89,8 @@ def fail(message: str, status: int) -> int:
         import traceback
 
         traceback.print_exc()
-    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
+    with suppress(OSError):  # with nowhere to say it, the status still does
+        print("error: " + printable(" ".join(message.split())), file=sys.stderr)
     return status
 
 
@@ -95,23 +100,54 @@ def status_of(error: BaseException) -> int:
         return fail(str(error), error.status)
     if isinstance(error, Interrupted):
         return fail("interrupted", error.status)
-    if isinstance(error, BrokenPipeError):
-        # The reader went away (`| head`): not an error worth a line. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # the reader went away (`| head`): not an error worth a line
         return 128 + signal.SIGPIPE
-    if isinstance(error, OSError) and error.errno in REFUSALS:
-        where = f": {error.filename}" if error.filename else ""
-        return fail(f"{error.strerror or error}{where}; free some space or choose a folder that you may write to", 4)
+    if isinstance(error, OSError) and error.errno is not None:
+        name = str(error.filename or "")
+        where = f": {name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + '...'}" if name else ""
+        if error.errno in NAMES:
+            return fail(f"{error.strerror}{where}; name another file or folder", 2)
+        return fail(f"{error.strerror}{where}; free some space or choose a folder that you may write to", 4)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's is a RuntimeError
+        return fail("out of memory; ask for less at once, or use a machine with more", 4)
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
+        return fail("a path that begins with ~ needs a home folder, and there is none of that name; write it out", 2)
     return fail(f"a bug of ours, {type(error).__name__}: {error}; CMPT726_DEBUG=1 shows where", 1)
+
+
+def require_folder() -> None:
+    """Refuse to work in a folder that was removed: libraries fail there in ways of their own."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise EnvironmentFailure("the current folder must exist; it was removed; go to another one with cd") from None
+
+
+def finish(status: int) -> int:
+    """What is still buffered goes out; the exit status after that."""
+    flush(sys.stderr, 2)
+    failure = flush(sys.stdout, 1)
+    if failure is not None and status == 0:
+        status = status_of(failure)
+        flush(sys.stderr, 2)
+    return status
 
 
 def main() -> None:
     """Run the command line and exit."""
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    open_streams()
+    # Figures are drawn without pyplot; a name there that matplotlib doesn't know would keep it from being imported.
+    os.environ.pop("MPLBACKEND", None)
     try:
+        require_folder()
         app()
-    except SystemExit:
-        raise
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if status == 1:  # of their own accord Typer and Rich exit so for one reason: the reader went away
+            status = 128 + signal.SIGPIPE
     except BaseException as error:
-        sys.exit(status_of(error))
+        status = status_of(error)
+    sys.exit(finish(status))

@@ -260,7 +260,11 @@ def clear(
     if count and not yes:
         if not sys.stdin.isatty():
             raise RequestError(f"removing {what} from {folder} needs a yes; got none, and nobody to ask; add --yes")
-        if not typer.confirm(f"Remove {what} from {folder}?", err=True):
+        try:
+            agreed = typer.confirm(f"Remove {what} from {folder}?", err=True)
+        except typer.Abort:  # the end of input
+            agreed = False
+        if not agreed:
             notice("nothing was removed")
             return
     report(store.clear(key), folder, as_json=as_json)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from cache.paths import user_folder
+
 __all__ = ["COURSE_DATA_DIR", "data_dir", "data_dirs", "memory_limit", "weights_dir"]
 
 # Where the course's script puts its data.
@@ -17,8 +19,7 @@ def data_dir(chosen: str | None = None) -> Path:
     """Where data sets are downloaded to: `--data-dir`, else CMPT726_DATA_DIR, else the user's data folder."""
     if chosen is not None:
         return Path(chosen).expanduser()
-    named = os.environ.get("CMPT726_DATA_DIR")
-    return Path(named).expanduser() if named else user_data_path("cmpt726", appauthor=False)
+    return user_folder("CMPT726_DATA_DIR", lambda: user_data_path("cmpt726", appauthor=False))
 
 
 def data_dirs(chosen: str | None = None) -> list[Path]:
