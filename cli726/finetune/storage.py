@@ -41,7 +41,8 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors with JSON facts in the header."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Cloned: a file can't hold one tensor under two names.
+    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     replace_file(path, save(contiguous, {"cmpt726": json.dumps(facts, sort_keys=True)}))
 
 
