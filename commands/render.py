@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cli726.findings import Finding
 
 PIPE_WIDTH = 100
+# Where COLUMNS says less, as 0 from a terminal that doesn't know, nothing could be read at all.
+NARROWEST = 20
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -28,13 +30,18 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    fixed = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    columns = os.environ.get("COLUMNS", "")
+    fixed = None if stream.isatty() or columns else PIPE_WIDTH
+    if columns.isdecimal() and int(columns) < NARROWEST:
+        fixed = NARROWEST
     return Console(file=stream, width=fixed, highlight=False, soft_wrap=False)
 
 
 def printable(text: str) -> str:
     """`text` as one line of printable characters: foreign names can't move the cursor, colour or reorder a terminal."""
-    return "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if unicodedata.category(c)[0] not in "CZ" or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def plain(text: str) -> str:
@@ -52,24 +59,24 @@ def notice(text: str) -> None:
 def jsonable(value: Any) -> Any:
     """Plain JSON types; what is undefined or infinite becomes null, arrays lists, fractions strings.
 
+    Lone surrogates, which stand for the bytes of an undecodable file name, become visible escapes.
+
     Raises:
         TypeError: for a type that has no agreed form, rather than guessing one.
     """
-    if value is None or isinstance(value, str | bool | int):
-        return value.value if isinstance(value, Enum) else value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Fraction):
-        return str(value)
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, Enum):
         return jsonable(value.value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str | Path | Fraction):
+        return str(value).encode(errors="backslashreplace").decode()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # A field whose name is a keyword of Python, as `class_`, ends in an underscore there only.
         return {field.name.rstrip("_"): jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): jsonable(item) for name, item in value.items()}
+        return {jsonable(str(name)): jsonable(item) for name, item in value.items()}
     if hasattr(value, "tolist"):  # NumPy arrays and scalars, without importing NumPy
         return jsonable(value.tolist())
     if isinstance(value, Iterable):
@@ -95,14 +102,15 @@ def emit(
     if as_json:
         document = jsonable(payload)
         if figures is not None:
-            document["figures"] = [str(path) for path in figures]
-        print(json.dumps(document, allow_nan=False, ensure_ascii=False, indent=2))
+            document["figures"] = jsonable(figures)
+        narrow = (sys.stdout.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+        print(json.dumps(document, allow_nan=False, ensure_ascii=narrow, indent=2))
         return
     out = console()
     for renderable in tables():
         out.print(renderable)
     for path in figures or ():
-        out.print(f"wrote {path}", markup=False, soft_wrap=True)
+        out.print(f"wrote {printable(str(path))}", markup=False, soft_wrap=True)
 
 
 def table(title: str | None, *columns: str, rows: Iterable[Sequence[object]], numeric: int = 1) -> Table:
@@ -111,7 +119,8 @@ def table(title: str | None, *columns: str, rows: Iterable[Sequence[object]], nu
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    heading = None if title is None else Text(printable(title))
+    result = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for position, name in enumerate(columns):
         result.add_column(Text(name), justify="right" if position >= numeric else "left", overflow="fold")
     for row in rows:
@@ -129,5 +138,5 @@ def findings(items: Iterable[Finding]) -> list[RenderableType]:
     grid.add_column(no_wrap=True)
     grid.add_column()
     for item in items:
-        grid.add_row("•", Text(item.text))
+        grid.add_row("•", Text(printable(item.text)))
     return [Padding(grid, (0, 0, 1, 0))] if grid.row_count else []
