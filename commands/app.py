@@ -22,8 +22,10 @@ from commands import (
     finetune,
     glm,
     logistic,
+    package,
     predict,
     pretrain,
+    report,
     runs,
     softmax,
     vanishing,
@@ -64,7 +66,8 @@ def root(
     """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
 
 
-PROBLEMS, TUNING, KEEPING = "Problems 1 to 5", "Problem 6: fine-tuning", "Data, cache, machine"
+PROBLEMS, TUNING = "Problems 1 to 5", "Problem 6: fine-tuning"
+HANDING_IN, KEEPING = "Report and code", "Data, cache, machine"
 
 for problem in (softmax, glm, backprop, vanishing):
     name = problem.__name__.rpartition(".")[2]
@@ -74,6 +77,8 @@ app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
 app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
 app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
 app.command(epilog=pretrain.EPILOG, rich_help_panel=TUNING)(pretrain.pretrain)
+app.command(epilog=report.EPILOG, rich_help_panel=HANDING_IN)(report.report)
+app.command(epilog=package.EPILOG, rich_help_panel=HANDING_IN)(package.package)
 app.add_typer(data.app, name="data", rich_help_panel=KEEPING)
 app.add_typer(cache.app, rich_help_panel=KEEPING)
 app.command(epilog=doctor.EPILOG, rich_help_panel=KEEPING)(doctor.doctor)

@@ -1,0 +1,20 @@
+"""Problem 1: the softmax of three linear activations where its regions meet, along their boundaries, and far away."""
+
+from pathlib import Path
+
+from cli726 import exact
+from cli726.figures import softmax as figures
+from cli726.figures.saving import save
+from cli726.figures.style import styled
+from cli726.softmax import ASSIGNMENT, NAMES, analyse
+
+result = analyse(exact.classes(ASSIGNMENT, NAMES))
+for finding in result.findings:
+    print(finding.text)
+
+folder = Path("results/softmax")
+with styled():
+    save(figures.regions(result), folder / "regions.png")
+    save(figures.along_boundaries(result), folder / "along-boundaries.png")
+    save(figures.into_regions(result), folder / "into-regions.png")
+print(f"figures: {folder}")

@@ -1,0 +1,20 @@
+"""Problem 3: the six derivatives of error back-propagation, as formulas and numbers, checked by differences."""
+
+from pathlib import Path
+
+from cli726.backprop import solve
+from cli726.figures.backprop import paths
+from cli726.figures.saving import save
+from cli726.figures.style import styled
+from cli726.worked_example import example
+
+result = solve(*example(seed=0))
+for item in result.derivatives:
+    print(f"{item.formula:<45} {item.value:>12.6g}  central difference {item.central.numeric:>12.6g}")
+for finding in result.findings:
+    print(finding.text)
+
+figure = Path("results/backprop/network.png")
+with styled():
+    save(paths(result), figure)
+print(f"figure: {figure}")

@@ -1,0 +1,26 @@
+"""Problem 4: the gradient of every layer of a network of 152 layers, why it vanishes, and when it is exactly zero."""
+
+from pathlib import Path
+
+from cli726.choices import Connect, Hidden
+from cli726.figures.saving import save
+from cli726.figures.style import styled
+from cli726.figures.vanishing import by_layer, saturation
+from cli726.vanishing import analyse
+from cli726.vanishing_findings import explain
+from cli726.vanishing_setting import Setting, formula
+
+setting = Setting()
+for connect in Connect:
+    print(formula(connect, setting.depth))
+results = [analyse(setting, hidden, connect) for hidden in Hidden for connect in Connect]
+for result in results:
+    print(f"{result.name}:")
+    for finding in explain(result):
+        print(f"  {finding.text}")
+
+folder = Path("results/vanishing")
+with styled():
+    save(by_layer(results), folder / "gradients.png")
+    save(saturation(results), folder / "saturation.png")
+print(f"figures: {folder}")

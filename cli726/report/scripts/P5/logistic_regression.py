@@ -1,0 +1,22 @@
+"""Problem 5.1: logistic regression by gradient descent, and why it oscillates. Takes a file of points, too."""
+
+import sys
+from pathlib import Path
+
+from cli726 import logistic
+from cli726.figures import logistic as figures
+from cli726.figures.saving import save
+from cli726.figures.style import styled
+
+points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+result = logistic.gradient_descent(points, 0.5)
+for finding in result.findings:
+    print(finding.text)
+
+folder = Path("results/logistic_regression")
+with styled():
+    if result.has_slopes:
+        save(figures.separator_path(result), folder / "separator-path.png")
+    save(figures.error(result), folder / "error.png")
+    save(figures.curvature(result), folder / "curvature.png")
+print(f"figures: {folder}")

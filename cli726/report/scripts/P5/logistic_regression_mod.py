@@ -1,0 +1,19 @@
+"""Problem 5.2: gradient descent at several rates, in one plot. Takes a file of points, too."""
+
+import sys
+from pathlib import Path
+
+from cli726 import logistic
+from cli726.figures import logistic_rates as figures
+from cli726.figures.saving import save
+from cli726.figures.style import styled
+
+points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+result = logistic.compare(points, (0.5, 0.3, 0.1, 0.05, 0.01))
+for finding in result.findings:
+    print(finding.text)
+
+figure = Path("results/logistic_regression_mod/error.png")
+with styled():
+    save(figures.errors(result), figure)
+print(f"figure: {figure}")

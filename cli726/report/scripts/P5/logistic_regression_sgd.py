@@ -1,0 +1,20 @@
+"""Problem 5.3: stochastic gradient descent at the same rates, beside gradient descent. Takes a file of points, too."""
+
+import sys
+from pathlib import Path
+
+from cli726 import logistic
+from cli726.figures import logistic_rates as figures
+from cli726.figures.saving import save
+from cli726.figures.style import styled
+
+points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+result = logistic.stochastic_descent(points, (0.5, 0.3, 0.1, 0.05, 0.01), epochs=500, shuffles=20, seed=0)
+for finding in result.findings:
+    print(finding.text)
+
+folder = Path("results/logistic_regression_sgd")
+with styled():
+    save(figures.stochastic_errors(result), folder / "error.png")
+    save(figures.equal_cost(result), folder / "equal-cost.png")
+print(f"figures: {folder}")

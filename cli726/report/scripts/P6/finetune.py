@@ -1,0 +1,47 @@
+"""Problem 6: fine-tune a pre-trained ResNet20 in two stages from stored features; see --help for what can be chosen."""
+
+import argparse
+
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.finetuning import finetune
+
+
+class Printing:
+    """A reporter that prints a line for each finished step."""
+
+    def start(self, task: str, total: int) -> None:
+        pass
+
+    def advance(self, steps: int) -> None:
+        pass
+
+    def finish(self, text: str) -> None:
+        print(text)
+
+    def say(self, text: str) -> None:
+        print(text)
+
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--dataset", default="auto", help="cifar10, digits, folder:PATH, a data set of torchvision, ...")
+parser.add_argument("--weights", default="bundled", help="bundled, random, or a file")
+parser.add_argument("--epochs", type=int, default=10, help="in all; the new layers train alone for the first half")
+parser.add_argument("--head", default="linear", help="the new layers: linear, mlp:128, ...")
+parser.add_argument("--l2", type=float, default=1e-3, help="L2 penalty on the new layers' coefficients")
+parser.add_argument("--augment", default="none", help="comma list of image transformations, such as crop,blur")
+options = parser.parse_args()
+
+config = FinetuneConfig(
+    dataset=options.dataset,
+    weights=options.weights,
+    epochs=options.epochs,
+    unfreeze_after=str(options.epochs // 2),
+    head=options.head,
+    l2=(options.l2,),
+    augment=options.augment,
+)
+result = finetune(config, reporter=Printing())
+print(f"best validation error {result.best.val_error:.2%} in epoch {result.best.epoch}")
+low, high = result.test.interval
+print(f"test accuracy {result.test.accuracy:.2%} of {result.test.images} images, 95 % {low:.2%} to {high:.2%}")
+print(f"run: {result.run_dir}")
