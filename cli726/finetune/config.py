@@ -59,6 +59,8 @@ PRESETS = {"course": COURSE, "best": BEST}
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("auto", "bf16", "fp32")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+# Of a number of epochs: Python refuses to read numbers of thousands.
+MOST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -275,8 +277,8 @@ def parse_steps(text: str, default: str) -> list[tuple[int, str]]:
     """`--unfreeze-after`: "5", or "5:layer3,10:all", as (epochs before, how much to turn on)."""
     steps = []
     for part in text.split(","):
-        number, _, how_much = part.strip().partition(":")
-        if not number.isascii() or not number.isdigit():
+        number, colon, how_much = part.strip().partition(":")
+        if not (number.isascii() and number.isdigit() and len(number) < MOST_DIGITS) or (colon and not how_much):
             raise RequestError(
                 f"--unfreeze-after must be N or N:STAGE,N:STAGE; got {text}; for example 5:layer3,10:all"
             )

@@ -31,7 +31,9 @@ __all__ = [
 
 SIZE = 32
 # What decode() does, in words; part of every cache key, with Pillow's version, which does the resampling.
-TREATMENT = f"upright by EXIF; centre square; {SIZE} x {SIZE} Lanczos, antialiased; RGB; Pillow {PIL.__version__}"
+TREATMENT = (
+    f"upright by EXIF; centre square; {SIZE} x {SIZE} Lanczos, antialiased; RGB on white; Pillow {PIL.__version__}"
+)
 # Splits are drawn with a seed of their own, so that runs with different --seed are tested on the same images.
 SPLIT_SEED = 726
 # Formats that decoders handle safely; a name's ending proves nothing, and EPS would start an interpreter.
@@ -152,6 +154,10 @@ def treat(picture: Image.Image) -> Pixels:
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in {"I;16", "I;16B", "I", "F"}:
         upright = stretch(upright)
+    if upright.has_transparency_data:
+        # What lies under a transparent pixel was never meant to be seen.
+        opaque = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
     square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
     return np.asarray(square, dtype=np.uint8)
 

@@ -39,8 +39,9 @@ def class_folders(root: Path) -> list[Path]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
-    return sorted((p for p in found if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    shown = (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(shown, key=lambda p: p.relative_to(folder).as_posix())
 
 
 @dataclass(frozen=True)

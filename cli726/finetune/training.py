@@ -75,14 +75,14 @@ class Progress:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Progress:
-        best = stored["best"]
-        phase_best = stored["phase_best"]
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        best, phase_best = stored["best"], stored["phase_best"]
         return cls(
-            stored["epoch"],
-            best and Best(**best),
-            stored["waited"],
-            phase_best and tuple(phase_best),
-            stored["ended"],
+            int(stored["epoch"]),
+            best and Best(str(best["phase"]), int(best["epoch"]), float(best["val_error"]), float(best["val_loss"])),
+            int(stored["waited"]),
+            phase_best and (float(phase_best[0]), float(phase_best[1])),
+            bool(stored["ended"]),
         )
 
 
@@ -111,7 +111,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """A fresh optimiser of what the phase trains: coefficients and biases of the head, convolutions and the rest.
 
-    The L2 penalties l2/2 sum w^2 (coefficients) and weight_decay/2 sum w^2 (convolutions) enter as their gradients.
+    The L2 penalties l2/2 sum w^2 (coefficients) and weight_decay/2 sum w^2 (convolutions) enter as their gradients;
+    AdamW takes them as decoupled decay instead (Loshchilov and Hutter, 2019).
     """
     head_rate, backbone_rate = config.rates_for(phase, batch)
     _, suffix = divide(network.backbone, phase.cut)

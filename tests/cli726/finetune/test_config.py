@@ -165,3 +165,9 @@ def test_the_configuration_needs_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", ["5:", "5:layer3,", "9" * 5000, "-1", "5x", "", "5:nothing"])
+def test_steps_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="--unfreeze-after"):
+        FinetuneConfig(unfreeze_after=text)

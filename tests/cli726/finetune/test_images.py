@@ -312,3 +312,10 @@ def test_a_split_is_copied_out_of_its_pool(shapes: Dataset) -> None:
     assert_array_equal(part.pixels, shapes.pools["train"].pixels[indices])
     assert_array_equal(part.labels, shapes.pools["train"].labels[indices])
     assert part.names == tuple(str(i) for i in indices)
+
+
+def test_what_lies_under_a_transparent_pixel_is_not_seen() -> None:
+    content = encoded(Image.new("RGBA", (40, 40), (200, 10, 10, 0)))
+    assert_array_equal(decode(content), np.full((32, 32, 3), 255, np.uint8))
+    half = decode(encoded(Image.new("RGBA", (40, 40), (0, 0, 0, 128))))
+    assert_array_equal(half, np.full((32, 32, 3), 127, np.uint8))

@@ -162,3 +162,13 @@ def test_auto_takes_the_digits_and_says_why(tmp_path: Path, monkeypatch: pytest.
     listener = Listener()
     assert load_dataset("auto", reporter=listener).name == "digits"
     assert listener.lines[0].startswith("data: digits (CIFAR-10 is not on this machine")
+
+
+def test_what_is_hidden_is_no_image(flat: Path) -> None:
+    before = load_folder(flat)[0]["train"]
+    hidden = flat / "rows" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    copied = next((flat / "rows").glob("*.png"))
+    (hidden / copied.name).write_bytes(copied.read_bytes())
+    (flat / "rows" / ".thumb.png").write_bytes(copied.read_bytes())
+    assert load_folder(flat)[0]["train"].digest == before.digest
