@@ -80,6 +80,8 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
     lines.append(
         ("calibration", f"expected error {percent(result.test.calibration_error)} (confidence against accuracy)")
     )
+    if result.solver is not None:
+        lines.append(("exact head", f"gradient norm {result.solver['gradient_norm']:.1e} at the end"))
     if result.l2["l2"]:
         lines.append(("L2", f"penalty {result.l2['penalty']:.4g}, norm of the coefficients {result.l2['norm']:.4g}"))
     if result.duplicates:

@@ -46,6 +46,7 @@ class Finetuned:
         duplicates: Validation and test images that are identical to one of another split.
         trials: The heads of a repeated --l2; empty where there is one value.
         test_scores: Of the best model, Tensor of shape (test images, classes).
+        solver: How near --solver exact came to the optimum; None where it wasn't asked for, or solved before resuming.
         figures: What was drawn, and the gallery.
         l2: The chosen value with the best model's penalty and norm of coefficients.
     """
@@ -65,6 +66,7 @@ class Finetuned:
     seconds: float
     run_dir: Path
     figures: tuple[Path, ...] = ()
+    solver: Mapping[str, Any] | None = None
 
     @property
     def gain(self) -> float | None:
@@ -118,6 +120,7 @@ class Finetuned:
             "l2": dict(self.l2),
             "seconds": self.seconds,
             "run_dir": str(self.run_dir),
+            "solver": self.solver,
             "figures": [str(path) for path in self.figures],
         }
 

@@ -137,6 +137,7 @@ class Session:
     device: torch.device
     reporter: Reporter
     began: float
+    solved: Mapping[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """What `config.json` says besides the options."""
@@ -300,10 +301,18 @@ class Session:
         seconds = time.perf_counter() - began
         if fit.separable and l2 == 0:
             self.reporter.say("exact head: the training features are separable; with --l2 0 there is no optimum")
+        reached = "" if fit.converged else ", not at the optimum"
         self.reporter.say(
             f"exact head: objective {fit.objective:.8f}, gradient norm {fit.gradient_norm:.1e} after "
-            f"{fit.iterations} iterations, {seconds:.1f} s"
+            f"{fit.iterations} iterations{reached}, {seconds:.1f} s"
         )
+        self.solved = {
+            "objective": fit.objective,
+            "gradient_norm": fit.gradient_norm,
+            "iterations": fit.iterations,
+            "converged": fit.converged,
+            "separable": fit.separable,
+        }
         scores = network_scores(network, phase.cut, features, self.precision, self.bank.normalization).cpu()
         trained, judged = evaluate(scores, labels), self.validate(network, phase)
         return EpochMetrics(
