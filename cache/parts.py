@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["discard", "left_over", "part_folder"]
+__all__ = ["discard", "is_alive", "left_over", "part_folder"]
 
 NAME = re.compile(r"[0-9a-f]{64}\.(?P<host>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.[0-9a-f]{8}", re.ASCII)
 # A part of another machine, or of a process number that lives again, is given this long without a write.
@@ -69,6 +69,7 @@ def remove(folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number here; True where nobody can tell."""
     if os.name != "posix":
         return True  # there os.kill(pid, 0) is no question but a signal
     try:

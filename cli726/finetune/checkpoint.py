@@ -36,12 +36,16 @@ def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:
     _, facts = read_tensors(path)
     try:
         return Progress.from_json(facts["progress"]), facts
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UntrustedDataError(f"{path} is no checkpoint of a run ({error}); start the run again") from None
 
 
 def restore_checkpoint(path: Path, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
-    """Load network and, if it is the same phase's, optimiser."""
+    """Load network and, if it is the same phase's, optimiser.
+
+    Raises:
+        UntrustedDataError: if they are another run's.
+    """
     tensors, _ = read_tensors(path)
     own = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
     try:
@@ -50,9 +54,15 @@ def restore_checkpoint(path: Path, network: Network, optimizer: torch.optim.Opti
         raise UntrustedDataError(f"{path} doesn't fit the run's network ({error}); start the run again") from None
     if optimizer is None:
         return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, field = name.split(".", 2)
-            state.setdefault(int(number), {})[field] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, field = name.split(".", 2)
+                if value.ndim and value.shape != parameters[int(number)].shape:
+                    raise ValueError(f"{name} has another shape")
+                state.setdefault(int(number), {})[field] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (ValueError, IndexError, KeyError) as error:
+        raise UntrustedDataError(f"{path} doesn't fit the run's optimiser ({error}); start the run again") from None

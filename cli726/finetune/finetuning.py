@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cli726.errors import RequestError, UntrustedDataError
+from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune.artifacts import write_artifacts
 from cli726.finetune.config import FinetuneConfig, plan_phases
 from cli726.finetune.evaluation import evaluate
@@ -66,18 +67,28 @@ def carry_out(session: Session, folder: RunFolder) -> Finetuned:
     """Train, test the best model once, write everything down; where that stops, say how to go on."""
     try:
         return train_and_test(session, folder)
-    except BaseException:
-        if folder.checkpoint.exists():
-            best = folder.progress().best
-            kept = f"; its best model so far, of epoch {best.epoch}, is kept" if best else ""
-            session.reporter.say(f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}{kept}")
+    except BaseException as error:
+        with suppress(UntrustedDataError, OSError):  # what went wrong comes first
+            say_how_to_go_on(session, folder, error)
         raise
+
+
+def say_how_to_go_on(session: Session, folder: RunFolder, error: BaseException) -> None:
+    if not folder.checkpoint.exists():
+        return
+    best = folder.progress(plan_phases(session.config)).best
+    kept = f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}" if best else ""
+    on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
+    # What diverged once diverges again from the same numbers.
+    lines = [kept] if isinstance(error, ComputationError) else [on, kept]
+    if any(lines):
+        session.reporter.say("; ".join(filter(None, lines)))
 
 
 def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
     phases = plan_phases(session.config)
     folder.model = session.model_facts()
-    progress = folder.progress()
+    progress = folder.progress(phases)
     l2, trials = session.choose_l2(phases[0])
     network = session.new_network(phases[0].cut)
     progress = session.train(network, phases, folder, l2, progress)
@@ -104,6 +115,7 @@ def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
         l2={"l2": l2, "penalty": cost, "norm": norm},
         seconds=time.perf_counter() - session.began,
         run_dir=folder.path,
+        solver=session.solved,
     )
     result = replace(result, figures=tuple(write_artifacts(result, session.reporter)))
     # Last: it says that the run is finished.

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cache.files import read_small
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
-from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.resnet import Network
-from cli726.finetune.storage import read_tensors, replace_file, write_tensors
+from cli726.finetune.storage import read_tensors, replace_file, sweep_parts, write_tensors
 from cli726.finetune.training import Best, EpochMetrics, Progress
 from cli726.reporting import Reporter
 
 __all__ = ["RunFolder", "new_run_dir"]
 
 RUNS = Path("runs")
+# A million epochs.
+LARGEST_TEXT = 2**28
 
 
 def new_run_dir(dataset: str, runs: Path = RUNS) -> Path:
@@ -41,6 +45,35 @@ def new_run_dir(dataset: str, runs: Path = RUNS) -> Path:
 
 def to_bytes(document: Any) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def read_history(path: Path) -> list[EpochMetrics]:
+    """The lines of a `metrics.jsonl`; ValueError, KeyError or TypeError where they make no sense."""
+    if not path.exists():
+        return []
+    history = [EpochMetrics(**json.loads(line)) for line in read_small(path, LARGEST_TEXT).decode().splitlines()]
+    for line in history:
+        needed = (line.epoch, line.train_loss, line.train_accuracy, line.lr, line.images_per_second, line.seconds)
+        validated = [value for value in (line.val_loss, line.val_error) if value is not None]
+        if not all(math.isfinite(value) for value in (*needed, *validated)) or len(validated) == 1 or line.seconds <= 0:
+            raise ValueError(f"epoch {line.epoch}")
+    return history
+
+
+def agree(progress: Progress, history: Sequence[EpochMetrics], phases: Sequence[Phase]) -> bool:
+    """Whether these epochs, each in its phase and in order, lead to that point, with a best model if one was judged."""
+    spans = {phase.name: range(phase.first, phase.last + 1) for phase in phases}
+    epochs = [line.epoch for line in history]
+    judged = {(line.phase, line.epoch) for line in history if line.val_error is not None}
+    over = {phase.name for phase in phases if phase.last <= progress.epoch}
+    best = progress.best and (progress.best.phase, progress.best.epoch)
+    return (
+        all(line.epoch in spans.get(line.phase, ()) for line in history)
+        and epochs == sorted(set(epochs))
+        and epochs[-1:] == [progress.epoch]
+        and over <= {name for name, _ in judged}
+        and (best in judged if judged else best is None)
+    )
 
 
 @dataclass
@@ -82,12 +115,12 @@ class RunFolder:
         if not (path / "config.json").is_file():
             raise RequestError(f"--resume must name a run's folder; {path} has no config.json; see `ls runs`")
         try:
-            stored = json.loads((path / "config.json").read_bytes())
+            stored = json.loads(read_small(path / "config.json", LARGEST_TEXT))
             config = FinetuneConfig.from_json(stored.pop("options"))
-            lines = (path / "metrics.jsonl").read_text().splitlines() if (path / "metrics.jsonl").exists() else []
-            history = [EpochMetrics(**json.loads(line)) for line in lines]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            history = read_history(path / "metrics.jsonl")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UntrustedDataError(f"{path} is not a run of ours ({error}); start a new one") from None
+        sweep_parts(path)
         return cls(path, reporter, {}, history), config, stored
 
     @property
@@ -98,13 +131,19 @@ class RunFolder:
     def finished(self) -> bool:
         return (self.path / "summary.json").exists()
 
-    def progress(self) -> Progress:
-        """Where the run stands; what was logged after its last checkpoint is forgotten."""
+    def progress(self, phases: Sequence[Phase]) -> Progress:
+        """Where the run stands; what was logged after its last checkpoint is forgotten.
+
+        Raises:
+            UntrustedDataError: if checkpoint and log can't both be of a run with these phases.
+        """
         if not self.checkpoint.exists():
             self.history.clear()
             return Progress()
         progress, _ = read_checkpoint(self.checkpoint)
         self.history = [metrics for metrics in self.history if metrics.epoch <= progress.epoch]
+        if not agree(progress, self.history, phases):
+            raise UntrustedDataError(f"{self.path}: its checkpoint and metrics.jsonl disagree; start the run again")
         return progress
 
     def keep_best(self, network: Network, best: Best) -> None:

@@ -10,40 +10,53 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cache.files import sync_folder, write_synced
+from cache.parts import is_alive
 from cli726.errors import RequestError, UntrustedDataError
 
-__all__ = ["read_tensors", "replace_file", "tensors_digest", "write_tensors"]
+__all__ = ["read_tensors", "replace_file", "require_size", "sweep_parts", "tensors_digest", "write_tensors"]
+
+# The one name in the header, because safetensors writes several in any order; and in the facts, the digest of it all.
+FACTS, DIGEST = "cmpt726", "content_digest"
+# A thousand times a ResNet20.
+LARGEST = 2**30
+
+
+def part_of(path: Path) -> Path:
+    """Where this process writes what is to take the place of `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside `path`, sync, rename over it, sync the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
+    part.unlink(missing_ok=True)  # left by a killed process of the same number, or a stranger's link
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(part, content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    sync_folder(path.parent)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove what killed processes left of their writing in `folder`."""
+    for part in folder.glob(".*.part"):
+        pid = part.name.split(".")[-2]
+        if not (pid.isdecimal() and is_alive(int(pid))):
+            part.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors with JSON facts in the header."""
+    """Write tensors with JSON facts in the header, and a digest of both."""
     # Cloned: a file can't hold one tensor under two names.
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    replace_file(path, save(contiguous, {"cmpt726": json.dumps(facts, sort_keys=True)}))
+    stated = {**facts, DIGEST: content_digest(contiguous, facts)}
+    replace_file(path, save(contiguous, {FACTS: json.dumps(stated, sort_keys=True)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -51,20 +64,39 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         RequestError: if there is no such file.
-        UntrustedDataError: if it is no whole safetensors file.
+        UntrustedDataError: if it is no whole safetensors file, or not as it was written.
     """
     if not path.is_file():
         raise RequestError(f"weights must be a file that exists; got {path}; check the path")
+    require_size(path)
     content = path.read_bytes()
     try:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
-        facts = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("cmpt726", "{}"))
-    except (SafetensorError, ValueError, AttributeError, KeyError, RecursionError) as error:
-        raise UntrustedDataError(f"{path} is not a whole safetensors file ({error}); fetch or write it anew") from None
+        facts = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(FACTS, "{}"))
+    # What a header may claim is refused with errors of nearly any kind; all of them mean the same.
+    except Exception as error:
+        raise UntrustedDataError(f"{path} is not a whole safetensors file ({error}); fetch or write it anew") from error
     if not isinstance(facts, dict):
         raise UntrustedDataError(f"{path} carries facts that are no JSON object; fetch or write it anew")
+    stated = facts.pop(DIGEST, None)
+    if stated is not None and stated != content_digest(tensors, facts):  # files of other programs state none
+        raise UntrustedDataError(f"{path} was damaged: its content isn't what its digest says; fetch or write it anew")
     return tensors, facts
+
+
+def require_size(path: Path) -> None:
+    """Raise UntrustedDataError before a file that is larger than any network of ours takes all memory."""
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise UntrustedDataError(
+            f"{path} must be at most {LARGEST:,} bytes, which no CIFAR ResNet comes near; got {size:,}; fetch it anew"
+        )
+
+
+def content_digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """SHA-256 over tensors and facts."""
+    return hashlib.sha256(f"{tensors_digest(tensors)} {json.dumps(facts, sort_keys=True)}".encode()).hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
