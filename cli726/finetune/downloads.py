@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 import tarfile
 import tempfile
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pooch
 
@@ -18,6 +23,8 @@ from cli726.reporting import Reporter
 __all__ = ["CIFAR", "PUBLIC_FILES", "Archive", "cifar_root", "fetch_archive", "fetch_public_weights"]
 
 TIMEOUT = 60
+# CIFAR takes 186 MB.
+MOST_UNPACKED = 2**29
 CIFAR_HOST = "https://www.cs.toronto.edu/~kriz"
 
 
@@ -62,25 +69,39 @@ def cifar_root(name: str, folders: list[Path]) -> Path | None:
     return next((folder for folder in folders if (folder / CIFAR[name].folder).is_dir()), None)
 
 
+def refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
+    """Raise where an answer sends us on to where anybody on the way could change what we get."""
+    target = urljoin(response.url, response.headers.get("location", ""))
+    if response.is_redirect and urlsplit(target).scheme != "https":
+        raise UntrustedDataError(
+            f"{response.url} must lead to HTTPS only; it redirects to {target[:160]}; nothing was kept; try again later"
+        )
+
+
 def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> Path:
     """One file over HTTPS into `folder`, unless it is there already with the right digest."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = url.rsplit("/", 1)[1]
     reporter.start(f"downloading {name}", 0)
     pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT, hooks={"response": refuse_plain_http})
     try:
-        path = pooch.retrieve(
-            url, digest, fname=name, path=folder, downloader=pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT)
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        path = pooch.retrieve(url, digest, fname=name, path=folder, downloader=downloader)
+    except OSError as error:
+        if error.errno is None:  # what the network does; the system numbers its own refusals
+            raise EnvironmentFailure(
+                f"{url} could not be fetched ({type(error).__name__}: {' '.join(str(error).split())[:160]}); check the "
+                f"network, or fetch it by hand into {folder}"
+            ) from error
+        raise EnvironmentFailure(
+            f"{folder} must be a folder that can be written to; got {error.strerror}; choose another (--data-dir, "
+            "CMPT726_DATA_DIR)"
+        ) from error
     except ValueError as error:
         raise UntrustedDataError(
             f"{url} gave a file with another SHA-256 than the pinned one ({' '.join(str(error).split())[:160]}); "
             "nothing was kept; try again later"
         ) from None
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"{url} could not be fetched ({type(error).__name__}); check the network, or fetch it by hand into {folder}"
-        ) from error
     reporter.finish(f"downloaded {name}")
     return Path(path)
 
@@ -103,13 +124,33 @@ def fetch_archive(name: str, folder: Path, reporter: Reporter) -> Path:
     return target
 
 
+class BoundedGzip(gzip.GzipFile):
+    """Unpacks so many bytes and no more, however little is packed."""
+
+    left = MOST_UNPACKED
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise tarfile.ReadError(f"it unpacks into more than {MOST_UNPACKED:,} bytes")
+        return content
+
+
 def unpack(packed: Path, target: Path, member: str) -> None:
-    """Unpack beside `target` and rename, so that it is there whole or not at all."""
+    """Unpack beside `target` and rename, so that it is there whole or not at all.
+
+    Raises:
+        UntrustedDataError: for members outside `member`, links, devices and bombs.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         try:
-            with tarfile.open(packed) as archive:
-                archive.extractall(scratch, filter="data")
-        except (tarfile.TarError, EOFError) as error:
+            with BoundedGzip(packed) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+                for entry in archive:
+                    if not (entry.isfile() or entry.isdir()):
+                        raise tarfile.ReadError(f"{entry.name} is neither a file nor a folder")
+                    archive.extract(entry, scratch, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise UntrustedDataError(
                 f"{packed} can't be unpacked safely: {error}; delete it and fetch it anew"
             ) from None
@@ -134,8 +175,9 @@ def fetch_public_weights(depth: int, reporter: Reporter) -> Path:
     stated = name.rsplit("-", 1)[1].removesuffix(".pt")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(stated):
-        path.unlink()
+        with suppress(OSError):  # in a folder that may not be written to it stays, and is refused again
+            path.unlink()
         raise UntrustedDataError(
-            f"{name} must have a SHA-256 that begins with {stated}; got {digest[:8]}; it was removed: fetch it again"
+            f"{path} must have a SHA-256 that begins with {stated}; got {digest[:8]}; it is removed: fetch it again"
         )
     return path

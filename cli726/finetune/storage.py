@@ -17,7 +17,7 @@ from cache.files import sync_folder, write_synced
 from cache.parts import is_alive
 from cli726.errors import RequestError, UntrustedDataError
 
-__all__ = ["read_tensors", "replace_file", "require_size", "sweep_parts", "tensors_digest", "write_tensors"]
+__all__ = ["LARGEST", "read_tensors", "replace_file", "require_size", "sweep_parts", "tensors_digest", "write_tensors"]
 
 # The one name in the header, because safetensors writes several in any order; and in the facts, the digest of it all.
 FACTS, DIGEST = "cmpt726", "content_digest"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +20,7 @@ from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.downloads import fetch_public_weights
 from cli726.finetune.features import Normalization
 from cli726.finetune.resnet import build_backbone
-from cli726.finetune.storage import read_tensors, tensors_digest, write_tensors
+from cli726.finetune.storage import LARGEST, read_tensors, require_size, tensors_digest, write_tensors
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["COURSE_NORMALIZATION", "Weights", "load_weights", "save_weights"]
@@ -109,15 +111,35 @@ def from_state_dict(stored: Mapping[str, Tensor], origin: str) -> tuple[int, dic
             if names
         ]
         raise RequestError(f"weights must be those of a CIFAR ResNet; {origin} is not: {'; '.join(parts)}")
-    if not all(tensor.isfinite().all() for tensor in renamed.values()):
+    backbone = {name: renamed[name].to(expected[name].dtype) for name in expected}
+    if not all(tensor.isfinite().all() for tensor in backbone.values()):
         raise UntrustedDataError(f"weights must be finite numbers; {origin} has NaN or infinity; fetch it anew")
-    return depth, {name: renamed[name].to(expected[name].dtype) for name in expected}
+    return depth, backbone
+
+
+def is_plain(tensor: Any) -> bool:
+    """Whether something is a tensor of real numbers, each with its own place in memory."""
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not (tensor.is_quantized or tensor.is_complex())
+    )
+
+
+def require_small_members(path: Path) -> None:
+    """Raise UntrustedDataError where a file of torch's, a zip archive, would unpack into more than memory can hold."""
+    require_size(path)
+    with suppress(zipfile.BadZipFile, ValueError, NotImplementedError), zipfile.ZipFile(path) as members:
+        if sum(member.file_size for member in members.infolist()) > LARGEST:
+            raise UntrustedDataError(f"{path} would unpack into more than {LARGEST:,} bytes; fetch it anew")
 
 
 def read_pickle(path: Path) -> Mapping[str, Tensor]:
     """A `.pt` or `.pth` state dict, without running any code that it names."""
     if not path.is_file():
         raise RequestError(f"--weights must name a file that exists; got {path}; check the path")
+    require_small_members(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols that torch doesn't write: what they hold is checked below
@@ -135,8 +157,8 @@ def read_pickle(path: Path) -> Mapping[str, Tensor]:
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(stored, dict) and isinstance(stored.get(wrapper), dict):
             stored = stored[wrapper]
-    if not isinstance(stored, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in stored.items()):
-        raise RequestError(f"--weights must be a state dict, names to tensors; {path} is something else")
+    if not isinstance(stored, dict) or not all(isinstance(k, str) and is_plain(v) for k, v in stored.items()):
+        raise RequestError(f"--weights must be a state dict, names to plain tensors; {path} is something else")
     return stored
 
 
