@@ -34,7 +34,7 @@ def list_data(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 @app.command("get", epilog=examples("cmpt726 data get cifar10", "cmpt726 data get FashionMNIST --data-dir ./data"))
 def get_data(
-    name: Annotated[str, typer.Argument(help="A name that `cmpt726 data ls` lists.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `cmpt726 data ls` lists.")],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:

@@ -60,8 +60,10 @@ def typed_in() -> list[str]:
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="A run's folder, its name in runs/, or latest.")],
-    images: Annotated[list[str], typer.Argument(help="Files, folders, or - for paths on standard input.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name in runs/, or latest.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
+    ],
     head: Annotated[
         str | None,
         typer.Option(metavar="python:FILE.py:FUNCTION", help="The run's head, where it is code of your own."),
