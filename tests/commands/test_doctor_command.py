@@ -1,0 +1,130 @@
+"""`cmpt726 doctor` as a user sees it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cli726 import doctor as domain
+from cli726.errors import EnvironmentFailure
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def checks(cmpt726: Run) -> Callable[[], dict[str, dict[str, Any]]]:
+    """What `cmpt726 doctor --json` found, by name."""
+
+    def run() -> dict[str, dict[str, Any]]:
+        done = cmpt726("doctor", "--json")
+        assert done.status == 0, done.stderr
+        document = done.json
+        assert document["problems"] == sum(not check["ok"] for check in document["checks"])
+        found = {check["name"]: check for check in document["checks"]}
+        assert all(bool(check["remedy"]) is not check["ok"] for check in found.values())
+        return found
+
+    return run
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
+    """Let packages have other versions, or be missing."""
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        stated = versions.get(name, "")
+        if stated is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return stated or real(name)
+
+    monkeypatch.setattr(domain, "version", version)
+
+
+def test_it_names_versions_devices_and_folders(
+    cmpt726: Run, checks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMPT726_CACHE_DIR", str(tmp_path / "my cache"))
+    monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "my data"))
+    found = checks()
+    for package in ("torch", "torchvision", "numpy", "h5py", "pillow"):
+        assert found[package]["value"] == importlib.metadata.version(package)
+    assert {"Python", "processors", "bfloat16", "GPU"} <= found.keys()
+    for name, folder in (("cache", "my cache"), ("data", "my data"), ("runs", "runs")):
+        assert found[f"{name} folder"]["value"].startswith(f"{tmp_path / folder}: ")
+        assert "GB free" in found[f"{name} folder"]["value"]
+    assert not list(tmp_path.iterdir())
+    table = cmpt726("doctor")
+    assert table.status == 0
+    assert importlib.metadata.version("torch") in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("torch", "vision", "ok"),
+    [
+        ("2.6.0", "0.21.0", True),
+        ("2.13.0+cpu", "0.28.0+cpu", True),
+        ("2.13.0", "0.27.1", False),
+        ("2.6.0", "0.22.0", False),
+    ],
+)
+def test_releases_that_do_not_belong_together_are_reported(
+    checks: Any, monkeypatch: pytest.MonkeyPatch, torch: str, vision: str, ok: bool
+) -> None:
+    installed(monkeypatch, torch=torch, torchvision=vision)
+    check = checks()["torch and torchvision"]
+    assert check["ok"] is ok
+    if not ok:
+        assert f"torchvision==0.{int(torch.split('.')[1]) + 15}." in check["remedy"]
+
+
+@pytest.mark.parametrize("version", ["nightly", "2", "2.x"])
+def test_versions_that_say_nothing_are_left_alone(checks: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    installed(monkeypatch, torch=version)
+    assert "torch and torchvision" not in checks()
+
+
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
+    checks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, h5py=None)
+    assert checks()["h5py"] == {
+        "name": "h5py", "value": "missing", "ok": False, "remedy": "install it: pip install h5py",
+    }  # fmt: skip
+
+
+def test_a_torchvision_that_cannot_be_imported_is_reported(checks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise EnvironmentFailure("torchvision can't be imported: no such symbol; install it anew")
+
+    monkeypatch.setattr("cli726.finetune.vision.import_torchvision", fail)
+    assert "install it anew" in checks()["torchvision import"]["remedy"]
+
+
+def test_folders_that_cannot_be_used_are_reported(
+    cmpt726: Run, checks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(domain.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_500_000_000))
+    found = checks()
+    assert found["cache folder"]["ok"] is False
+    assert "1.5 GB free" in found["cache folder"]["value"]
+    assert "cmpt726 cache prune" in found["cache folder"]["remedy"]
+    monkeypatch.setattr(domain.os, "access", lambda *_: False)
+    found = checks()
+    for name, way in (("cache", "CMPT726_CACHE_DIR"), ("data", "CMPT726_DATA_DIR"), ("runs", "--run-dir")):
+        assert way in found[f"{name} folder"]["remedy"]
+    assert "problems" in cmpt726("doctor").stdout.splitlines()[0]
+
+
+def test_all_is_well_or_so_many_problems(cmpt726: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = domain.Check("a", "b"), domain.Check("c", "d", ok=False, remedy="mend [/it]")
+    for checks, title in (([good], "All is well"), ([good, bad], "1 problem"), ([bad, bad], "2 problems")):
+        monkeypatch.setattr(domain, "examine", lambda checks=checks: iter(checks))
+        done = cmpt726("doctor")
+        assert done.stdout.splitlines()[0].strip() == title
+        assert done.status == 0
+    assert "mend [/it]" in done.stdout
