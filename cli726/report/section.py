@@ -27,14 +27,12 @@ class Section:
         data: Whatever its template reads: texts, numbers, lists and mappings.
         figures: File stem -> how to draw it.
         images: File name -> content of a PNG file.
-        status: Exit status: 0, or 5 where part of what was computed failed, which the data say.
     """
 
     headline: str
     data: Mapping[str, Any]
     figures: Mapping[str, Draw] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
-    status: int = 0
 
 
 def told(findings: Iterable[Finding]) -> list[Parts]:

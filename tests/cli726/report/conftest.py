@@ -1,0 +1,47 @@
+"""A tiny finished run whose classes are called like Typst markup, and PDF files as text."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.finetuning import finetune
+from tests.cli726.finetune.synthetic import write_pictures
+
+# Of the three classes that `write_pictures` draws.
+NAMES = {"cross": '#panic("cross")', "rows": "*rows* $x$", "columns": "列 columns"}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs, one of each stage, from random weights, two penalties."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = write_pictures(tmp_path_factory.mktemp("data") / "shapes", 45)
+    for old, new in NAMES.items():
+        (folder / old).rename(folder / new)
+    config = FinetuneConfig(
+        dataset=f"folder:{folder}", weights="random", epochs=2, unfreeze_after="1", l2=(0.0, 0.1), precision="fp32"
+    )
+    path = finetune(config, tmp_path_factory.mktemp("runs") / "shapes-run").run_dir
+    torch.set_num_threads(threads)
+    return path
+
+
+@pytest.fixture
+def text_of() -> Callable[..., str]:
+    """The text of a PDF file, or a visible skip where poppler's pdftotext is not installed."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext (poppler-utils) is not installed")
+
+    def read(path: Path, *options: str) -> str:
+        done = subprocess.run(["pdftotext", *options, str(path), "-"], capture_output=True, check=True)
+        return done.stdout.decode()
+
+    return read
