@@ -212,7 +212,8 @@ CONTRACT = {
     "finetune": "--dataset --data-dir --test-fraction --val-fraction --weights --cache --no-cache --recompute "
     "--cache-dir --epochs --unfreeze-after --unfreeze --head --dropout --batch-norm --l2 --weight-decay --optimizer "
     "--lr --backbone-lr --momentum --schedule --batch-size --label-smoothing --preset --solver --augment "
-    "--preview-augment --views --validate-every --patience --strict --precision --device --threads --workers --seed --run-dir --resume "
+    "--preview-augment --views --validate-every --patience --strict --precision --device --threads --workers --seed "
+    "--run-dir --resume "
     "--gallery --no-gallery --tta --json",
     "predict": "--json --csv",
     "runs ls": "--json",
