@@ -59,6 +59,12 @@ PRESETS = {"course": COURSE, "best": BEST}
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("auto", "bf16", "fp32")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+# Beyond, torch does not complain but crashes.
+MOST_THREADS = 1024
+# More than anybody has epochs; each is as many features as the training images have.
+MOST_VIEWS = 1000
+# float32 ends at 3.4e38.
+LARGEST_NUMBER = 1e38
 # Of a number of epochs: Python refuses to read numbers of thousands.
 MOST_DIGITS = 10
 
@@ -149,7 +155,10 @@ class TrainingConfig:
         require("label_smoothing", "at least 0 and below 1", smoothing is None or 0 <= smoothing < 1)
         require("validate_every", "at least 1", self.validate_every >= 1)
         require("patience", "at least 1", self.patience is None or self.patience >= 1)
-        require("threads", "at least 1", self.threads is None or self.threads >= 1)
+        require("threads", f"from 1 to {MOST_THREADS}", self.threads is None or 1 <= self.threads <= MOST_THREADS)
+        for name in ("lr", "backbone_lr", "weight_decay"):
+            value = getattr(self, name)
+            require(name, f"at most {LARGEST_NUMBER:g}", value is None or not LARGEST_NUMBER < value < math.inf)
         require("schedule", f"one of {', '.join(SCHEDULES)}", self.schedule in SCHEDULES)
         require("optimizer", f"one of {', '.join(OPTIMIZERS)}", self.optimizer in OPTIMIZERS)
         require("precision", f"one of {', '.join(PRECISIONS)}", self.precision in PRECISIONS)
@@ -229,12 +238,16 @@ class FinetuneConfig(TrainingConfig):
             )
         if not self.l2 or not all(math.isfinite(value) and value >= 0 for value in self.l2):
             found.append(f"--l2 must be 0 or more; got {', '.join(map(str, self.l2))}")
+        elif max(self.l2) > LARGEST_NUMBER:
+            found.append(f"--l2 must be at most {LARGEST_NUMBER:g}; got {max(self.l2)}")
         if not 0 <= self.dropout < 1:
             found.append(f"--dropout must be at least 0 and below 1; got {self.dropout}")
         if self.head.startswith("python:") and (self.dropout or self.batch_norm):
             found.append("--dropout and --batch-norm are for linear and mlp: heads; build them into your own --head")
         if self.views is not None and self.views < 1:
             found.append(f"--views must be at least 1; got {self.views}")
+        if self.views is not None and self.views > MOST_VIEWS:
+            found.append(f"--views must be at most {MOST_VIEWS}; got {self.views}")
         if self.views is not None and self.augment in {"none", ""}:
             found.append(
                 f"--views {self.views} needs --augment: without it all views are the same; try --augment flip,crop"
@@ -245,6 +258,8 @@ class FinetuneConfig(TrainingConfig):
             found.append(f"--solver exact needs a plain linear head; got --head {self.head}, leave out the rest")
         if self.workers is not None and self.workers < 1:
             found.append(f"--workers must be at least 1; got {self.workers}")
+        if self.workers is not None and self.workers > MOST_THREADS:
+            found.append(f"--workers must be at most {MOST_THREADS}; got {self.workers}")
         if self.cache and self.recompute:
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
         if self.unfreeze is not None and self.unfreeze not in CUTS:

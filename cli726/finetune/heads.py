@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from cli726.errors import RequestError
+from cli726.finetune.places import memory_limit
 from cli726.finetune.user_code import is_code, load_function, own_code
 
 __all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head"]
@@ -80,8 +82,14 @@ def build_head(
     Returns:
         A module that maps (N, features) to scores (N, classes).
 
+    Raises:
+        RequestError: if its coefficients would take more than a quarter of the machine's memory.
+
     Source: hidden layers start as He et al. (2015), "Delving Deep", eq. 10.
     """
+    size = sum(before * after for before, after in pairwise((features, *hidden, classes)))
+    if 4 * size > memory_limit():
+        raise RequestError(f"--head must fit a quarter of memory; got {size:,} coefficients; try narrower layers")
     layers: list[nn.Module] = [Standardize(features)]
     width = features
     for units in hidden:

@@ -74,7 +74,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).cpu()
     # torch raises a different type for each kind of device that isn't there.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise EnvironmentFailure(
