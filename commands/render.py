@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,11 @@ def jsonable(value: Any) -> Any:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
+def harmless(document: str) -> str:
+    """The same JSON document with every character escaped that could move the cursor, colour or reorder a terminal."""
+    return re.sub(r"[^\n -~]", lambda c: c[0] if printable(c[0]) == c[0] else json.dumps(c[0])[1:-1], document)
+
+
 def emit(
     payload: Any,
     tables: Callable[[], Iterable[RenderableType]],
@@ -104,7 +110,7 @@ def emit(
         if figures is not None:
             document["figures"] = jsonable(figures)
         narrow = (sys.stdout.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
-        print(json.dumps(document, allow_nan=False, ensure_ascii=narrow, indent=2))
+        print(harmless(json.dumps(document, allow_nan=False, ensure_ascii=narrow, indent=2)))
         return
     out = console()
     for renderable in tables():
