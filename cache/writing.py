@@ -26,7 +26,7 @@ from cache.manifest import DATA, MANIFEST, Distrusted, Manifest
 from cache.quantities import as_size
 from cache.reading import BLOCK, Content, as_bytes, load
 
-__all__ = ["Room", "commit", "vouch", "write_data"]
+__all__ = ["Room", "commit", "reserve", "vouch", "write_data"]
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Manifest, sidecar and the folders' own blocks.
@@ -94,7 +94,11 @@ class Room:
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Claim the file's blocks now, so that a full disk shows before the work and not in the middle of it."""
+    """Claim the file's blocks now, so that a full disk shows before the work and not in the middle of it.
+
+    Raises:
+        OSError: if there aren't so many.
+    """
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, size)

@@ -42,8 +42,10 @@ STYLE: Any = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The house style, for the figures made inside, without touching anybody's global settings."""
-    with mpl.rc_context(STYLE):
+    """The house style, for the figures made inside, without touching anybody's global settings or heeding them."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a matplotlibrc, which may lie in the current folder, could ask for LaTeX or a lesser font
+        mpl.rcParams.update(STYLE)
         yield
 
 

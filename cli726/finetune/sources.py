@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.writing import reserve
 from cli726.errors import RequestError
 from cli726.finetune.images import SIZE, Images, Pixels, decode
 from cli726.finetune.places import memory_limit
@@ -68,7 +69,8 @@ def allocate(images: int) -> Pixels:
     if images * SIZE * SIZE * 3 <= memory_limit():
         return np.empty(shape, np.uint8)
     with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+        reserve(file.fileno(), images * SIZE * SIZE * 3)  # a disk that fills up under a map kills the process
+        return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def load_file(item: tuple[Path, int]) -> tuple[bytes, Pixels | str]:
