@@ -22,7 +22,7 @@ from cli726.finetune.images import decode
 from cli726.finetune.resnet import FEATURES, Network, build_backbone
 from cli726.finetune.run import RUNS
 from cli726.finetune.sources import image_files, readable
-from cli726.finetune.storage import read_tensors
+from cli726.finetune.storage import read_tensors, require_size
 from cli726.finetune.user_code import is_code
 
 __all__ = ["Model", "Prediction", "collect_images", "find_run", "load_model", "predict"]
@@ -99,12 +99,14 @@ def load_model(run: Path, code: str | None = None) -> Model:
     """
     path = run / "best.safetensors"
     try:
-        stated = json.loads((run / "model.json").read_bytes())["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        model = json.loads((run / "model.json").read_bytes())
+        stated = {model["sha256"], model.get("previous_sha256")}  # two in the moment of a replacement
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UntrustedDataError(
             f"{run / 'model.json'} must hold the model's digest ({error}); train it again"
         ) from None
-    if hashlib.sha256(path.read_bytes()).hexdigest() != stated:
+    require_size(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() not in stated:
         raise UntrustedDataError(f"{path} doesn't match the digest in model.json: it was changed; train it again")
     tensors, facts = read_tensors(path)
     try:

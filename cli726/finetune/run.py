@@ -18,7 +18,7 @@ from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.resnet import Network
-from cli726.finetune.storage import read_tensors, replace_file, sweep_parts, write_tensors
+from cli726.finetune.storage import encode_tensors, read_tensors, replace_file, sweep_parts
 from cli726.finetune.training import Best, EpochMetrics, Progress
 from cli726.reporting import Reporter
 
@@ -147,10 +147,15 @@ class RunFolder:
         return progress
 
     def keep_best(self, network: Network, best: Best) -> None:
+        """Replace best model and `model.json`, so that a kill between the two leaves a pair that match."""
         facts = {**self.model, "best": asdict(best)}
-        write_tensors(self.path / "best.safetensors", network.state_dict(), facts)
-        digest = hashlib.sha256((self.path / "best.safetensors").read_bytes()).hexdigest()
-        replace_file(self.path / "model.json", to_bytes({**facts, "sha256": digest}))
+        content = encode_tensors(network.state_dict(), facts)
+        stated = {**facts, "sha256": hashlib.sha256(content).hexdigest()}
+        model, tensors = self.path / "model.json", self.path / "best.safetensors"
+        before = hashlib.sha256(tensors.read_bytes()).hexdigest() if tensors.exists() else None
+        replace_file(model, to_bytes({**stated, "previous_sha256": before}))
+        replace_file(tensors, content)
+        replace_file(model, to_bytes(stated))
 
     def keep_epoch(
         self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics

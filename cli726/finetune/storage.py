@@ -17,7 +17,16 @@ from cache.files import sync_folder, write_synced
 from cache.parts import is_alive
 from cli726.errors import RequestError, UntrustedDataError
 
-__all__ = ["LARGEST", "read_tensors", "replace_file", "require_size", "sweep_parts", "tensors_digest", "write_tensors"]
+__all__ = [
+    "LARGEST",
+    "encode_tensors",
+    "read_tensors",
+    "replace_file",
+    "require_size",
+    "sweep_parts",
+    "tensors_digest",
+    "write_tensors",
+]
 
 # The one name in the header, because safetensors writes several in any order; and in the facts, the digest of it all.
 FACTS, DIGEST = "cmpt726", "content_digest"
@@ -51,12 +60,17 @@ def sweep_parts(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors with JSON facts in the header, and a digest of both."""
+def encode_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """A safetensors file with JSON facts in the header, and a digest of both."""
     # Cloned: a file can't hold one tensor under two names.
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     stated = {**facts, DIGEST: content_digest(contiguous, facts)}
-    replace_file(path, save(contiguous, {FACTS: json.dumps(stated, sort_keys=True)}))
+    return save(contiguous, {FACTS: json.dumps(stated, sort_keys=True)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Replace the file at `path` by tensors and facts."""
+    replace_file(path, encode_tensors(tensors, facts))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
