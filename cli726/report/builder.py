@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cli726.errors import RequestError
+from cli726.errors import Cmpt726Error, RequestError
 from cli726.figures.saving import save
 from cli726.figures.style import styled
 from cli726.finetune.storage import replace_file
@@ -150,8 +150,7 @@ def attempt(
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the other problems must not suffer
-        message = " ".join(str(error).split()) or type(error).__name__
-        status = int(getattr(error, "status", BUG))
+        message, status = explained(error)
         reporter.finish(f"problem {number} failed: {message}")
         shown = entry(number, headline="Could not be computed.", failure=message)
         return Problem(number, message, status), shown
@@ -159,6 +158,13 @@ def attempt(
     data = {**section.data, "drawn": list(section.figures)}
     shown = entry(number, headline=section.headline, data=data)
     return Problem(number, section.headline, 0, run if number == 6 else None), shown
+
+
+def explained(error: Exception) -> tuple[str, int]:
+    """What went wrong, in one line, and the exit status."""
+    if isinstance(error, Cmpt726Error):
+        return " ".join(str(error).split()), error.status
+    return " ".join(f"a bug of ours, {type(error).__name__}: {error}".split()), BUG
 
 
 def compute(number: int, request: Request, run: Path | None, reporter: Reporter) -> Section:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = ["FinishedRun", "Gallery", "finished_run", "gallery", "read_run"]
 ROWS = 12
 SCORES = 5
 NAME = 40
+# So many letters fit into a column of the gallery.
+UNBROKEN = 16
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,9 @@ def row(probabilities: npt.NDArray[np.float64], true: int, names: list[str], nam
     listed = best if true in best else [*best[:-1], true]
     return {
         "file": f"image-{image}.png",
-        "name": f"image {name}" if name.isdecimal() else shown(name, NAME),
-        "true": names[true],
-        "predicted": names[best[0]],
+        "name": f"image {name}" if name.isdecimal() else wrapping(shown(name.rpartition("/")[2], NAME)),
+        "true": wrapping(names[true]),
+        "predicted": wrapping(names[best[0]]),
         "right": best[0] == true,
         "scores": [
             {
@@ -165,6 +168,11 @@ def row(probabilities: npt.NDArray[np.float64], true: int, names: list[str], nam
             for k in listed
         ],
     }
+
+
+def wrapping(name: str) -> str:
+    """A name that may be broken after its signs, and in the middle of what is too long for its column."""
+    return "\N{ZERO WIDTH SPACE}".join(re.findall(rf"[^/_-]{{1,{UNBROKEN}}}[/_-]?|[/_-]", name))
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:

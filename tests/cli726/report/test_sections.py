@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
-from cli726.report.run_folder import ROWS, Gallery, chosen, finished_run, gallery, read_run
+from cli726.report.run_folder import ROWS, Gallery, chosen, finished_run, gallery, read_run, wrapping
 from cli726.reporting import Silent
 
 
@@ -91,6 +93,13 @@ def test_mistakes_come_first_then_every_class_in_turn() -> None:
     order = chosen(probabilities, labels.astype(np.int64))
     assert order[:2] == [5, 6]
     assert order[2:] == [0, 1, 2, 3, 4, 9, 10, 7, 8, 13]
+
+
+@given(st.text())
+def test_long_names_may_be_broken_and_stay_what_they_are(name: str) -> None:
+    parts = wrapping(name).split("\N{ZERO WIDTH SPACE}")
+    assert wrapping(name).replace("\N{ZERO WIDTH SPACE}", "") == name.replace("\N{ZERO WIDTH SPACE}", "")
+    assert all(len(part) <= 17 for part in parts)
 
 
 def test_without_its_data_set_the_gallery_says_why(run: Path, tmp_path: Path) -> None:
