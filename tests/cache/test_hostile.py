@@ -15,6 +15,9 @@ from cache.errors import UntrustedDataError
 from cache.keys import canonical
 from cache.layout import layout_of
 from cache.manifest import Manifest
+from tests.harness import times
+
+pytestmark = pytest.mark.faults
 
 SECRET = b"the target's secret bytes" * 4
 ROWS = 600
@@ -194,7 +197,7 @@ def test_mutated_entries_are_refused_without_a_crash(store, seed):
     entry = store.path(wanted.key)
     originals = {name: (entry / name).read_bytes() for name in ("features.h5", "manifest.json")}
     chance = random.Random(seed)
-    for _ in range(60):
+    for _ in range(times(60, 2500)):
         name = chance.choice(list(originals))
         content = bytearray(originals[name])
         for _ in range(chance.randint(1, 4)):
