@@ -1,0 +1,75 @@
+"""Best model, log and checkpoint under kills and failing calls: each is the old one or the new one, whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli726.finetune.checkpoint import read_checkpoint
+from cli726.finetune.predict import load_model
+from cli726.finetune.run import RunFolder
+from cli726.reporting import Silent
+from tests.faults.checkpoints import PHASES
+from tests.harness import environment, folder_in_memory
+
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="needs fork")]
+SCRIPT = Path(__file__).with_name("checkpoints.py")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with folder_in_memory() as path:
+        yield path
+
+
+def run(*arguments: object) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        capture_output=True, text=True, check=False, env=environment(), timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def assert_old_or_new(place: Path, folder: Path) -> None:
+    """Every file is one of the two versions; model and checkpoint load; going on leaves no more files than before."""
+    for name in ("best.safetensors", "last.safetensors", "metrics.jsonl", "config.json"):
+        assert (place / name).read_bytes() in [(folder / when / name).read_bytes() for when in ("before", "after")], (
+            name
+        )
+    assert load_model(place).class_names == ("one", "two")
+    assert read_checkpoint(place / "last.safetensors")[0].epoch in (1, 2)
+    resumed, _, _ = RunFolder.open(place, Silent())
+    assert [line.epoch for line in resumed.history][: resumed.progress(PHASES).epoch] == [
+        line.epoch for line in resumed.history
+    ]
+    assert {path.name for path in place.iterdir()} == {path.name for path in (folder / "before").iterdir()}
+
+
+def test_sigkill_at_every_system_call_leaves_the_predecessor_or_the_successor(folder: Path) -> None:
+    runs = run(folder, "kill")
+    assert [done["status"] for done in runs] == [-signal.SIGKILL] * (len(runs) - 1) + [0]
+    assert {"open", "write", "fsync", "replace"} <= {done["call"] for done in runs}
+    assert len(runs) > 20
+    for done in runs:
+        assert_old_or_new(Path(done["place"]), folder)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+def test_a_failure_of_every_system_call_is_status_4_and_leaves_the_predecessor(folder: Path, number: int) -> None:
+    runs = run(folder, "errno", number)
+    # Where the folder is there already, making it may fail.
+    assert [done["status"] for done in runs] == [0 if done["call"] in ("mkdir", "") else 4 for done in runs]
+    for done in runs:
+        place = Path(done["place"])
+        assert not list(place.glob(".*.part"))
+        assert_old_or_new(place, folder)
