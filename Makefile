@@ -14,6 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/cmpt726 finetune --cache --unfreeze-after 5
+	$(BIN)/cmpt726 report --run latest
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
