@@ -78,7 +78,7 @@ def configure(context: typer.Context, preset: str | None) -> FinetuneConfig:
     elif chosen.get("solver") == Solver.exact:
         chosen["l2"] = (EXACT_L2,)
     base = dict(PRESETS[preset]) if preset else {}
-    if chosen.get("cache"):
+    if chosen.get("cache") or chosen.get("views"):
         base.pop("recompute", None)
     return FinetuneConfig(**{**base, **chosen})
 

@@ -56,11 +56,12 @@ def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
                 axes.axvline(before.epoch + 0.5, color="0.4", ls="--", lw=1.2)
                 axes.annotate(
                     f"{after.phase} unfrozen",
-                    (before.epoch + 0.5, 0.97),
+                    (before.epoch + 0.5, 1),
                     xycoords=("data", "axes fraction"),
-                    xytext=(4, 0),
+                    xytext=(0, 3),
                     textcoords="offset points",
-                    va="top",
+                    ha="center",
+                    va="bottom",
                     fontsize=9,
                     color="0.3",
                 )
