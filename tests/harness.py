@@ -118,6 +118,8 @@ def child(work: Callable[[], Any]) -> int:
         try:
             work()
             status = 0
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 98
         except BaseException as error:  # noqa: BLE001
             status = status_of(error)
         finally:

@@ -1,7 +1,7 @@
 """Run as a script: replaces a run's best model and checkpoint again and again, each time with a fault at another call.
 
-`checkpoints.py FOLDER kill` kills the process at its first, second, ... system call; `checkpoints.py FOLDER errno
-NUMBER` makes that call fail. FOLDER/before holds the run after one epoch, FOLDER/after the same after two.
+`checkpoints.py FOLDER 0 5` first kills the process at its first, second, ... system call, then makes that call fail
+with error number 5. FOLDER/before holds the run after one epoch, FOLDER/after the same after two.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def opened(path: Path) -> RunFolder:
 
 
 def main() -> None:
-    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    folder, numbers = Path(sys.argv[1]), [int(number) for number in sys.argv[2:]]
     torch.set_num_threads(1)
     begun = RunFolder.create(folder / "before", CONFIG, {}, Silent())
     begun.model = MODEL
@@ -62,7 +62,8 @@ def main() -> None:
         run = opened(place)
         return lambda: write_epoch(run, 2)
 
-    at_each_call(folder, int(sys.argv[3]) if kind == "errno" else None, prepare)
+    for number in numbers:
+        at_each_call(folder / str(number), number or None, prepare)
 
 
 if __name__ == "__main__":

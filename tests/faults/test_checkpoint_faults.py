@@ -25,19 +25,28 @@ pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason=
 SCRIPT = Path(__file__).with_name("checkpoints.py")
 
 
-@pytest.fixture
+KILL, FAILURES = 0, (errno.EIO, errno.ENOSPC)
+
+
+@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with folder_in_memory() as path:
         yield path
 
 
-def run(*arguments: object) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> dict[int, list[dict[str, Any]]]:
+    """By error number, what each fault came to."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        [sys.executable, str(SCRIPT), str(folder), str(KILL), *map(str, FAILURES)],
         capture_output=True, text=True, check=False, env=environment(), timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {
+        number: [line for line in lines if Path(line["place"]).parent.name == str(number)]
+        for number in (KILL, *FAILURES)
+    }
 
 
 def assert_old_or_new(place: Path, folder: Path) -> None:
@@ -55,21 +64,27 @@ def assert_old_or_new(place: Path, folder: Path) -> None:
     assert {path.name for path in place.iterdir()} == {path.name for path in (folder / "before").iterdir()}
 
 
-def test_sigkill_at_every_system_call_leaves_the_predecessor_or_the_successor(folder: Path) -> None:
-    runs = run(folder, "kill")
-    assert [done["status"] for done in runs] == [-signal.SIGKILL] * (len(runs) - 1) + [0]
-    assert {"open", "write", "fsync", "replace"} <= {done["call"] for done in runs}
-    assert len(runs) > 20
-    for done in runs:
+def test_sigkill_at_every_system_call_leaves_the_predecessor_or_the_successor(
+    folder: Path, runs: dict[int, list[dict[str, Any]]]
+) -> None:
+    killed = runs[KILL]
+    assert [done["status"] for done in killed] == [-signal.SIGKILL] * (len(killed) - 1) + [0]
+    assert {"open", "write", "fsync", "replace"} <= {done["call"] for done in killed}
+    assert len(killed) > 20
+    for done in killed:
         assert_old_or_new(Path(done["place"]), folder)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
-def test_a_failure_of_every_system_call_is_status_4_and_leaves_the_predecessor(folder: Path, number: int) -> None:
-    runs = run(folder, "errno", number)
+@pytest.mark.parametrize("number", FAILURES, ids=["EIO", "ENOSPC"])
+def test_a_failure_of_every_system_call_is_status_4_and_leaves_the_predecessor(
+    folder: Path, runs: dict[int, list[dict[str, Any]]], number: int
+) -> None:
     # Where the folder is there already, making it may fail.
-    assert [done["status"] for done in runs] == [0 if done["call"] in ("mkdir", "") else 4 for done in runs]
-    for done in runs:
+    assert [done["status"] for done in runs[number]] == [
+        0 if done["call"] in ("mkdir", "") else 4 for done in runs[number]
+    ]
+    assert len(runs[number]) > 20
+    for done in runs[number]:
         place = Path(done["place"])
         assert not list(place.glob(".*.part"))
         assert_old_or_new(place, folder)

@@ -1,0 +1,131 @@
+"""Whole runs killed and interrupted at any moment: nothing is left behind, and going on ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cache.store import Store
+from cli726.finetune.run import RunFolder
+from cli726.reporting import Silent
+from tests.cli726.finetune.synthetic import metrics
+from tests.harness import await_, environment, start_command, times
+
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")]
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    assert metrics(run) == metrics(whole)
+    for name in ("best.safetensors", "model.json", "last.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    mine, theirs = (json.loads((path / "summary.json").read_bytes()) for path in (run, whole))
+    assert [mine[name] for name in ("best", "test")] == [theirs[name] for name in ("best", "test")]
+
+
+def assert_nothing_left(cache: Path, run: Path) -> None:
+    """No lock, no part, and only whole entries."""
+    assert not [path for path in cache.rglob("*") if path.suffix == ".lock" or path.parent.name == "parts"]
+    assert not list(run.glob(".*"))
+    assert {verdict.state for verdict in Store(cache).verify()} <= {"ok"}
+
+
+def test_runs_killed_at_random_moments_end_as_one_left_in_peace(tmp_path: Path, pictures: Path, weights: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("runs.py")), tmp_path, pictures, weights, str(times(2, 50))],
+        capture_output=True, text=True, check=False, env=environment(), timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(runs) == times(2, 50)
+    assert sum(run["kills"] for run in runs) > len(runs)
+    for run in runs:
+        place = Path(run["place"])
+        assert_same(place, tmp_path / "whole")
+        cache = Path(f"{place}-cache")
+        Store(cache).prune()
+        assert_nothing_left(cache, place)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_told_and_can_be_gone_on_from(
+    tmp_path: Path, finetune: Callable[..., Any], cmpt726: Callable[..., Any], options: tuple[object, ...], number: int
+) -> None:
+    plan = ("--epochs", 12, "--unfreeze", "layer3")
+    process = start_command("finetune", *options, *plan, "--run-dir", tmp_path / "run", cwd=tmp_path)
+    assert process.stderr is not None
+    said = ""
+    while "epoch   2" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    process.send_signal(number)
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, rest
+    assert out == ""
+    assert rest.splitlines()[-1] == "error: interrupted"
+    assert f"go on with: cmpt726 finetune --resume {tmp_path / 'run'}" in rest
+    assert "Traceback" not in rest
+    assert_nothing_left(tmp_path / "cache", tmp_path / "run")
+    assert 2 <= len(RunFolder.open(tmp_path / "run", Silent())[0].history) < 12
+    if number == signal.SIGINT:
+        assert cmpt726("finetune", "--resume", tmp_path / "run").status == 0
+        assert finetune(*plan, "--run-dir", tmp_path / "whole").status == 0
+        assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_an_interrupt_at_any_moment_is_an_interrupt(tmp_path: Path, options: tuple[object, ...]) -> None:
+    """Also while libraries are loaded, whose compiled code may swallow what we raise."""
+    chance = random.Random(726)
+    for attempt in range(times(2, 50)):
+        run = tmp_path / f"run-{attempt}"
+        process = start_command("finetune", *options, "--epochs", 3, "--run-dir", run, cwd=tmp_path)
+        time.sleep(chance.uniform(0.1, 3))
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        # Before our first line runs, the system's own way; after our last, none.
+        assert process.returncode in (143, -signal.SIGTERM, 0), said
+        assert "Traceback" not in said
+        assert "a bug of ours" not in said
+        if process.returncode != 0:
+            assert_nothing_left(tmp_path / "cache", run)
+
+
+def test_entries_may_be_cleared_while_a_run_trains_from_them(
+    tmp_path: Path, finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ("--epochs", 3, "--unfreeze-after", 2, "--unfreeze", "layer3")
+    assert finetune(*plan, "--run-dir", "whole").status == 0
+    keep, store = RunFolder.keep_epoch, Store(tmp_path / "cache")
+
+    def clearing(self: RunFolder, *rest: Any) -> None:
+        keep(self, *rest)
+        store.clear()
+        store.prune(0)
+        assert store.entries() == []
+
+    monkeypatch.setattr(RunFolder, "keep_epoch", clearing)
+    done = finetune(*plan, "--run-dir", "run")
+    assert done.status == 0, done.stderr
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_two_runs_share_one_extraction(tmp_path: Path, options: tuple[object, ...]) -> None:
+    runs = [tmp_path / f"run-{number}" for number in range(times(2, 8))]
+    processes = [start_command("finetune", *options, "--epochs", 1, "--run-dir", run, "--json") for run in runs]
+    outcomes = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(runs), outcomes
+    documents = [json.loads(out) for out, _ in outcomes]
+    built = [[entry["state"] for entry in document["cache"]["entries"]].count("built") for document in documents]
+    assert sum(built) == len(documents[0]["cache"]["entries"]) > 0, "each once"
+    assert all(document["test"] == documents[0]["test"] for document in documents)
+    await_(lambda: not list((tmp_path / "cache").rglob("*.lock")))
