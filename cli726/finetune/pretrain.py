@@ -98,6 +98,27 @@ def channel_statistics(images: Images) -> Normalization:
     return Normalization(tuple(map(float, mean)), tuple(float(v) or 1.0 for v in deviation))
 
 
+def resume_from(checkpoint: Path, recipe: dict[str, Any]) -> tuple[Progress, float]:
+    """Where a checkpoint stands, and the seconds spent until there; RequestError if it is of another recipe."""
+    progress, facts = read_checkpoint(checkpoint)
+    differing = [key for key in recipe if facts.get(key) != recipe[key]]
+    if differing:
+        raise RequestError(
+            f"--resume must continue the same recipe; {', '.join(differing)} of {checkpoint} differs; "
+            "type the options that it was started with, or start anew without --resume"
+        )
+    return progress, float(facts["seconds"])
+
+
+def new_network(config: PretrainConfig, classes: int) -> Network:
+    """Backbone and linear head, drawn from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = build_backbone(config.depth)
+    head = build_head(FEATURES, classes, generator(config.seed, "head"), standardize=False)
+    return channels_last(Network(backbone, head))
+
+
 def pretrain(
     dataset: Dataset,
     config: PretrainConfig,
@@ -122,23 +143,10 @@ def pretrain(
         raise RequestError(f"--output must end in .safetensors, as weights files do; got {output}")
     checkpoint = output.with_name(output.name + ".last")
     recipe = {"recipe": config.to_json(), "data": {"name": dataset.name, "digest": dataset.digest}}
-    progress, spent = None, 0.0
-    if resume:
-        progress, facts = read_checkpoint(checkpoint)
-        spent = float(facts["seconds"])
-        differing = [key for key in recipe if facts.get(key) != recipe[key]]
-        if differing:
-            raise RequestError(
-                f"--resume must continue the same recipe; {', '.join(differing)} of {checkpoint} differs; "
-                "type the options that it was started with, or start anew without --resume"
-            )
+    progress, spent = resume_from(checkpoint, recipe) if resume else (None, 0.0)
     training, test = training_images(dataset), dataset.images("test")
     normalization = channel_statistics(training)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        backbone = build_backbone(config.depth)
-    head = build_head(FEATURES, len(dataset.class_names), generator(config.seed, "head"), standardize=False)
-    network = channels_last(Network(backbone, head))
+    network = new_network(config, len(dataset.class_names))
     precision = resolve_precision(config.precision, torch.device("cpu"))
     keeper = CheckpointKeeper(checkpoint, recipe, spent, reporter)
 
