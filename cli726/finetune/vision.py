@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from cli726.errors import EnvironmentFailure, RequestError
 from cli726.finetune.images import SIZE, Images, fit_size, from_any
@@ -172,6 +173,11 @@ def read_parts(parts: Mapping[str, Any], reporter: Reporter, *, arrays: bool = T
     return pools, tuple(" / ".join(n) if isinstance(n, tuple) else str(n) for n in names), ()
 
 
+def as_is(item: Any) -> Any:
+    """An item that a DataLoader hands on: batches are made later, from uint8 arrays."""
+    return item
+
+
 def read_part(split: str, part: Any, reporter: Reporter, *, arrays: bool = True) -> Images:
     """One split as arrays: at once where torchvision holds them so, else image by image."""
     data, targets = getattr(part, "data", None), getattr(part, "targets", getattr(part, "labels", None))
@@ -185,9 +191,10 @@ def read_part(split: str, part: Any, reporter: Reporter, *, arrays: bool = True)
     reporter.start(f"reading {split} images", len(part))
     pixels = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
     labels = np.empty(len(part), np.int64)
+    items = iter(DataLoader(part, batch_size=None, collate_fn=as_is, generator=torch.Generator()))
     for index in range(len(part)):
         try:
-            image, label = part[index][:2]
+            image, label = next(items)[:2]
             pixels[index], labels[index] = from_any(image), whole_number(label)
         except (TypeError, ValueError, OverflowError) as error:
             raise RequestError(
