@@ -68,6 +68,13 @@ def small_disk(megabytes: float) -> Iterator[Path]:
         Path(folder).rmdir()
 
 
+def peak_memory() -> int:
+    """The most memory that this process has had at once, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
     """A folder where syncing takes no time, if there is such a place: what is tested is the order of calls."""

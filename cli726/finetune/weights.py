@@ -83,6 +83,15 @@ def our_name(name: str) -> str | None:
     return f"stem.{name}" if re.match(r"(conv1|bn1)\.", name) else name
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it is of real numbers, one after another in this machine's memory."""
+    return (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not (tensor.is_quantized or tensor.is_complex())
+    )
+
+
 def from_state_dict(stored: Mapping[str, Tensor], origin: str) -> tuple[int, dict[str, Tensor]]:
     """Depth and backbone of a state dict in any of the layouts that we know.
 
@@ -111,20 +120,13 @@ def from_state_dict(stored: Mapping[str, Tensor], origin: str) -> tuple[int, dic
             if names
         ]
         raise RequestError(f"weights must be those of a CIFAR ResNet; {origin} is not: {'; '.join(parts)}")
+    odd = sorted(name for name, tensor in renamed.items() if not is_plain(tensor))
+    if odd:
+        raise RequestError(f"weights must be plain tensors of real numbers; {origin} has another kind: {odd[0]}")
     backbone = {name: renamed[name].to(expected[name].dtype) for name in expected}
     if not all(tensor.isfinite().all() for tensor in backbone.values()):
         raise UntrustedDataError(f"weights must be finite numbers; {origin} has NaN or infinity; fetch it anew")
     return depth, backbone
-
-
-def is_plain(tensor: Any) -> bool:
-    """Whether something is a tensor of real numbers, each with its own place in memory."""
-    return (
-        isinstance(tensor, Tensor)
-        and tensor.layout is torch.strided
-        and tensor.device.type == "cpu"
-        and not (tensor.is_quantized or tensor.is_complex())
-    )
 
 
 def require_small_members(path: Path) -> None:
@@ -157,8 +159,8 @@ def read_pickle(path: Path) -> Mapping[str, Tensor]:
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(stored, dict) and isinstance(stored.get(wrapper), dict):
             stored = stored[wrapper]
-    if not isinstance(stored, dict) or not all(isinstance(k, str) and is_plain(v) for k, v in stored.items()):
-        raise RequestError(f"--weights must be a state dict, names to plain tensors; {path} is something else")
+    if not isinstance(stored, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in stored.items()):
+        raise RequestError(f"--weights must be a state dict, names to tensors; {path} is something else")
     return stored
 
 

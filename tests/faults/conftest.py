@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cli726.finetune.resnet import Network
 from cli726.finetune.weights import save_weights
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import lively_backbone, write_pictures
+from tests.harness import peak_memory
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +50,16 @@ def unadorned(monkeypatch: pytest.MonkeyPatch) -> None:
 def finetune(cmpt726: Callable[..., Any], options: tuple[object, ...], unadorned: None) -> Callable[..., Any]:
     """`cmpt726 finetune` in this process with those options."""
     return lambda *arguments: cmpt726("finetune", *options, *arguments)
+
+
+@pytest.fixture
+def growth() -> Callable[..., AbstractContextManager[None]]:
+    """`with growth(below=BYTES)`: how far this process's largest memory may rise meanwhile."""
+
+    @contextmanager
+    def watch(below: int) -> Iterator[None]:
+        before = peak_memory()
+        yield
+        assert peak_memory() - before < below
+
+    return watch
