@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from cli726.figures.style import COLORS, new_figure
+from cli726.figures.style import COLORS, new_figure, shown
 from cli726.finetune.training import Best, EpochMetrics
 
 __all__ = ["confusion_figure", "contact_sheet", "history_figure"]
@@ -20,17 +19,6 @@ __all__ = ["confusion_figure", "contact_sheet", "history_figure"]
 # Above so many classes a cell is too small for a number.
 NUMBERED_CLASSES = 20
 DOTTED_EPOCHS = 40
-
-
-def shown(names: Sequence[str], limit: int) -> list[str]:
-    """Foreign names in at most `limit` characters that stay on their line and that the font has."""
-    font = get_font(findfont("DejaVu Sans"))
-
-    def drawable(character: str) -> bool:
-        return character.isprintable() and font.get_char_index(ord(character)) > 0
-
-    kept = ["".join(c if drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in name) for name in names]
-    return [name if len(name) <= limit else name[: limit - 1] + "…" for name in kept]
 
 
 def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from cli726.figures.style import COLORS, new_figure
+from cli726.figures.style import COLORS, new_figure, shown
 from cli726.logistic.points import Array, Points
 from cli726.logistic.results import GradientDescent
 
@@ -47,8 +47,10 @@ FINE = 0.9
 
 def literal(text: str) -> str:
     """A foreign name as Matplotlib prints it as it stands: no mathematics, no control characters, not too long."""
-    plain = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
-    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME // 2]}…{plain[-LONGEST_NAME // 2 :]}"
+    (plain,) = shown([text], len(text))
+    if len(plain) > LONGEST_NAME:
+        plain = f"{plain[: LONGEST_NAME // 2]}…{plain[-LONGEST_NAME // 2 :]}"
+    return plain.replace("$", r"\$")
 
 
 def titled(axes: Axes, title: str, source: str, *, centred: bool = False) -> None:

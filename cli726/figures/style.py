@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 __all__ = ["BOUNDARY", "COLORS", "MEETING_POINT", "new_figure", "styled"]
 
@@ -55,3 +56,14 @@ def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
     Not made through pyplot: nothing is registered globally, and no display is needed.
     """
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def shown(names: Sequence[str], limit: int) -> list[str]:
+    """Foreign names in at most `limit` characters that stay on their line and that the font has."""
+    font = get_font(findfont("DejaVu Sans"))
+
+    def drawable(character: str) -> bool:
+        return character.isprintable() and font.get_char_index(ord(character)) > 0
+
+    kept = ["".join(c if drawable(c) else "\N{REPLACEMENT CHARACTER}" for c in name) for name in names]
+    return [name if len(name) <= limit else name[: limit - 1] + "…" for name in kept]

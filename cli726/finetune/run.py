@@ -31,7 +31,7 @@ LARGEST_TEXT = 2**28
 
 def new_run_dir(dataset: str, runs: Path = RUNS) -> Path:
     """`runs/DATASET-TIMESTAMP`, with a number behind it where that exists already."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in dataset).strip(".") or "data"
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in dataset).strip(".-") or "data"
     stem = f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
     candidates = (runs / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 10_000))
     for path in candidates:
