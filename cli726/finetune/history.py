@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli726.finetune.run import RUNS
+from cache.files import read_small
+from cli726.finetune.run import LARGEST_TEXT, RUNS
 
 __all__ = ["RunInfo", "list_runs"]
 
@@ -43,10 +44,10 @@ def list_runs(folder: Path = RUNS) -> list[RunInfo]:
 def describe(path: Path) -> RunInfo:
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime((path / "config.json").stat().st_mtime))
     try:
-        config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
+        config: dict[str, Any] = json.loads(read_small(path / "config.json", LARGEST_TEXT))
         if not (path / "summary.json").exists():
             return RunInfo(path.name, path, "interrupted", date, str(config["options"]["dataset"]))
-        summary = json.loads((path / "summary.json").read_bytes())
+        summary = json.loads(read_small(path / "summary.json", LARGEST_TEXT))
         test = summary["test"]
         low, high = test["interval"]
         return RunInfo(

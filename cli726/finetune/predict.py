@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cache.files import read_small
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import DEPTHS
 from cli726.finetune.evaluation import network_scores
@@ -20,7 +21,7 @@ from cli726.finetune.features import Normalization, resolve_precision
 from cli726.finetune.heads import build_head, build_own_head, parse_head
 from cli726.finetune.images import decode
 from cli726.finetune.resnet import FEATURES, Network, build_backbone
-from cli726.finetune.run import RUNS
+from cli726.finetune.run import LARGEST_TEXT, RUNS
 from cli726.finetune.sources import image_files, readable
 from cli726.finetune.storage import read_tensors, require_size
 from cli726.finetune.user_code import is_code
@@ -99,7 +100,7 @@ def load_model(run: Path, code: str | None = None) -> Model:
     """
     path = run / "best.safetensors"
     try:
-        model = json.loads((run / "model.json").read_bytes())
+        model = json.loads(read_small(run / "model.json", LARGEST_TEXT))
         stated = {model["sha256"], model.get("previous_sha256")}  # two in the moment of a replacement
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UntrustedDataError(
