@@ -18,6 +18,7 @@ from cli726.finetune.augment import apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.features import BLOCK, Extractor, Normalization
 from cli726.finetune.images import TREATMENT, Dataset, SplitName
+from cli726.finetune.kernels import fuses
 from cli726.finetune.places import memory_limit
 from cli726.finetune.resnet import depth_of, divide, feature_shape
 from cli726.finetune.storage import tensors_digest
@@ -167,12 +168,15 @@ class Bank:
         kind = {"plain": "", "mirror": "mirrored ", "view": f"view {variant.number + 1} of "}[variant.name]
         what = f"{kind}{len(pixels):,} {pool} images after {STAGES[cut - 1]}"
         self.reporter.start(f"features of {what}", len(pixels))
-        for start in range(0, len(pixels), BLOCK):
+
+        def seen(start: int) -> Tensor:
             block = pixels[start : start + BLOCK].to(self.device)
             block = block.flip(2) if variant == MIRROR else block
-            block = apply_all(augmentations, block, [parameters[start : start + BLOCK] for parameters in drawn])
-            yield prefix.run(block).cpu()
-            self.reporter.advance(len(block))
+            return apply_all(augmentations, block, [parameters[start : start + BLOCK] for parameters in drawn])
+
+        for features in prefix.each(range(0, len(pixels), BLOCK), seen):
+            yield features.cpu()
+            self.reporter.advance(len(features))
         rate = len(pixels) / (time.perf_counter() - began)
         self.reporter.finish(f"features of {what}: {rate:,.0f} images/s")
 
@@ -194,6 +198,8 @@ class Bank:
             "device": self.device.type,
             "torch": torch.__version__,
         }
+        if fuses(self.precision, self.device):
+            fields["arithmetic"] = "fused"
         provenance = {"data": self.dataset.name, "pool": pool, "model": f"ResNet{depth}", "cut": STAGES[cut - 1]}
         kind: Literal["float32", "bfloat16"] = "bfloat16" if self.dtype_at(cut) == torch.bfloat16 else "float32"
         return Request(fields=fields, rows=len(images), shape=(*plane, channels), dtype=kind, provenance=provenance)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from cli726.finetune.kernels import fuse_operations, fuses
 from cli726.finetune.resnet import channels_last, fuse
+from cli726.finetune.streams import in_streams
 
 __all__ = ["Extractor", "Normalization", "as_maps", "has_bf16", "resolve_precision"]
 
-# Blocks of this size keep a stage's maps in the cache of two cores; oneDNN gives the same bits for any number of
-# images but one.
+# What is handed to a stream, read and written at a time.
 BLOCK = 128
+# So many images at once keep a stage's maps in the cache of a core; oneDNN gives the same bits for any number but one.
+IN_CACHE = {torch.float32: 16, torch.bfloat16: 64}
 SMALLEST_BLOCK = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,30 +80,43 @@ class Extractor:
         fused = fuse(stages)
         # Averaged in float32: sums of bfloat16 would lose what the head needs.
         self.pool = dict(fused.named_children()).get("pool")
-        body = nn.Sequential(*(stage for name, stage in fused.named_children() if name != "pool"))
-        self.body = channels_last(body, precision)
+        body = nn.Sequential(OrderedDict((name, stage) for name, stage in fused.named_children() if name != "pool"))
+        device = next((parameter.device for parameter in body.parameters()), torch.device("cpu"))
+        self.on_cpu = device.type == "cpu"
+        self.body = fuse_operations(body) if fuses(precision, device) else channels_last(body, precision)
         self.precision = precision
         self.normalization = normalization
 
     @torch.no_grad()
     def run(self, block: Tensor) -> Tensor:
         """One block: stored images or features (B, ...) to features as they are stored."""
+        if not self.on_cpu:
+            return self.forward(block)
+        return torch.cat([self.forward(part) for part in block.split(IN_CACHE[self.precision])])
+
+    def forward(self, block: Tensor) -> Tensor:
         count = len(block)
         if count < SMALLEST_BLOCK:
             block = torch.cat([block, block[:1].expand(SMALLEST_BLOCK - count, *block.shape[1:])])
-        x = self.normalization(block) if self.normalization else as_maps(block)
+        # The body may overwrite what it is given: never the stored features themselves.
+        x = self.normalization(block) if self.normalization else as_maps(block).to(self.precision, copy=True)
         x = self.body(x.to(self.precision))
         if self.pool is not None:
             x = self.pool(x.float())
         return as_stored(x)[:count]
 
-    def blocks(self, stored: Tensor) -> Iterator[Tensor]:
-        """Features of consecutive blocks of images, in order."""
-        for block in stored.split(BLOCK):
-            yield self.run(block)
+    def each(self, items: Iterable[T], prepare: Callable[[T], Tensor]) -> Iterator[Tensor]:
+        """Features of the block that `prepare` makes of each item, in order; on a CPU several at a time."""
+
+        def work(item: T) -> Tensor:
+            return self.run(prepare(item))
+
+        return in_streams(work, items) if self.on_cpu else map(work, items)
 
     def __call__(self, stored: Tensor) -> Tensor:
         """Features of all images: (N, 64) float32 after pooling, else maps (N, H, W, C) in `precision`."""
         if not len(stored):
             raise ValueError("no images")
-        return torch.cat(list(self.blocks(stored)))
+        share = -(-len(stored) // torch.get_num_threads()) if self.on_cpu else BLOCK
+        blocks = stored.split(min(BLOCK, share))
+        return torch.cat(list(self.each(range(len(blocks)), blocks.__getitem__)))

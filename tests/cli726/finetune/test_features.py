@@ -13,7 +13,7 @@ from cli726.finetune.resnet import divide, feature_shape
 from tests.cli726.finetune.synthetic import lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
-COUNT = 140  # more than one block
+COUNT = 70  # more than one block in either precision
 PIXELS = torch.from_numpy(pictures(COUNT)[0])
 PRECISIONS = [torch.float32, torch.bfloat16]
 
@@ -88,6 +88,33 @@ def test_normalisation_is_the_textbooks() -> None:
     for channel in range(3):
         expected = (PIXELS[:4, :, :, channel] / 255 - NORMALIZATION.mean[channel]) / NORMALIZATION.std[channel]
         torch.testing.assert_close(x[:, channel], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS, ids=str)
+@pytest.mark.parametrize("cut", [2, HEAD_ONLY])
+def test_the_same_bits_on_any_number_of_threads(cut: int, precision: torch.dtype) -> None:
+    prefix, whole = WHOLE[cut, precision]
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        assert torch.equal(prefix(PIXELS[:41]), whole[:41])
+        assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_suffix_leaves_what_it_is_given_as_it_was(cut: int) -> None:
+    stored = extractor(cut, torch.float32)(PIXELS[:20])
+    before = stored.clone()
+    Extractor(divide(lively_backbone(), cut)[1])(stored)
+    assert torch.equal(stored, before)
+
+
+@pytest.mark.parametrize("depth", [20, 32])
+def test_without_the_kernels_the_stages_run_as_they_are(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = lively_backbone(depth)
+    fused = Extractor(backbone, normalization=NORMALIZATION)(PIXELS[:20])
+    monkeypatch.setattr("cli726.finetune.features.fuses", lambda *_: False)
+    plain = Extractor(backbone, normalization=NORMALIZATION)(PIXELS[:20])
+    torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_no_images_is_a_mistake() -> None:
