@@ -122,13 +122,11 @@ class Bank:
 
     def pixels(self, split: SplitName) -> Tensor:
         """uint8 images (N, 32, 32, 3) of a split, on the device."""
-        chosen = self.dataset.splits[split]
-        return torch.from_numpy(self.dataset.pools[chosen.pool].pixels[chosen.indices]).to(self.device)
+        return torch.from_numpy(self.dataset.pixels(split)).to(self.device)
 
     def labels(self, split: SplitName) -> Tensor:
         """Labels (N,) of a split, on the device."""
-        chosen = self.dataset.splits[split]
-        return torch.from_numpy(self.dataset.pools[chosen.pool].labels[chosen.indices]).to(self.device)
+        return torch.from_numpy(self.dataset.labels(split)).to(self.device)
 
     def features(self, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
         """Features of a split's images at a cut, as stored: (N, 64), or (N, H, W, C); at cut 0 the pixels."""

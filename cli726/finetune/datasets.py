@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cli726.errors import RequestError
+from cli726.finetune.cifar import load_cifar
 from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
@@ -82,6 +83,9 @@ def load_dataset(
         reporter.finish(f"read {count:,} images of {len(classes)} classes")
     elif kind == "python" and colon:
         title, (pools, classes, broken) = Path(place.partition(":")[0]).stem, load_python(name, reporter)
+    elif name.lower() in CIFAR:
+        title = name.lower()
+        pools, classes, broken = load_cifar(title, data_dirs(data_folder))
     elif vision is not None:
         title, (pools, classes, broken) = vision.lower(), load_vision(vision, data_dirs(data_folder), reporter)
     else:

@@ -117,12 +117,23 @@ class Dataset:
         parts = [f"{name} {pool.digest}" for name, pool in sorted(self.pools.items())]
         return hashlib.sha256("\n".join([*parts, *self.class_names]).encode()).hexdigest()
 
+    def labels(self, split: SplitName) -> Labels:
+        """Labels (N,) of one split."""
+        chosen = self.splits[split]
+        return self.pools[chosen.pool].labels[chosen.indices]
+
+    def pixels(self, split: SplitName, members: npt.NDArray[np.intp] | None = None) -> Pixels:
+        """Images (N, 32, 32, 3) of one split, or of some of its positions, copied out of their pool."""
+        chosen = self.splits[split]
+        indices = chosen.indices if members is None else chosen.indices[members]
+        return self.pools[chosen.pool].pixels[indices]
+
     def images(self, split: SplitName) -> Images:
         """The images of one split, copied out of their pool."""
         chosen = self.splits[split]
         pool = self.pools[chosen.pool]
         names = [pool.names[i] for i in chosen.indices]
-        return Images.of(pool.pixels[chosen.indices], pool.labels[chosen.indices], names)
+        return Images.of(self.pixels(split), self.labels(split), names)
 
 
 def decode(content: bytes) -> Pixels:

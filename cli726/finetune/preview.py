@@ -28,7 +28,7 @@ def preview_augment(config: FinetuneConfig, path: Path, reporter: Reporter) -> N
     kinds = ", ".join(f".{kind}" for kind in UNDATED)
     if path.suffix.removeprefix(".") not in UNDATED:
         raise RequestError(f"--preview-augment must name a file that ends in one of {kinds}; got {path}")
-    pixels = open_dataset(config, reporter).images("train").pixels
+    pixels = open_dataset(config, reporter).pixels("train")
     with styled():
         figure = augmentation_sheet(pixels, augmentations, config.seed)
     save(figure, path)

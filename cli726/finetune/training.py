@@ -18,6 +18,7 @@ from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
 from cli726.finetune.evaluation import Evaluation
 from cli726.finetune.feed import Feed
 from cli726.finetune.heads import coefficients
+from cli726.finetune.optimizers import plain
 from cli726.finetune.resnet import Network, convolution_weights, divide
 from cli726.reporting import Reporter, Silent
 
@@ -133,8 +134,8 @@ def make_optimizer(
     for group in groups:
         group["peak"] = group["lr"]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, betas=(config.momentum, 0.999))
-    return torch.optim.SGD(
+        return plain(torch.optim.AdamW)(groups, betas=(config.momentum, 0.999))
+    return plain(torch.optim.SGD)(
         groups, lr=head_rate, momentum=config.momentum, nesterov=config.nesterov and config.momentum > 0
     )
 

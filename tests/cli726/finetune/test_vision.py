@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import pickle
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,31 +70,6 @@ def test_an_mnist_like_data_set_on_disk(tmp_path: Path, typed: str) -> None:
     assert_array_equal(dataset.pools["train"].labels, labels)
     assert len(dataset.splits["test"]) == len(dataset.pools["test"]) == 20
     assert len(dataset.splits["train"]) + len(dataset.splits["validation"]) == 60
-
-
-def write_cifar(root: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
-    folder = root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    for name, part in [*((f"data_batch_{n}", slice(n - 1, None, 5)) for n in range(1, 6)), ("test_batch", slice(9))]:
-        rows = pixels[part].transpose(0, 3, 1, 2).reshape(-1, 3072)
-        (folder / name).write_bytes(pickle.dumps({"data": rows, "labels": labels[part].tolist()}))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["airplane", "automobile", "bird"]}))
-
-
-def test_a_cifar_like_data_set_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = import_torchvision().datasets.cifar
-    monkeypatch.setattr(module, "check_integrity", lambda *_: True)  # its pinned digests are the real data's
-    monkeypatch.setattr("cli726.finetune.datasets.CIFAR_VALIDATION", 10)
-    pixels, labels = pictures(50)
-    write_cifar(tmp_path, pixels, labels)
-    dataset = load_dataset("cifar10", data_folder=str(tmp_path))
-    order = np.concatenate([np.arange(50)[n::5] for n in range(5)])
-    assert_array_equal(dataset.pools["train"].pixels, pixels[order])
-    assert_array_equal(dataset.pools["train"].labels, labels[order])
-    assert_array_equal(dataset.pools["test"].pixels, pixels[:9])
-    assert dataset.class_names == ("airplane", "automobile", "bird")
-    sizes = {name: len(split) for name, split in dataset.splits.items()}
-    assert sizes == {"train": 41, "validation": 9, "test": 9}  # 3 of each class: 10 of 50, rounded class by class
 
 
 def test_auto_finds_cifar_where_the_courses_script_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
