@@ -117,6 +117,8 @@ def status_of(error: BaseException) -> int:
         return fail("out of memory; ask for less at once, or use a machine with more", 4)
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):
         return fail("a path that begins with ~ needs a home folder, and there is none of that name; write it out", 2)
+    if isinstance(error, ValueError) and "integer string conversion" in str(error):
+        return fail("a number must have at most 4300 digits; one that was given has more; write it shorter", 2)
     return fail(f"a bug of ours, {type(error).__name__}: {error}; CMPT726_DEBUG=1 shows where", 1)
 
 

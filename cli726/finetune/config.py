@@ -284,8 +284,25 @@ class FinetuneConfig(TrainingConfig):
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> FinetuneConfig:
-        """The inverse of `to_json`; unknown names are an error, because they would change the run."""
-        return cls(**{**stored, "l2": tuple(stored["l2"])})
+        """The inverse of `to_json`; unknown names are an error, because they would change the run.
+
+        Raises:
+            TypeError: for such a name, or a value of another type.
+            RequestError: for a value that breaks a rule.
+        """
+        options = {**stored, "l2": tuple(stored["l2"])}
+        for option in dataclasses.fields(cls):
+            if option.name in options and not fits(options[option.name], str(option.type)):
+                raise TypeError(f"{option.name} is {options[option.name]!r:.80}")
+        return cls(**options)
+
+
+def fits(value: Any, annotation: str) -> bool:
+    """Whether a value from a file is of the type that a field is annotated with."""
+    if isinstance(value, tuple):
+        return annotation == "tuple[float, ...]" and all(fits(part, "float") for part in value)
+    names = {type(value).__name__.replace("NoneType", "None")}
+    return not names.isdisjoint(annotation.split(" | ")) or (type(value) is int and annotation.startswith("float"))
 
 
 def parse_steps(text: str, default: str) -> list[tuple[int, str]]:

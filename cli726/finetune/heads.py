@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import cast
 
@@ -51,9 +52,9 @@ def parse_head(text: str) -> tuple[int, ...]:
         return ()
     kind, _, widths = text.partition(":")
     parts = widths.split(",")
-    if kind != "mlp" or not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 65536 for part in parts):
+    if kind != "mlp" or not all(re.fullmatch(r"\d{1,5}", part, re.ASCII) and 1 <= int(part) <= 65536 for part in parts):
         raise RequestError(
-            f"--head must be linear, mlp: with widths from 1 to 65536, or python:; got {text}; try mlp:128,64"
+            f"--head must be linear, mlp: with widths from 1 to 65536, or python:; got {text:.80}; try mlp:128,64"
         )
     return tuple(map(int, parts))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,8 +133,8 @@ def timestamp() -> int:
     if stated is None:
         return int(time.time()) // 86400 * 86400
     # Up to the year 9999.
-    if not (stated.isascii() and stated.isdigit() and int(stated) < 253_402_300_800):
-        raise RequestError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {stated!r}; unset it or give a number")
+    if not (re.fullmatch(r"\d{1,12}", stated, re.ASCII) and int(stated) < 253_402_300_800):
+        raise RequestError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {stated[:40]!r}; unset it or correct it")
     return int(stated)
 
 

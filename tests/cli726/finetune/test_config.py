@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -171,3 +172,24 @@ def test_the_configuration_needs_only_the_standard_library() -> None:
 def test_steps_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(RequestError, match="--unfreeze-after"):
         FinetuneConfig(unfreeze_after=text)
+
+
+def test_what_is_written_is_read_back() -> None:
+    config = FinetuneConfig(l2=(0.0, 0.5), lr=1.0, unfreeze_after="5", cache=True)
+    stored = json.loads(json.dumps(config.to_json()))
+    assert FinetuneConfig.from_json(stored) == config
+    assert FinetuneConfig.from_json({**stored, "lr": 1}) == config, "JSON has one kind of number"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epochs": 2.0}, {"epochs": True}, {"epochs": None}, {"epochs": "2"}, {"dropout": "0"}, {"dropout": None},
+        {"cache": 1}, {"cache": None}, {"l2": ["0"]}, {"l2": [True]}, {"l2": 1}, {"head": None}, {"threads": 1.5},
+        {"cache_dir": 3}, {"dataset": ["digits"]}, {"augment": {}}, {"seed": 0.5}, {"of_a_later_version": 1},
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_no_configuration(changed: dict[str, Any]) -> None:
+    """Not silently converted: a run is gone on with as it was begun, or not at all."""
+    with pytest.raises(TypeError):
+        FinetuneConfig.from_json({**FinetuneConfig().to_json(), **changed})
