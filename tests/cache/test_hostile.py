@@ -15,7 +15,7 @@ from cache.errors import UntrustedDataError
 from cache.keys import canonical
 from cache.layout import layout_of
 from cache.manifest import Manifest
-from tests.harness import times
+from tests.harness import peak_memory, times
 
 pytestmark = pytest.mark.faults
 
@@ -130,17 +130,20 @@ def test_hostile_hdf5_is_refused_before_anything_parses_it(store, entry, wanted,
         os.truncate(path, size)
     vouch(entry, wanted)
     monkeypatch.setattr(h5py, "File", None)  # would be a TypeError, and no UntrustedDataError
+    before = peak_memory()
     tracemalloc.start()
     reason = refuses(store, wanted)
     growth = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert growth < 10 * 2**20
+    assert peak_memory() - before < 100 * 10**6
     assert "structure" in reason if padded else "bytes" in reason
 
 
-def test_hostile_hdf5_shows_nothing_of_its_target_on_the_command_line(store, entry, wanted, target, cmpt726):
+@pytest.mark.parametrize("attack", [external_link, external_storage, virtual])
+def test_hostile_hdf5_shows_nothing_of_its_target_on_the_command_line(store, entry, wanted, target, cmpt726, attack):
     with h5py.File(entry / "features.h5", "w") as file:
-        external_storage(file, target)
+        attack(file, target)
         file["labels"] = labels_of(wanted)
     vouch(entry, wanted)
     for arguments in (["verify"], ["verify", "--json"], ["ls", "--json"], ["info", wanted.key]):

@@ -11,8 +11,9 @@ import pytest
 
 from cli726.finetune import sources
 from cli726.finetune.predict import load_model
+from tests.conftest import Completed
 from tests.faults.test_interrupted_runs import assert_same
-from tests.harness import child, small_disk
+from tests.harness import child, small_disk, start_command
 
 pytestmark = pytest.mark.faults
 
@@ -47,14 +48,15 @@ def test_a_run_keeps_its_checkpoint_and_goes_on_when_there_is_room(
         assert_same(disk / "run", tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("unadorned")
-def test_a_cache_tells_what_it_needs_and_what_is_free(cmpt726: Callable[..., Any], pictures: Path) -> None:
+def test_a_cache_tells_what_it_needs_and_what_is_free(tmp_path: Path, pictures: Path) -> None:
+    """As a process: no library crashes on its way out."""
     with small_disk(0.05) as disk:
-        done = cmpt726(
+        process = start_command(
             "finetune", "--dataset", f"folder:{pictures}", "--weights", "random", "--cache", "--cache-dir", disk,
-            "--threads", 1, "--run-dir", "run",
+            "--threads", 1, "--run-dir", "run", cwd=tmp_path,
         )  # fmt: skip
-        line = the_error(done)
+        out, err = process.communicate(timeout=300)
+        line = the_error(Completed(process.returncode, out, err))
         assert "the cache entry needs" in line
         assert "free in" in line
         assert not [path for path in disk.rglob("*") if path.is_file()]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cache import reading
 from cache.store import Store
 from cli726.finetune.run import RunFolder
 from cli726.reporting import Silent
@@ -100,20 +101,27 @@ def test_an_interrupt_at_any_moment_is_an_interrupt(tmp_path: Path, options: tup
             assert_nothing_left(tmp_path / "cache", run)
 
 
+@pytest.mark.parametrize("mapped", [False, True], ids=["in memory", "mapped"])
 def test_entries_may_be_cleared_while_a_run_trains_from_them(
-    tmp_path: Path, finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, mapped: bool
 ) -> None:
+    """By another process, after the first epoch on stored features: the next epochs, and the test, go on with them."""
     plan = ("--epochs", 3, "--unfreeze-after", 2, "--unfreeze", "layer3")
     assert finetune(*plan, "--run-dir", "whole").status == 0
     keep, store = RunFolder.keep_epoch, Store(tmp_path / "cache")
 
-    def clearing(self: RunFolder, *rest: Any) -> None:
-        keep(self, *rest)
-        store.clear()
-        store.prune(0)
-        assert store.entries() == []
+    def clearing(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
+        keep(self, network, optimizer, progress, line)
+        if line.epoch in (1, 3):
+            for command in (("clear", "--yes"), ("prune", "--max-size", 0)):
+                process = start_command("cache", *command, "--cache-dir", store.folder)
+                assert process.communicate(timeout=120)[1] == ""
+                assert process.returncode == 0
+            assert store.entries() == []
 
     monkeypatch.setattr(RunFolder, "keep_epoch", clearing)
+    if mapped:
+        monkeypatch.setattr(reading, "available_memory", lambda: 0)
     done = finetune(*plan, "--run-dir", "run")
     assert done.status == 0, done.stderr
     assert_same(tmp_path / "run", tmp_path / "whole")

@@ -90,6 +90,34 @@ def test_stopped_with_the_best_model_written_and_the_epoch_not(
     assert_same_result(tmp_path / "run", whole)
 
 
+@pytest.mark.parametrize("epoch", [2, 3, 4], ids=["the last of stage 1", "the first of stage 2", "the last of all"])
+def test_stopped_in_the_middle_of_an_epoch(
+    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, epoch: int
+) -> None:
+    """After some of its steps: what they changed is nowhere but in memory."""
+    keep, step, steps = RunFolder.keep_epoch, torch.optim.SGD.step, {"epoch": 0, "taken": 0}
+
+    def counting(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
+        keep(self, network, optimizer, progress, line)
+        steps.update(epoch=line.epoch, taken=0)
+
+    def stopping(self: torch.optim.SGD, *rest: Any) -> Any:
+        result = step(self, *rest)
+        steps["taken"] += 1
+        if (steps["epoch"], steps["taken"]) == (epoch - 1, 2):
+            raise Stopped
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "keep_epoch", counting)
+        patched.setattr(torch.optim.SGD, "step", stopping)
+        with pytest.raises(Stopped):
+            finetune(small_run(shapes_folder, weights_file, **TWO_STAGES), tmp_path / "run")
+    assert len(metrics(tmp_path / "run")) == epoch - 1
+    resume(tmp_path / "run")
+    assert_same_result(tmp_path / "run", whole)
+
+
 def test_stopped_again_and_again(
     tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
