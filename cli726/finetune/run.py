@@ -57,6 +57,8 @@ def read_history(path: Path) -> list[EpochMetrics]:
         validated = [value for value in (line.val_loss, line.val_error) if value is not None]
         if not all(math.isfinite(value) for value in (*needed, *validated)) or len(validated) == 1 or line.seconds <= 0:
             raise ValueError(f"epoch {line.epoch}")
+        if type(line.epoch) is not int or not isinstance(line.phase, str):
+            raise TypeError(f"epoch {line.epoch}")
     return history
 
 

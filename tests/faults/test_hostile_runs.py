@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from cli726.errors import Interrupted
+from cli726.finetune import finetuning
+from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.run import RunFolder
 from cli726.finetune.storage import read_tensors, write_tensors
 from tests.harness import times
@@ -21,9 +23,10 @@ from tests.harness import times
 pytestmark = pytest.mark.faults
 
 
-@pytest.fixture
-def interrupted(finetune: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run stopped after its second epoch of three; the first trains the head, the others layer3 too."""
+@pytest.fixture(scope="module")
+def runs(pictures: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs: `interrupted` after its second epoch of three, the first of which trains the head alone; `finished`."""
+    folder = tmp_path_factory.mktemp("runs")
     keep = RunFolder.keep_epoch
 
     def stopping(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
@@ -31,17 +34,27 @@ def interrupted(finetune: Callable[..., Any], tmp_path: Path, monkeypatch: pytes
         if line.epoch == 2:
             raise Interrupted(2)
 
-    with monkeypatch.context() as patched:
+    config = FinetuneConfig(
+        dataset=f"folder:{pictures}", weights=str(weights), precision="fp32", threads=1, batch_size=16, epochs=3,
+        unfreeze_after="1", unfreeze="layer3",
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(finetuning, "write_artifacts", lambda *_: [])
+        finetuning.finetune(config, folder / "finished")
         patched.setattr(RunFolder, "keep_epoch", stopping)
-        done = finetune("--epochs", 3, "--unfreeze-after", 1, "--unfreeze", "layer3", "--run-dir", "run")
-    assert done.status == 130, done.stderr
-    return tmp_path / "run"
+        with pytest.raises(Interrupted):
+            finetuning.finetune(config, folder / "interrupted")
+    return folder
 
 
 @pytest.fixture
-def finished(finetune: Callable[..., Any], tmp_path: Path) -> Path:
-    assert finetune("--epochs", 1, "--run-dir", "run").status == 0
-    return tmp_path / "run"
+def interrupted(runs: Path, tmp_path: Path, unadorned: None) -> Path:
+    return Path(shutil.copytree(runs / "interrupted", tmp_path / "run"))
+
+
+@pytest.fixture
+def finished(runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(runs / "finished", tmp_path / "run"))
 
 
 def change(path: Path, **options: Any) -> None:
@@ -139,7 +152,7 @@ def test_mutated_runs_are_gone_on_with_or_refused(interrupted: Path, cmpt726: Ca
     whole = interrupted.with_name("whole")
     interrupted.rename(whole)
     chance = random.Random(name)
-    for number in range(times(12, 1500)):
+    for number in range(times(6, 100)):
         shutil.rmtree(interrupted, ignore_errors=True)
         shutil.copytree(whole, interrupted)
         content = mutated((whole / name).read_bytes(), chance)
@@ -161,7 +174,7 @@ def test_mutated_finished_runs_are_listed_and_used_or_refused(
 ) -> None:
     image = next(pictures.rglob("*.png"))
     content, chance = (finished / name).read_bytes(), random.Random(name)
-    for number in range(times(25, 1000)):
+    for number in range(times(12, 250)):
         (finished / name).write_bytes(mutated(content, chance))
         assert_survives(cmpt726("runs", "ls", "--folder", finished.parent, "--json"), number)
         if name not in ("summary.json", "config.json"):
