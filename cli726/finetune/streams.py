@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import TypeVar
 
 import torch
@@ -29,12 +30,17 @@ def single_threads(count: int) -> ThreadPoolExecutor:
     def begin() -> None:
         torch.get_num_threads()  # asked once, or torch would take its usual number at a thread's first operation
         torch.set_num_threads(1)
-        ready.wait()
+        with suppress(BrokenBarrierError):
+            ready.wait()
 
     executor = ThreadPoolExecutor(count, "stream", initializer=begin)
-    for _ in range(count):
-        executor.submit(int)
-    ready.wait()
+    try:
+        for _ in range(count):
+            executor.submit(int)
+        ready.wait()
+    except BaseException:
+        ready.abort()  # interrupted here, threads that wait for us would keep the process from ending
+        raise
     # torch takes the last word said by any thread for those to come.
     torch.set_num_threads(count)
     return executor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -63,3 +65,28 @@ def test_items_are_taken_only_as_they_are_needed(threads: int) -> None:
     results = in_streams(lambda number: number, items())
     assert next(results) == 0
     assert len(taken) <= 3 * threads
+
+
+INTERRUPTED = """
+import subprocess
+import sys
+import threading
+from cli726.finetune import streams
+
+class Interrupting(threading.Barrier):
+    def wait(self, timeout=None):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return super().wait(timeout)
+
+streams.Barrier = Interrupting
+try:
+    streams.single_threads(3)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_while_the_threads_begin_does_not_keep_the_process_from_ending() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
