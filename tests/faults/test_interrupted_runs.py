@@ -89,7 +89,8 @@ def test_an_interrupt_at_any_moment_is_an_interrupt(tmp_path: Path, options: tup
     chance = random.Random(726)
     for attempt in range(times(2, 50)):
         run = tmp_path / f"run-{attempt}"
-        process = start_command("finetune", *options, "--epochs", 3, "--run-dir", run, cwd=tmp_path)
+        plan = ("--epochs", 3, "--threads", 1 + attempt % 2)
+        process = start_command("finetune", *options, *plan, "--run-dir", run, cwd=tmp_path)
         time.sleep(chance.uniform(0.1, 3))
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
