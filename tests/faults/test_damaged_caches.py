@@ -1,0 +1,58 @@
+"""What a run says and does when its cached features are not what they were."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tests.faults.test_interrupted_runs import assert_same
+
+pytestmark = pytest.mark.faults
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def of_another_program(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["features"] = [1.0, 2.0]
+
+
+def lead_elsewhere(path: Path) -> None:
+    target = path.with_name("target.h5")
+    target.write_bytes(b"the target's secret bytes")
+    with h5py.File(path, "w") as file:
+        file["features"] = h5py.ExternalLink(str(target), "/features")
+
+
+DAMAGES = (flip, cut, of_another_program, lead_elsewhere)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=[damage.__name__ for damage in DAMAGES])
+def test_a_run_refuses_a_damaged_entry_and_the_remedy_it_names_works(
+    tmp_path: Path, finetune: Callable[..., Any], cmpt726: Callable[..., Any], damage: Callable[[Path], None]
+) -> None:
+    assert finetune("--epochs", 1, "--run-dir", "whole").status == 0
+    damage(next((tmp_path / "cache").rglob("features.h5")))
+    done = finetune("--epochs", 1, "--run-dir", "run")
+    assert done.status == 3
+    assert done.stdout == ""
+    assert "secret" not in done.stderr
+    remedy = re.search(r"`cmpt726 (cache clear \w+)`", done.stderr)
+    assert remedy is not None, done.stderr
+    assert cmpt726(*remedy[1].split(), "--cache-dir", tmp_path / "cache", "--yes").status == 0
+    assert finetune("--epochs", 1, "--run-dir", "again").status == 0
+    assert_same(tmp_path / "again", tmp_path / "whole")
