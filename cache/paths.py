@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
 from cache.errors import EnvironmentFailure
 
-__all__ = ["default_cache_dir", "user_folder"]
+__all__ = ["as_option", "default_cache_dir", "user_folder"]
 
 
 def user_folder(variable: str, otherwise: Callable[[], Path]) -> Path:
@@ -32,3 +34,11 @@ def user_folder(variable: str, otherwise: Callable[[], Path]) -> Path:
 def default_cache_dir() -> Path:
     """The folder named by CMPT726_CACHE_DIR, else the system's per-user cache folder for `cmpt726`."""
     return user_folder("CMPT726_CACHE_DIR", lambda: platformdirs.user_cache_path("cmpt726", appauthor=False))
+
+
+def as_option(folder: Path) -> str:
+    """What a command that is named as a remedy needs besides to reach `folder`: nothing where that is the usual one."""
+    with suppress(EnvironmentFailure):
+        if folder == default_cache_dir():
+            return ""
+    return f" --cache-dir {shlex.quote(str(folder))}"

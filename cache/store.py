@@ -24,6 +24,7 @@ from cache.keys import Request, nearest
 from cache.layout import LABEL, layout_of
 from cache.locks import forget, turn
 from cache.manifest import Distrusted, Manifest, read_manifest
+from cache.paths import as_option
 from cache.quantities import short_key
 from cache.reading import Content, examine, load
 from cache.usage import read_usage, touch_usage, write_usage
@@ -107,10 +108,10 @@ def checked_labels(request: Request, labels: NDArray[Any]) -> NDArray[np.int64]:
     return np.ascontiguousarray(labels)
 
 
-def distrust(key: str, reason: object) -> UntrustedDataError:
+def distrust(folder: Path, key: str, reason: object) -> UntrustedDataError:
     return UntrustedDataError(
         f"cache entry {short_key(key)} can't be trusted: {reason}; "
-        f"remove it with `cmpt726 cache clear {short_key(key)}` and run again to rebuild it"
+        f"remove it with `cmpt726 cache clear {short_key(key)}{as_option(folder)}` and run again to rebuild it"
     )
 
 
@@ -171,7 +172,7 @@ class Store:
             except Distrusted as error:
                 if not os.path.lexists(path):  # removed by another process while we read
                     return None
-                raise distrust(request.key, error) from None
+                raise distrust(self.folder, request.key, error) from None
         seconds = read_usage(path).seconds
         touch_usage(path)
         return Entry(request.key, "hit", size, seconds, (), content.features, content.labels)
@@ -201,7 +202,7 @@ class Store:
         if content is None or not first:
             found = self.hit(request, labels)
             if found is None:
-                raise distrust(request.key, "it vanished while it was built")
+                raise distrust(self.folder, request.key, "it vanished while it was built")
             return replace(found, state="built", seconds=seconds, rebuilt_because=why)
         return Entry(request.key, "built", layout.size, seconds, why, content.features, content.labels)
 

@@ -23,6 +23,7 @@ from cache.errors import EnvironmentFailure
 from cache.files import create, sync_folder, write_all, write_synced
 from cache.layout import Layout
 from cache.manifest import DATA, MANIFEST, Distrusted, Manifest
+from cache.paths import as_option
 from cache.quantities import as_size
 from cache.reading import BLOCK, Content, as_bytes, load
 
@@ -67,7 +68,7 @@ class Room:
         free = "unknown" if self.free is None else as_size(self.free)
         return EnvironmentFailure(
             f"{why}: the cache entry needs {as_size(self.needed)}, free in {self.folder}: {free}; free some space "
-            "(`cmpt726 cache prune --max-size SIZE`) or choose another folder (--cache-dir)"
+            f"(`cmpt726 cache prune --max-size SIZE{as_option(self.folder)}`) or choose another folder (--cache-dir)"
         )
 
     def require(self) -> None:

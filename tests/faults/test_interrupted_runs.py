@@ -24,6 +24,9 @@ from tests.harness import await_, environment, start_command, times
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")]
 
+# For all runs of a test; on a machine that is busy with other things too.
+LONGEST = times(1800, 4 * 3600)
+
 
 def assert_same(run: Path, whole: Path) -> None:
     assert metrics(run) == metrics(whole)
@@ -43,7 +46,7 @@ def assert_nothing_left(cache: Path, run: Path) -> None:
 def test_runs_killed_at_random_moments_end_as_one_left_in_peace(tmp_path: Path, pictures: Path, weights: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("runs.py")), tmp_path, pictures, weights, str(times(2, 50))],
-        capture_output=True, text=True, check=False, env=environment(), timeout=1800,
+        capture_output=True, text=True, check=False, env=environment(), timeout=LONGEST,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     runs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
