@@ -22,6 +22,8 @@ from cli726.finetune.sources import Pools
 
 __all__ = ["load_cifar"]
 
+# The largest of them has 155 MB.
+LARGEST = 2**28
 # What a published file is made of.
 ADMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
@@ -94,6 +96,11 @@ def read(path: Path, md5: str, name: str) -> dict[str, Any]:
         UntrustedDataError: if it is not.
         OSError: if it can't be read.
     """
+    if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST):
+        raise UntrustedDataError(
+            f"{path} must be an ordinary file of at most {LARGEST:,} bytes; remove {path.parent} and fetch it again: "
+            f"`cmpt726 data get {name}`"
+        )
     content = path.read_bytes()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import struct
 import subprocess
@@ -102,6 +103,24 @@ def test_a_changed_file_is_not_trusted(tmp_path: Path, images: tuple[np.ndarray,
     content[-20] ^= 1
     path.write_bytes(content)
     with pytest.raises(UntrustedDataError, match=r"data_batch_3 must have the MD5 .* `cmpt726 data get cifar10`"):
+        load_dataset("cifar10", data_folder=str(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+@pytest.mark.parametrize("kind", ["fifo", "folder", "huge"])
+def test_what_no_published_file_can_be_is_not_opened(
+    tmp_path: Path, images: tuple[np.ndarray, np.ndarray], kind: str
+) -> None:
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    path.unlink()
+    if kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    else:
+        (path.mkdir if kind == "folder" else lambda: os.mkfifo(path))()
+    with pytest.raises(
+        UntrustedDataError, match=r"data_batch_3 must be an ordinary file .* `cmpt726 data get cifar10`"
+    ):
         load_dataset("cifar10", data_folder=str(tmp_path))
 
 
