@@ -190,7 +190,7 @@ def test_numbers_are_taken_or_refused(
     odd = ODD[: None if FULL else 1 if kind else 3]
     extreme = {int: LARGE, float: EXTREME}.get(kind, [])
     tried = [(value, {0, 5, BEGUN_STATUS}) for value in limits[0]]
-    tried += [(value, {2}) for value in (*limits[1], *odd) if value or option not in TAKEN_EMPTY]
+    tried += [(value, {2}) for value in (*limits[1], *odd) if value != "" or option not in TAKEN_EMPTY]
     tried += [(value, {0, 2, 5, BEGUN_STATUS}) for value in (extreme if FULL else extreme[-1:])]
     for value, statuses in tried:
         words = typed(option, value)
