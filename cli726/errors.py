@@ -4,7 +4,8 @@ Cmpt726Error            1  never raised itself: what reaches the edge with statu
 ├── RequestError        2  the request can't be met as given: an option, a value, a file's content
 ├── UntrustedDataError  3  data that can't be trusted: corrupt cache, wrong checksum, hostile file
 ├── EnvironmentFailure  4  the environment failed: disk full, no permission, no network
-└── ComputationError    5  the computation failed: training diverged
+├── ComputationError    5  the computation failed: training diverged
+└── ToldElsewhere       *  another process of the same run failed with this status, and says why
 Interrupted       130/143  SIGINT, SIGTERM; not an Exception, so that no library swallows it
 
 A message says the rule, the value received and the remedy. The first four are defined one floor down, in
@@ -21,6 +22,7 @@ __all__ = [
     "EnvironmentFailure",
     "Interrupted",
     "RequestError",
+    "ToldElsewhere",
     "UntrustedDataError",
 ]
 
@@ -29,6 +31,14 @@ class ComputationError(Cmpt726Error):
     """The numbers went wrong, though the request was fine."""
 
     status = 5
+
+
+class ToldElsewhere(Cmpt726Error):  # noqa: N818 - nothing to say, hence no error of its own
+    """Another process of the run says what is wrong; this one has nothing to add."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("another process of the run says what is wrong")
+        self.status = status
 
 
 class Interrupted(BaseException):

@@ -6,14 +6,16 @@ import errno
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted
+from cli726 import launch
+from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
 from commands import (
     backprop,
     cache,
@@ -31,7 +33,7 @@ from commands import (
     vanishing,
 )
 from commands.render import printable
-from commands.streams import flush, open_streams
+from commands.streams import flush, mute, open_streams
 
 app = typer.Typer(
     name="cmpt726",
@@ -47,6 +49,8 @@ NAMES = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO,
 }  # fmt: skip
 LONGEST_NAME = 200
+# Seconds within which the first of several processes comes as far as the others.
+GRACE = 30
 
 
 def print_version(wanted: bool) -> None:
@@ -59,11 +63,15 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
     """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
+    command = context.invoked_subcommand
+    if launch.world() > 1 and command != "finetune":
+        raise RequestError(f"`cmpt726 {command}` runs as one process; got {launch.world()}; start it without torchrun")
 
 
 PROBLEMS, TUNING = "Problems 1 to 5", "Problem 6: fine-tuning"
@@ -94,13 +102,16 @@ def fail(message: str, status: int) -> int:
         import traceback
 
         traceback.print_exc()
+    notes = "".join(f" ({note})" for note in getattr(sys.exception(), "__notes__", ()))
     with suppress(OSError):  # with nowhere to say it, the status still does
-        print("error: " + printable(" ".join(message.split())), file=sys.stderr)
+        print("error: " + printable(" ".join(f"{message}{notes}".split())), file=sys.stderr)
     return status
 
 
 def status_of(error: BaseException) -> int:
     """Report an exception that reached the edge; its exit status."""
+    if isinstance(error, ToldElsewhere):  # can happen to the first process too
+        return error.status
     if isinstance(error, Cmpt726Error):
         return fail(str(error), error.status)
     if isinstance(error, Interrupted):
@@ -140,11 +151,36 @@ def finish(status: int) -> int:
     return status
 
 
+def await_first() -> bool:
+    """Let the first of several processes say what is wrong; False where it, or torchrun, has ended this one meanwhile.
+
+    What is wrong before the processes have met is wrong in all of them. torchrun ends all when one has ended: nobody
+    must be faster than the one that speaks.
+    """
+    try:
+        time.sleep(GRACE)
+    except Interrupted:
+        return False
+    return True
+
+
+def status_of_other(error: BaseException, stderr: TextIO) -> int:
+    """The same for a process that is not the first: it is heard where it alone knows what happened."""
+    if isinstance(error, ToldElsewhere):
+        return error.status
+    if getattr(error, "__notes__", ()) or await_first():
+        sys.stderr = stderr
+    return status_of(error)
+
+
 def main() -> None:
     """Run the command line and exit."""
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     open_streams()
+    stderr = sys.stderr
+    if launch.rank():
+        mute()
     # Figures are drawn without pyplot; a name there that matplotlib doesn't know would keep it from being imported.
     os.environ.pop("MPLBACKEND", None)
     try:
@@ -155,6 +191,8 @@ def main() -> None:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if status == 1:  # of their own accord Typer and Rich exit so for one reason: the reader went away
             status = 128 + signal.SIGPIPE
+        if status and launch.rank():
+            await_first()
     except BaseException as error:
-        status = status_of(error)
+        status = status_of_other(error, stderr) if launch.rank() else status_of(error)
     sys.exit(finish(status))

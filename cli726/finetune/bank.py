@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from cache.keys import Request
-from cache.store import Store
+from cache.store import Entry, Store
+from cli726 import launch
 from cli726.finetune.augment import apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.features import BLOCK, Extractor, Normalization
 from cli726.finetune.images import TREATMENT, Dataset, SplitName
 from cli726.finetune.kernels import fuses
+from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.places import memory_limit
 from cli726.finetune.resnet import depth_of, divide, feature_shape
 from cli726.finetune.storage import tensors_digest
@@ -82,8 +85,12 @@ class Bank:
         *,
         store: Store | None = None,
         recompute: bool = False,
+        group: Group = ALONE,
     ) -> None:
-        """Take a copy of `backbone` as it is now: what is trained later is never part of a prefix."""
+        """Take a copy of `backbone` as it is now: what is trained later is never part of a prefix.
+
+        A group's processes compute a pool's blocks in turns; the first one writes the store.
+        """
         self.dataset = dataset
         self.normalization = normalization
         self.precision = precision
@@ -91,6 +98,9 @@ class Bank:
         self.reporter = reporter
         self.store = store
         self.recompute = recompute
+        self.group = group
+        # What may lie in memory, of which each process on a machine has a copy; all must come to the same conclusion.
+        self.limit = min(group.collect(memory_limit() // launch.local_world()))
         self.backbone = backbone
         self.used: list[Used] = []
         self.seconds = 0.0
@@ -112,7 +122,7 @@ class Bank:
         if self.recompute or cut <= 1:
             return False
         rows = sum(len(pool) for pool in self.dataset.pools.values())
-        return self.store is not None or rows * self.row_bytes(cut) <= memory_limit()
+        return self.store is not None or rows * self.row_bytes(cut) <= self.limit
 
     def dtype_at(self, cut: int) -> torch.dtype:
         return torch.float32 if cut == HEAD_ONLY else self.precision
@@ -133,7 +143,7 @@ class Bank:
         if cut == 0 or not self.stores(cut):
             pixels = self.pixels(split)
             pixels = pixels.flip(2) if variant == MIRROR else pixels
-            return self.prefix(cut)(pixels) if cut else pixels
+            return self.group.features(self.prefix(cut), pixels) if cut else pixels
         chosen = self.dataset.splits[split]
         whole = self.pool_features(chosen.pool, cut, variant)
         if len(chosen) == len(whole):
@@ -157,7 +167,7 @@ class Bank:
         self.memory = {place: kept for place, kept in self.memory.items() if place[1] == cut}
 
     def extract(self, pool: str, cut: int, variant: Variant) -> Iterator[Tensor]:
-        """Blocks of features in the pool's order, on the CPU."""
+        """Blocks of features in the pool's order, on the CPU; with a store only for the process that writes it."""
         pixels = torch.from_numpy(self.dataset.pools[pool].pixels)
         prefix = self.prefix(cut)
         began = time.perf_counter()
@@ -167,13 +177,16 @@ class Bank:
         what = f"{kind}{len(pixels):,} {pool} images after {STAGES[cut - 1]}"
         self.reporter.start(f"features of {what}", len(pixels))
 
-        def seen(start: int) -> Tensor:
-            block = pixels[start : start + BLOCK].to(self.device)
+        def seen(rows: slice) -> Tensor:
+            block = pixels[rows].to(self.device)
             block = block.flip(2) if variant == MIRROR else block
-            return apply_all(augmentations, block, [parameters[start : start + BLOCK] for parameters in drawn])
+            return apply_all(augmentations, block, [parameters[rows] for parameters in drawn])
 
-        for features in prefix.each(range(0, len(pixels), BLOCK), seen):
-            yield features.cpu()
+        def features_of(blocks: Iterable[slice]) -> Iterator[Tensor]:
+            return (features.cpu() for features in prefix.each(blocks, seen))
+
+        for features in self.group.rows(len(pixels), BLOCK, features_of, everywhere=self.store is None):
+            yield features
             self.reporter.advance(len(features))
         rate = len(pixels) / (time.perf_counter() - began)
         self.reporter.finish(f"features of {what}: {rate:,.0f} images/s")
@@ -204,21 +217,37 @@ class Bank:
 
     def fetch(self, store: Store, pool: str, cut: int, variant: Variant) -> Tensor:
         """Features from the store, computed and committed there first if need be."""
-        request = self.request(pool, cut, variant)
+        request, labels = self.request(pool, cut, variant), self.dataset.pools[pool].labels
 
         def produce() -> Iterator[np.ndarray]:
+            self.group.tell(lambda: True)
             for block in self.extract(pool, cut, variant):
                 yield (
                     block.view(torch.int16).numpy().view(np.uint16) if block.dtype == torch.bfloat16 else block.numpy()
                 )
 
-        entry = store.get_or_build(
-            request,
-            self.dataset.pools[pool].labels,
-            produce,
-            on_wait=lambda: self.reporter.say("another process is computing the same features: waiting for it"),
-        )
-        cut_name = STAGES[cut - 1]
+        if not self.group.first:
+            # The first process finds out whether there is anything to compute, and then needs everybody.
+            while self.group.tell(bool):
+                deque(self.extract(pool, cut, variant), maxlen=0)
+            entry = store.hit(request, labels)
+        else:
+            entry = store.get_or_build(
+                request,
+                labels,
+                produce,
+                on_wait=lambda: self.reporter.say("another process is computing the same features: waiting for it"),
+            )
+            self.group.tell(lambda: False)
+            self.note(entry, pool, STAGES[cut - 1])
+        held = self.group.collect(entry is not None)
+        features = as_tensor(entry.features) if entry else None
+        if features is None or not all(held):  # a machine has a disk of its own
+            features = self.group.copy(features)
+        return features
+
+    def note(self, entry: Entry, pool: str, cut_name: str) -> None:
+        """Remember and say where features came from."""
         if entry.key not in {used.key for used in self.used}:
             self.used.append(Used(entry.state, entry.key, pool, cut_name, entry.bytes, entry.seconds))
         if entry.state == "hit":
@@ -226,7 +255,6 @@ class Bank:
             self.reporter.say(f"cache hit: {pool} images after {cut_name}, {entry.bytes / 1e6:.1f} MB{saved}")
         elif entry.rebuilt_because:
             self.reporter.say(f"rebuilt: {', '.join(entry.rebuilt_because)} changed")
-        return as_tensor(entry.features)
 
 
 def as_tensor(features: np.ndarray) -> Tensor:

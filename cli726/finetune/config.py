@@ -128,6 +128,11 @@ class TrainingConfig:
     threads: int | None = None
     seed: int = 0
 
+    @property
+    def code(self) -> list[str]:
+        """Everything in it that names code of the user's own."""
+        return []
+
     def __post_init__(self) -> None:
         problems = list(self.problems())
         if problems:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cli726.errors import RequestError
 from cli726.finetune.cifar import load_cifar
 from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
+from cli726.finetune.parallel import Group
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
 from cli726.finetune.sources import Pools, Reading, load_csv, load_folder
 from cli726.finetune.user_code import load_function, own_code
 from cli726.finetune.vision import KNOWN, load_vision, read_parts, resolve_name
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["choose_auto", "fetch_dataset", "inventory", "load_dataset"]
+__all__ = ["choose_auto", "fetch_dataset", "inventory", "load_dataset", "shared_dataset"]
 
 # CIFAR has no validation images of its own: so many of its training images.
 CIFAR_VALIDATION = 5000
@@ -100,6 +105,22 @@ def load_dataset(
         raise RequestError(f"a data set must have at least two classes; {name} has {len(classes)}; add another")
     splits = make_splits(pools, test_fraction, val_fraction, classes)
     return Dataset(title, classes, pools, splits, broken)
+
+
+def shared_dataset(load: Callable[[], Dataset], group: Group) -> Dataset:
+    """A data set that the first process of a group reads, held by every process."""
+    if group.world == 1:
+        return load()
+    pixels: dict[str, Tensor] = {}
+
+    def all_but_pixels() -> Dataset:
+        whole = load()
+        pixels.update({name: torch.from_numpy(pool.pixels) for name, pool in whole.pools.items()})
+        return replace(whole, pools={name: replace(p, pixels=p.pixels[:0]) for name, p in whole.pools.items()})
+
+    dataset = group.tell(all_but_pixels)
+    copied = {name: group.copy(pixels.get(name)).numpy() for name in dataset.pools}
+    return replace(dataset, pools={name: replace(p, pixels=copied[name]) for name, p in dataset.pools.items()})
 
 
 def load_python(name: str, reporter: Reporter) -> Pools:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features import Extractor, Normalization
+from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.resnet import Network, divide
 
 __all__ = ["Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
@@ -122,21 +123,34 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> floa
 
 
 def head_features(
-    network: Network, cut: int, stored: Tensor, precision: torch.dtype, normalization: Normalization
+    network: Network,
+    cut: int,
+    stored: Tensor,
+    precision: torch.dtype,
+    normalization: Normalization,
+    group: Group = ALONE,
 ) -> Tensor:
     """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
     if cut == HEAD_ONLY:
         return stored
     _, suffix = divide(network.backbone, cut)
-    return Extractor(suffix, precision, normalization if cut == 0 else None)(stored)
+    return group.features(Extractor(suffix, precision, normalization if cut == 0 else None), stored)
 
 
 @torch.no_grad()
 def network_scores(
-    network: Network, cut: int, stored: Tensor, precision: torch.dtype, normalization: Normalization
+    network: Network,
+    cut: int,
+    stored: Tensor,
+    precision: torch.dtype,
+    normalization: Normalization,
+    group: Group = ALONE,
 ) -> Tensor:
-    """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was."""
-    features = head_features(network, cut, stored, precision, normalization)
+    """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was.
+
+    The convolutions are divided among the group; the head, which is small, is run by each process over all images.
+    """
+    features = head_features(network, cut, stored, precision, normalization, group)
     training = network.head.training
     network.head.eval()
     try:

@@ -15,23 +15,26 @@ from cli726.finetune.config import FinetuneConfig, plan_phases
 from cli726.finetune.evaluation import evaluate
 from cli726.finetune.finetuned import Finetuned, summarise
 from cli726.finetune.images import duplicates_across
-from cli726.finetune.run import RunFolder, new_run_dir
+from cli726.finetune.parallel import join
+from cli726.finetune.run import RunFolder
 from cli726.finetune.session import Session, open_session, penalty
+from cli726.finetune.shared_run import create_run, open_run
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["finetune", "resume"]
 
 
 def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: Reporter | None = None) -> Finetuned:
-    """Run a configuration in a new run folder.
+    """Run a configuration in a new run folder; started by torchrun, together with the other processes.
 
     Raises:
         RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
+        ToldElsewhere: if another process says what is wrong.
     """
-    reporter = reporter or Silent()
-    session = open_session(config, reporter)
-    path = new_run_dir(session.dataset.name) if run_dir is None else run_dir
-    return carry_out(session, RunFolder.create(path, config, session.facts(), reporter))
+    with join() as group:
+        reporter = reporter if reporter and group.first else Silent()
+        session = open_session(config, reporter, group)
+        return carry_out(session, create_run(run_dir, session.dataset.name, config, session.facts(), reporter, group))
 
 
 def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None = None) -> Finetuned:
@@ -44,23 +47,26 @@ def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None 
         RequestError: if there is nothing to resume, or the run names code that wasn't typed again.
         UntrustedDataError: if data or weights have changed since.
     """
-    reporter = reporter or Silent()
-    folder, config, facts = RunFolder.open(path, reporter)
-    if folder.finished:
-        raise RequestError(f"--resume must name an interrupted run; {path} is finished; see {path / 'summary.json'}")
-    untyped = [name for name in config.code if name not in code]
-    if untyped:
-        raise RequestError(
-            f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust it, "
-            "type that option again beside --resume"
-        )
-    session = open_session(config, reporter)
-    for name, now in session.facts().items():
-        if name.endswith("digest") and facts.get(name) != now:
-            what = name.removesuffix("_digest")
-            raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
-    reporter.say(f"resuming {path}")
-    return carry_out(session, folder)
+    with join() as group:
+        reporter = reporter if reporter and group.first else Silent()
+        folder, finished, config, facts = open_run(path, reporter, group)
+        if finished:
+            raise RequestError(
+                f"--resume must name an interrupted run; {path} is finished; see {path / 'summary.json'}"
+            )
+        untyped = [name for name in config.code if name not in code]
+        if untyped:
+            raise RequestError(
+                f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust "
+                "it, type that option again beside --resume"
+            )
+        session = open_session(config, reporter, group)
+        for name, now in session.facts().items():
+            if name.endswith("digest") and facts.get(name) != now:
+                what = name.removesuffix("_digest")
+                raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
+        reporter.say(f"resuming {path}")
+        return carry_out(session, folder)
 
 
 def carry_out(session: Session, folder: RunFolder) -> Finetuned:
@@ -74,9 +80,10 @@ def carry_out(session: Session, folder: RunFolder) -> Finetuned:
 
 
 def say_how_to_go_on(session: Session, folder: RunFolder, error: BaseException) -> None:
-    if not folder.checkpoint.exists():
+    if not session.group.first or not folder.checkpoint.exists():
         return
-    best = folder.progress(plan_phases(session.config)).best
+    # Read by this process alone: the others may be gone.
+    best = RunFolder.progress(folder, plan_phases(session.config)).best
     kept = f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}" if best else ""
     on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
     # What diverged once diverges again from the same numbers.
@@ -117,7 +124,8 @@ def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
         run_dir=folder.path,
         solver=session.solved,
     )
-    result = replace(result, figures=tuple(write_artifacts(result, session.reporter)))
+    if session.group.first:
+        result = replace(result, figures=tuple(write_artifacts(result, session.reporter)))
     # Last: it says that the run is finished.
     folder.write_summary(result.to_json())
     return result

@@ -18,13 +18,14 @@ from cli726.finetune.augment import parse_augmentations
 from cli726.finetune.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase
-from cli726.finetune.datasets import load_dataset
+from cli726.finetune.datasets import load_dataset, shared_dataset
 from cli726.finetune.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.exact_head import fit_exact
 from cli726.finetune.features import resolve_precision
 from cli726.finetune.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
 from cli726.finetune.heads import Standardize, build_head, build_own_head, coefficients, parse_head
 from cli726.finetune.images import Dataset, SplitName
+from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.resnet import FEATURES, Network, channels_last
 from cli726.finetune.training import Best, EpochMetrics, Progress, train
 from cli726.finetune.user_code import is_code
@@ -83,33 +84,42 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
+def open_dataset(config: FinetuneConfig, reporter: Reporter, group: Group = ALONE) -> Dataset:
     """The data set that a configuration names; what was left out of it is said."""
-    dataset = load_dataset(
-        config.dataset,
-        data_folder=config.data_dir,
-        test_fraction=config.test_fraction,
-        val_fraction=config.val_fraction,
-        strict=config.strict,
-        workers=config.workers,
-        reporter=reporter,
+    dataset = shared_dataset(
+        lambda: load_dataset(
+            config.dataset,
+            data_folder=config.data_dir,
+            test_fraction=config.test_fraction,
+            val_fraction=config.val_fraction,
+            strict=config.strict,
+            workers=config.workers,
+            reporter=reporter,
+        ),
+        group,
     )
     if dataset.skipped:
         reporter.say(f"skipped {len(dataset.skipped)} broken images, such as {dataset.skipped[0]}")
     return dataset
 
 
-def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
-    """Load everything that a run needs; nothing is computed yet."""
+def open_session(config: FinetuneConfig, reporter: Reporter, group: Group = ALONE) -> Session:
+    """Load everything that a run needs; nothing is computed yet.
+
+    Of a group of processes the first one reads and downloads, and decides what depends on the machine.
+    """
     began = time.perf_counter()
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
-    precision = resolve_precision(config.precision, device)
+    device = group.own_device(choose_device(config.device))
+    precision = group.tell(lambda: resolve_precision(config.precision, device))
     parse_augmentations(config.augment)
     parse_head(config.head)
-    dataset = open_dataset(config, reporter)
-    weights = load_weights(config.weights, seed=config.seed, reporter=reporter)
+    if group.world > 1:
+        reporter.say(f"{group}, {torch.get_num_threads()} threads each")
+    dataset = open_dataset(config, reporter, group)
+    group.require_batch(config.batch_for(len(dataset.splits["train"])))
+    weights = group.tell(lambda: load_weights(config.weights, seed=config.seed, reporter=reporter))
     if weights.trained_on == dataset.name:
         reporter.say(f"note: the {weights.name} weights were trained on {dataset.name} itself")
     store = None
@@ -118,9 +128,10 @@ def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
     normalization = COURSE_NORMALIZATION if config.normalization == "course" else weights.normalization
     # The bank's copy of the network is never trained.
     bank = Bank(
-        dataset, weights.build(), normalization, precision, device, reporter, store=store, recompute=config.recompute
-    )
-    session = Session(config, dataset, weights, bank, precision, device, reporter, began)
+        dataset, weights.build(), normalization, precision, device, reporter, store=store, recompute=config.recompute,
+        group=group,
+    )  # fmt: skip
+    session = Session(config, dataset, weights, bank, precision, device, reporter, group, began)
     session.new_head()  # what is wrong with a head of the user's own is said before anything is written
     return session
 
@@ -136,6 +147,7 @@ class Session:
     precision: torch.dtype
     device: torch.device
     reporter: Reporter
+    group: Group
     began: float
     solved: Mapping[str, Any] | None = None
 
@@ -147,6 +159,7 @@ class Session:
             "versions": {"torch": torch.__version__},
             "precision": str(self.precision).removeprefix("torch."),
             "device": self.device.type,
+            "processes": self.group.world,
         }
 
     def model_facts(self) -> dict[str, Any]:
@@ -189,11 +202,11 @@ class Session:
             cut: Where the first phase has its features.
         """
         head = self.new_head()
-        network = channels_last(Network(self.weights.build(), head).to(self.device))
+        network = self.group.share_statistics(channels_last(Network(self.weights.build(), head).to(self.device)))
         if self.config.standardize:
             layer = next(module for module in head.modules() if isinstance(module, Standardize))
             stored = self.bank.features("train", cut)
-            layer.fit(head_features(network, cut, stored, self.precision, self.bank.normalization))
+            layer.fit(head_features(network, cut, stored, self.precision, self.bank.normalization, self.group))
         return network
 
     def choose_l2(self, head_phase: Phase) -> tuple[float, tuple[Trial, ...]]:
@@ -229,6 +242,7 @@ class Session:
             solve=(lambda trained, phase: self.solve(trained, phase, l2)) if exact else None,
             progress=progress,
             reporter=self.reporter,
+            group=self.group,
         )
 
     def feed(self, phase: Phase) -> Feed:
@@ -244,7 +258,7 @@ class Session:
             variants = [Variant("view", number, config.augment, config.seed) for number in range(config.views)]
             say(f"phase {phase.name}: {config.views} augmented views of each image, one drawn in each epoch")
             views = [bank.features("train", cut, variant) for variant in variants]
-            return ViewsFeed(views, labels, batch, config.seed, phase.name)
+            return ViewsFeed(views, labels, batch, config.seed, phase.name, self.group)
         if stored and augmentations and config.cache:
             say(
                 f"phase {phase.name}: trains on the cached features of plain images; --augment takes effect where "
@@ -260,7 +274,7 @@ class Session:
         elif cut > 1 and not stored and not config.recompute:
             say(f"phase {phase.name}: features exceed a quarter of memory and are computed in every epoch; try --cache")
         if stored:
-            return StoredFeed(bank.features("train", cut), labels, batch, config.seed, phase.name)
+            return StoredFeed(bank.features("train", cut), labels, batch, config.seed, phase.name, self.group)
         return ImageFeed(
             bank.pixels("train"),
             labels,
@@ -270,16 +284,19 @@ class Session:
             prefix=bank.prefix(cut) if cut else None,
             normalization=bank.normalization,
             augmentations=augmentations,
+            group=self.group,
         )
 
     def score(self, network: Network, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
         """Scores of a split's images, on the CPU."""
         stored = self.bank.features(split, cut, variant)
-        return network_scores(network, cut, stored, self.precision, self.bank.normalization).cpu()
+        return network_scores(network, cut, stored, self.precision, self.bank.normalization, self.group).cpu()
 
     def validate(self, network: Network, phase: Phase) -> Evaluation:
         """The network on the validation images, from the phase's cut on."""
-        return evaluate(self.score(network, "validation", phase.cut), self.bank.labels("validation").cpu())
+        scores = self.score(network, "validation", phase.cut)
+        # What is decided by it must be decided alike, on machines that round differently too.
+        return self.group.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
 
     def solve(self, network: Network, phase: Phase, l2: float) -> EpochMetrics:
         """Take the linear head to its optimum on the training features; stands for the phase's last epoch."""
@@ -295,7 +312,8 @@ class Session:
         if not isinstance(linear, nn.Linear):
             raise AssertionError("the configuration admits only a linear head here")
         with torch.no_grad():
-            fit = fit_exact(standardize(features).cpu(), labels, len(self.dataset.class_names), l2)
+            inputs, classes = standardize(features).cpu(), len(self.dataset.class_names)
+            fit = self.group.tell(lambda: fit_exact(inputs, labels, classes, l2))
             linear.weight.copy_(fit.weights)
             linear.bias.copy_(fit.bias)
         seconds = time.perf_counter() - began

@@ -19,6 +19,7 @@ from cli726.finetune.evaluation import Evaluation
 from cli726.finetune.feed import Feed
 from cli726.finetune.heads import coefficients
 from cli726.finetune.optimizers import plain
+from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.resnet import Network, convolution_weights, divide
 from cli726.reporting import Reporter, Silent
 
@@ -165,6 +166,24 @@ def only_suffix_trains(network: Network, cut: int) -> Iterator[nn.Sequential]:
         network.eval()
 
 
+class Trained(nn.Module):
+    """What a phase trains: the stages behind the cut and the head, as one module."""
+
+    def __init__(self, suffix: nn.Module, head: nn.Module, device: torch.device, precision: torch.dtype | None) -> None:
+        """Share the modules given; `precision` for mixed precision in the stages."""
+        super().__init__()
+        self.suffix = suffix
+        self.head = head
+        self.device = device
+        self.precision = precision
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            features = self.suffix(inputs)
+        scores: Tensor = self.head(features if self.precision is None else features.float())
+        return scores
+
+
 @torch.no_grad()
 def settle_statistics(suffix: nn.Module, feed: Feed, forward: Callable[[Tensor], Tensor]) -> None:
     """Estimate BatchNorm's averages anew, over training images, as plain means over batches."""
@@ -201,6 +220,7 @@ def train(
     solve: Solve | None = None,
     progress: Progress | None = None,
     reporter: Reporter | None = None,
+    group: Group = ALONE,
 ) -> Progress:
     """Run the phases, from where `progress` says.
 
@@ -212,6 +232,7 @@ def train(
         precision: bfloat16 for mixed precision in the unfrozen stages.
         l2: Penalty on the head's coefficients.
         solve: Takes the place of the epochs of a head phase: sets the head, and says how good it is.
+        group: The processes that train together, each from its own part of every batch.
 
     Returns:
         The progress at the end.
@@ -237,7 +258,9 @@ def train(
             keeper.restore(network, optimizer if progress.epoch >= phase.first else None)
             resumed = False
         reporter.start(f"training {' '.join(phase.trains)}", (phase.last - progress.epoch) * feed.steps)
-        progress = run_phase(network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter)
+        progress = run_phase(
+            network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter, group
+        )
     return progress
 
 
@@ -252,6 +275,7 @@ def run_phase(
     precision: torch.dtype,
     progress: Progress,
     reporter: Reporter,
+    group: Group,
 ) -> Progress:
     """One phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
     smoothing = config.smoothing_for(phase)
@@ -259,33 +283,31 @@ def run_phase(
     # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
     mixed = precision != torch.float32 and phase.cut != HEAD_ONLY
     steps = feed.steps * phase.epochs
-    _, suffix = divide(network.backbone, phase.cut)
-
-    def forward(inputs: Tensor) -> Tensor:
-        with torch.autocast(device.type, precision, enabled=mixed):
-            features = suffix(inputs)
-        scores: Tensor = network.head(features.float())
-        return scores
-
+    with only_suffix_trains(network, phase.cut) as suffix:
+        trained = Trained(suffix, network.head, device, precision if mixed else None)
+        forward = group.share_gradients(trained, partly_used=bool(config.code))
     for epoch in range(progress.epoch + 1, phase.last + 1):
         began = time.perf_counter()
         step = (epoch - phase.first) * feed.steps
         total = torch.zeros((), dtype=torch.float64, device=device)
         correct = torch.zeros((), dtype=torch.int64, device=device)
-        with only_suffix_trains(network, phase.cut), drawing_from(device, config.seed, phase.name, epoch):
-            for inputs, labels in feed.batches(epoch):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * rate_factor(config, phase, step, steps)
+        purpose = (config.seed, phase.name, epoch, *group.own_purpose)
+        with only_suffix_trains(network, phase.cut), drawing_from(device, *purpose):
+            for (inputs, labels), mine in zip(feed.batches(epoch), feed.parts, strict=True):
+                for options in optimizer.param_groups:
+                    options["lr"] = options["peak"] * rate_factor(config, phase, step, steps)
                 scores = forward(inputs)
                 loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
                 optimizer.zero_grad()
-                loss.backward()
+                (loss * mine.weight).backward()
                 optimizer.step()
                 with torch.no_grad():
-                    total += loss.detach() * len(labels)
-                    correct += (scores.argmax(1) == labels).sum()
+                    total += loss.detach() * mine.images
+                    correct += (scores.argmax(1) == labels)[: mine.images].sum()
                 step += 1
                 reporter.advance(1)
+        group.sum(total, correct)
+        group.follow_first(network)
         seconds = time.perf_counter() - began
         train_loss = total.item() / len(feed.labels)
         rate = optimizer.param_groups[0]["lr"]
@@ -294,7 +316,8 @@ def run_phase(
         if epoch == phase.last or (epoch - phase.first + 1) % config.validate_every == 0:
             if phase.cut != HEAD_ONLY and step < SETTLING_STEPS:
                 with only_suffix_trains(network, phase.cut):
-                    settle_statistics(suffix, feed, forward)
+                    settle_statistics(suffix, feed, trained)
+                group.follow_first(network)
             result = validate(network, phase)
         if result is not None:
             require_finite(result.loss, epoch, phase, optimizer)

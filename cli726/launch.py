@@ -1,0 +1,37 @@
+"""What torchrun says of this process, in its environment. Standard library only: the command line asks before torch."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["local_rank", "local_world", "rank", "restarts", "world"]
+
+
+def told(name: str, alone: int) -> int:
+    """A number that torchrun set. Without torchrun `alone`, whatever some other program means by that name."""
+    return int(os.environ[name]) if "TORCHELASTIC_RUN_ID" in os.environ else alone
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return told("RANK", 0)
+
+
+def world() -> int:
+    """How many processes share the work."""
+    return told("WORLD_SIZE", 1)
+
+
+def local_rank() -> int:
+    """This process's number on its own machine."""
+    return told("LOCAL_RANK", 0)
+
+
+def local_world() -> int:
+    """How many of them are on this machine."""
+    return told("LOCAL_WORLD_SIZE", 1)
+
+
+def restarts() -> int:
+    """How often torchrun has started all of them again."""
+    return told("TORCHELASTIC_RESTART_COUNT", 0)
