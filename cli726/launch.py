@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["local_rank", "local_world", "rank", "restarts", "world"]
+__all__ = ["local_rank", "local_world", "machines", "rank", "restarts", "world"]
 
 
 def told(name: str, alone: int) -> int:
@@ -30,6 +30,11 @@ def local_rank() -> int:
 def local_world() -> int:
     """How many of them are on this machine."""
     return told("LOCAL_WORLD_SIZE", 1)
+
+
+def machines() -> int:
+    """On how many machines they are."""
+    return told("GROUP_WORLD_SIZE", 1)
 
 
 def restarts() -> int:

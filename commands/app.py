@@ -51,6 +51,8 @@ NAMES = {
 LONGEST_NAME = 200
 # Seconds within which the first of several processes comes as far as the others.
 GRACE = 30
+# Seconds by which the process that says what is wrong ends before the others: torchrun names the first.
+PAUSE = 1
 
 
 def print_version(wanted: bool) -> None:
@@ -110,7 +112,8 @@ def fail(message: str, status: int) -> int:
 
 def status_of(error: BaseException) -> int:
     """Report an exception that reached the edge; its exit status."""
-    if isinstance(error, ToldElsewhere):  # can happen to the first process too
+    if isinstance(error, ToldElsewhere):
+        time.sleep(PAUSE)
         return error.status
     if isinstance(error, Cmpt726Error):
         return fail(str(error), error.status)
@@ -167,7 +170,7 @@ def await_first() -> bool:
 def status_of_other(error: BaseException, stderr: TextIO) -> int:
     """The same for a process that is not the first: it is heard where it alone knows what happened."""
     if isinstance(error, ToldElsewhere):
-        return error.status
+        return status_of(error)
     if getattr(error, "__notes__", ()) or await_first():
         sys.stderr = stderr
     return status_of(error)

@@ -249,7 +249,9 @@ def finetune(
         Precision, typer.Option(help="auto: bf16 where the processor has it.", rich_help_panel=MACHINE)
     ] = Precision.auto,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=MACHINE)] = DEFAULTS.device,
-    threads: Annotated[int | None, typer.Option(help="Default: all.", rich_help_panel=MACHINE)] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Default: all; under torchrun of each process.", rich_help_panel=MACHINE)
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Threads that read image files (default: by processors).", rich_help_panel=MACHINE),

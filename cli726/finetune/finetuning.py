@@ -110,7 +110,7 @@ def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
     result = Finetuned(
         config=session.config,
         dataset=session.dataset,
-        duplicates=duplicates_across(session.dataset),
+        duplicates=session.group.tell(lambda: duplicates_across(session.dataset)),
         weights=session.weights,
         cache=session.cache_facts(),
         phases=tuple(summarise(phase, folder.history, len(session.dataset.splits["train"])) for phase in phases),

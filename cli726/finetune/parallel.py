@@ -273,7 +273,7 @@ class Workers(Group):
         return torch.device("cuda", number)
 
     def __str__(self) -> str:
-        machines = self.world // launch.local_world()
+        machines = launch.machines()
         return f"{self.world} processes on {machines} machine{'s' if machines > 1 else ''} ({self.backend})"
 
     def speaks(self) -> bool:
