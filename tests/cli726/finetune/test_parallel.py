@@ -279,3 +279,13 @@ def test_a_killed_worker_ends_the_run_which_another_number_goes_on_with(
     assert 3 <= done < 100
     resume(tmp_path / "run")
     assert [line["epoch"] for line in metrics(tmp_path / "run")] == list(range(1, 101))
+
+
+def test_other_commands_run_as_one_process(cmpt726: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert cmpt726("softmax", "--point").status == 0, "so named by something else than torchrun"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    done = cmpt726("softmax", "--point")
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr == "error: `cmpt726 softmax` runs as one process; got 2; start it without torchrun\n"
