@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_accuracy folder:PATH --seeds 0 1 2
 
-Both run as whole processes, one after the other for each seed, and are tested on the same images. The recipe, for all of
-CIFAR-10: the head to its optimum, then 30 epochs of everything, batch 256, peak rate 0.2, flip and crop, mirror averaging.
-It takes hours on two cores, so `make bench` leaves it out.
+Both run as whole processes, one after the other for each seed, and are tested on the same images. The recipe, made for
+all of CIFAR-10: the head to its optimum, then 30 epochs of everything, batch 256, peak rate 0.2, flip and crop, mirror
+averaging. It takes hours on two cores, so `make bench` leaves it out.
 """
 
 from __future__ import annotations
@@ -44,20 +44,17 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
     for seed in options.seeds:
         for name, words in CONTESTANTS.items():
-            result = run(options.dataset, seed, words, options.option)
-            found[name].append(result)
-            accuracy = result["correct"] / result["images"]
-            print(
-                f"seed {seed}, {name}: {accuracy:.2%} of {result['images']:,.0f}, {result['seconds']:,.0f} s",
-                flush=True,
-            )
+            one = run(options.dataset, seed, words, options.option)
+            found[name].append(one)
+            share, seconds = one["correct"] / one["images"], one["seconds"]
+            print(f"seed {seed}, {name}: {share:.2%} of {one['images']:,}, {seconds:,.0f} s", flush=True)
     for name, results in found.items():
-        low, high = wilson_interval(int(mean(r["correct"] for r in results)), int(results[0]["images"]))
-        accuracy = mean(r["correct"] / r["images"] for r in results)
-        print(
-            f"{name}: {accuracy:.2%} of {results[0]['images']:,.0f} test images (95 % of one run: {low:.2%} to {high:.2%}), "
-            f"{mean(r['seconds'] for r in results):,.0f} s, mean of {len(results)} seeds"
-        )
+        images = int(results[0]["images"])
+        share = mean(one["correct"] / images for one in results)
+        low, high = wilson_interval(round(share * images), images)
+        seconds = mean(one["seconds"] for one in results)
+        interval = f"95 % of one run: {low:.2%} to {high:.2%}"
+        print(f"{name}: {share:.2%} of {images:,} test images ({interval}), {seconds:,.0f} s; {len(results)} seeds")
 
 
 if __name__ == "__main__":
