@@ -14,6 +14,9 @@ A message says the rule, the value received and the remedy. The first four are d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from cache.errors import Cmpt726Error, EnvironmentFailure, RequestError, UntrustedDataError
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "RequestError",
     "ToldElsewhere",
     "UntrustedDataError",
+    "did_you_mean",
 ]
 
 
@@ -47,3 +51,10 @@ class Interrupted(BaseException):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.status = 128 + signal
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that isn't known: the nearest ones that are, whatever the case, or nothing."""
+    spelt = {one.lower(): one for one in known}
+    near = [spelt[match] for match in get_close_matches(name.lower(), spelt)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -32,6 +32,7 @@ from commands import (
     softmax,
     vanishing,
 )
+from commands.options import examples
 from commands.render import printable
 from commands.streams import flush, mute, open_streams
 
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("cmpt726 softmax", "cmpt726 finetune --cache --unfreeze-after 5", "cmpt726 report --run latest"),
 )
 
 # What the system says of a name that the user gave; whatever else it refuses is the machine's failure.

@@ -14,6 +14,7 @@ import typer
 
 from cache.quantities import as_size, parse_age, parse_size, short_key
 from cli726.errors import RequestError, UntrustedDataError
+from commands.completion import cache_keys
 from commands.options import OUTPUT, Json, examples
 from commands.render import emit, notice, printable, table
 
@@ -44,7 +45,13 @@ CacheDir = Annotated[
     ),
 ]
 Key = Annotated[
-    str | None, typer.Argument(metavar="[KEY]", help="An entry's key, as far as it is unique.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[KEY]",
+        help="An entry's key, as far as it is unique.",
+        show_default=False,
+        autocompletion=cache_keys,
+    ),
 ]
 
 

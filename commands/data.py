@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from commands.completion import downloads
 from commands.options import Json, examples
 from commands.progress import progress
 from commands.render import emit, table
 
-app = typer.Typer(help="List and fetch data sets.", no_args_is_help=True)
+app = typer.Typer(
+    help="List and fetch data sets.",
+    no_args_is_help=True,
+    epilog=examples("cmpt726 data ls", "cmpt726 data get cifar10"),
+)
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where data sets live (default CMPT726_DATA_DIR).")
@@ -34,7 +39,9 @@ def list_data(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 @app.command("get", epilog=examples("cmpt726 data get cifar10", "cmpt726 data get FashionMNIST --data-dir ./data"))
 def get_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `cmpt726 data ls` lists.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name that `cmpt726 data ls` lists.", autocompletion=downloads)
+    ],
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from cli726.errors import RequestError
-from cli726.finetune.config import PRESETS, FinetuneConfig
-from commands.finetune_tables import tables
+from cli726.finetune.config import AUGMENTATIONS, PRESETS, FinetuneConfig
+from commands import completion
+from commands.finetune_tables import next_steps, tables
 from commands.options import Json, Seed, examples
 from commands.progress import progress
-from commands.render import emit
+from commands.render import emit, notice
 
 DATA, CACHE, PHASES, RECIPE, MACHINE = "Data", "Features", "What is trained, and when", "Recipe", "Machine and run"
 
@@ -96,6 +97,7 @@ def finetune(
             help="auto (CIFAR-10 if it is on this machine, else the bundled digits), digits, cifar10, cifar100, a data "
             "set of torchvision, folder:PATH with PATH/CLASS/* images, csv:FILE with path,label, or "
             "python:FILE.py:FUNCTION.",
+            autocompletion=completion.data_sets,
             rich_help_panel=DATA,
         ),
     ] = DEFAULTS.dataset,
@@ -116,6 +118,7 @@ def finetune(
         typer.Option(
             help="bundled (trained on CIFAR-100), chenyaofo (public, downloaded), random, or a .safetensors, .pt or "
             ".pth file.",
+            autocompletion=completion.weights,
             rich_help_panel=DATA,
         ),
     ] = DEFAULTS.weights,
@@ -139,8 +142,9 @@ def finetune(
     augment: Annotated[
         str,
         typer.Option(
-            help="Comma list, in order: flip, crop, color, rotate, randaugment, erase, blur, noise, motionblur, "
-            "saltpepper, python:FILE.py:FUNCTION; each with an optional strength, blur:0.5.",
+            help=f"Comma list, in order: {', '.join(AUGMENTATIONS)}, python:FILE.py:FUNCTION; each with an optional "
+            "strength, blur:0.5.",
+            autocompletion=completion.augmentations,
             rich_help_panel=CACHE,
         ),
     ] = DEFAULTS.augment,
@@ -184,7 +188,9 @@ def finetune(
     head: Annotated[
         str,
         typer.Option(
-            help="The new layers: linear, mlp:128, mlp:128,64 or python:FILE.py:FUNCTION.", rich_help_panel=PHASES
+            help="The new layers: linear, mlp:128, mlp:128,64 or python:FILE.py:FUNCTION.",
+            autocompletion=completion.heads,
+            rich_help_panel=PHASES,
         ),
     ] = DEFAULTS.head,
     dropout: Annotated[
@@ -248,7 +254,9 @@ def finetune(
     precision: Annotated[
         Precision, typer.Option(help="auto: bf16 where the processor has it.", rich_help_panel=MACHINE)
     ] = Precision.auto,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=MACHINE)] = DEFAULTS.device,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, ...", autocompletion=completion.devices, rich_help_panel=MACHINE)
+    ] = DEFAULTS.device,
     threads: Annotated[
         int | None, typer.Option(help="Default: all; under torchrun of each process.", rich_help_panel=MACHINE)
     ] = None,
@@ -271,7 +279,12 @@ def finetune(
     ] = DEFAULTS.gallery,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with an interrupted run; alone.", rich_help_panel=MACHINE),
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run; alone.",
+            autocompletion=completion.interrupted_runs,
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -306,6 +319,9 @@ def finetune(
         else:
             result = finetuning.finetune(config, run_dir, reporter=reporter)
     emit(result.to_json(), lambda: tables(result), as_json=as_json)
+    if not as_json:
+        for line in next_steps(result):
+            notice(line)
 
 
 EPILOG = examples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -100,3 +101,14 @@ def cache_line(cache: Any) -> str:
     saved = sum(entry["seconds"] or 0 for entry in cache["entries"] if entry["state"] == "hit")
     gained = f", {saved:.1f} s of computing saved" if saved else ""
     return f"{cache['state']}: {len(cache['entries'])} entries, {cache['bytes'] / 1e6:.1f} MB{gained}"
+
+
+def next_steps(result: Finetuned) -> Iterator[str]:
+    """What can be done with a finished run, as commands to type."""
+    run = shlex.quote(str(result.run_dir))
+    head = result.config.head
+    own = f" --head {shlex.quote(head)}" if head.startswith("python:") else ""
+    yield f"next: cmpt726 predict {run} IMAGE...{own}    classifies your own images"
+    if result.config.gallery:
+        yield f"      open {result.run_dir / 'gallery.html'} in a browser: every test image with its scores"
+    yield f"      cmpt726 report --run {run}    typesets all six problems with it"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli726.errors import RequestError
+from commands.completion import finished_runs
 from commands.options import Json, examples
 from commands.render import emit, notice, printable, table
 
@@ -60,7 +61,12 @@ def typed_in() -> list[str]:
 
 
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name in runs/, or latest.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run's folder, its name in runs/, or latest.", autocompletion=finished_runs
+        ),
+    ],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
     ],

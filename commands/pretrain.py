@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from commands import completion
 from commands.options import Json, Seed, examples
 from commands.progress import progress
 from commands.render import emit, table
@@ -37,8 +38,14 @@ def tables(result: Pretrained) -> Iterator[RenderableType]:
 
 
 def pretrain(
-    dataset: Annotated[str, typer.Option(help="As for `cmpt726 finetune`: cifar100, folder:PATH, ...")] = "cifar100",
-    depth: Annotated[int, typer.Option(help="20, 32, 44 or 56 layers.", rich_help_panel=RECIPE)] = 20,
+    dataset: Annotated[
+        str,
+        typer.Option(help="As for `cmpt726 finetune`: cifar100, folder:PATH, ...", autocompletion=completion.data_sets),
+    ] = "cifar100",
+    depth: Annotated[
+        int,
+        typer.Option(help="20, 32, 44 or 56 layers.", autocompletion=completion.depths, rich_help_panel=RECIPE),
+    ] = 20,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=RECIPE)] = 60,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.", rich_help_panel=RECIPE)] = 128,
     lr: Annotated[float, typer.Option(help="Peak of the learning rate.", rich_help_panel=RECIPE)] = 0.2,
@@ -46,8 +53,13 @@ def pretrain(
         float, typer.Option(help="On convolutions and the classifier.", rich_help_panel=RECIPE)
     ] = 5e-4,
     label_smoothing: Annotated[float, typer.Option(help="Helps here, hurts transfer.", rich_help_panel=RECIPE)] = 0.0,
-    augment: Annotated[str, typer.Option(help="Comma list, in order.", rich_help_panel=RECIPE)] = "flip,crop",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.", rich_help_panel=RECIPE)] = "auto",
+    augment: Annotated[
+        str,
+        typer.Option(help="Comma list, in order.", autocompletion=completion.augmentations, rich_help_panel=RECIPE),
+    ] = "flip,crop",
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16 or auto.", autocompletion=completion.precisions, rich_help_panel=RECIPE)
+    ] = "auto",
     output: Annotated[Path, typer.Option(help="The weights file to write.")] = Path("resnet.safetensors"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
     seed: Seed = 0,

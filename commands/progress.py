@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+# Seconds: of a task until its pace is known, and left from which on a log says so.
+ENOUGH_TO_JUDGE, LONG = 5, 30
+
+
+def duration(seconds: float) -> str:
+    """A rough time, in the unit that one would say it in."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 class TerminalProgress:
     """A Rich progress display; a `Reporter` and a context manager."""
 
@@ -68,10 +80,10 @@ class TerminalProgress:
 
 
 class PlainProgress:
-    """A line when a step is finished, with its time: for pipes, logs and CI."""
+    """A line when a step is finished, with its time, and one ahead where it will be long: for pipes, logs and CI."""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
+        self.start("", 0)
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -82,10 +94,19 @@ class PlainProgress:
         pass
 
     def start(self, task: str, total: int) -> None:
+        self.task, self.total, self.done = task, total, 0
         self.began = time.perf_counter()
+        self.announced = False
 
     def advance(self, steps: int) -> None:
-        pass
+        self.done += steps
+        spent = time.perf_counter() - self.began
+        if self.announced or spent < ENOUGH_TO_JUDGE or not 0 < self.done < self.total:
+            return
+        self.announced = True
+        left = spent * (self.total - self.done) / self.done
+        if left >= LONG:
+            self.say(f"{self.task}: about {duration(left)} to go")
 
     def finish(self, text: str) -> None:
         self.say(f"{text} ({time.perf_counter() - self.began:.1f} s)")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli726.errors import RequestError
+from commands import completion
 from commands.options import OUTPUT, Json, examples
 from commands.progress import progress
 from commands.render import emit, notice, table
@@ -46,7 +47,13 @@ def report(
         "report.pdf"
     ),
     problems: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Which of the six.", rich_help_panel=CONTENT)
+        str,
+        typer.Option(
+            metavar="N,N,...",
+            help="Which of the six.",
+            autocompletion=completion.problems,
+            rich_help_panel=CONTENT,
+        ),
     ] = "1,2,3,4,5,6",
     data: Annotated[
         Path | None,
@@ -60,12 +67,18 @@ def report(
             metavar="RUN",
             help="A finished fine-tuning run for problem 6: its folder, its name in runs/, or latest (default: "
             "fine-tune now, into a new folder in runs/).",
+            autocompletion=completion.finished_runs,
             rich_help_panel=CONTENT,
         ),
     ] = None,
     dataset: Annotated[
         str,
-        typer.Option(metavar="DATA", help="What to fine-tune on, as for cmpt726 finetune.", rich_help_panel=CONTENT),
+        typer.Option(
+            metavar="DATA",
+            help="What to fine-tune on, as for cmpt726 finetune.",
+            autocompletion=completion.data_sets,
+            rich_help_panel=CONTENT,
+        ),
     ] = "auto",
     name: Annotated[str, typer.Option(help="Your name.", rich_help_panel=TITLE)] = "",
     student_id: Annotated[

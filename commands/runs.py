@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.options import Json, examples
-from commands.render import emit, table
+from commands.render import emit, printable, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cli726.finetune.history import RunInfo
 
-app = typer.Typer(help="List fine-tuning runs.", no_args_is_help=True)
+app = typer.Typer(
+    help="List fine-tuning runs.",
+    no_args_is_help=True,
+    epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"),
+)
 
 
 @app.callback()
@@ -25,7 +30,12 @@ def root() -> None:
 
 
 def tables(runs: list[RunInfo]) -> Iterator[RenderableType]:
-    """A row a run, the newest last."""
+    """A row a run, the newest last, and how to go on with one that was interrupted."""
+    if not runs:
+        yield "No runs yet: make one with cmpt726 finetune --cache --unfreeze-after 5"
+        return
+    from rich.text import Text
+
     rows = []
     for run in runs:
         if run.test_accuracy is None or run.test_interval is None or run.best_val_error is None:
@@ -35,10 +45,13 @@ def tables(runs: list[RunInfo]) -> Iterator[RenderableType]:
         accuracy = f"{run.test_accuracy:.2%} of {run.test_images:,} ({low:.1%} to {high:.1%})"
         rows.append((run.name, run.dataset or "-", run.state, f"{run.best_val_error:.2%}", accuracy, run.date))
     yield table(
-        "Runs" if rows else "No runs yet: make one with `cmpt726 finetune`",
+        "Runs",
         "run", "data", "state", "validation error", "test accuracy (95 %)", "date",
         rows=rows, numeric=9,
     )  # fmt: skip
+    interrupted = [run for run in runs if run.state == "interrupted"]
+    if interrupted:
+        yield Text(printable(f"To go on: cmpt726 finetune --resume {shlex.quote(str(interrupted[-1].path))}"))
 
 
 @app.command("ls", epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --json"))

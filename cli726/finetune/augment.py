@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cli726.errors import RequestError
+from cli726.errors import RequestError, did_you_mean
 from cli726.finetune import augment_pixels as pixels
 from cli726.finetune.augment_geometry import (
     crop,
@@ -112,7 +112,10 @@ def parse_one(part: str) -> Augmentation:
         return Augmentation(name, 1, draw_seeds, partial(apply_own, part, function))
     name, colon, number = part.partition(":")
     if name not in KNOWN:
-        raise RequestError(f"--augment knows {', '.join(KNOWN)} and python:FILE.py:FUNCTION; got {name or 'nothing'}")
+        raise RequestError(
+            f"--augment knows {', '.join(KNOWN)} and python:FILE.py:FUNCTION; got {name or 'nothing'}"
+            f"{did_you_mean(name, KNOWN)}"
+        )
     kind = KNOWN[name]
     try:
         strength = float(number) if colon else kind.default

@@ -11,11 +11,14 @@ from typing import Any
 from cli726.errors import RequestError
 
 __all__ = [
+    "AUGMENTATIONS",
     "CUTS",
+    "DATASETS",
     "DEPTHS",
     "HEAD_ONLY",
     "PRESETS",
     "STAGES",
+    "WEIGHTS",
     "FinetuneConfig",
     "Phase",
     "TrainingConfig",
@@ -56,6 +59,13 @@ BEST: dict[str, Any] = {
     "tta": True,
 }
 PRESETS = {"course": COURSE, "best": BEST}
+# The command line says and completes these; `augment` does them.
+AUGMENTATIONS = (
+    "flip", "crop", "color", "rotate", "randaugment", "erase", "blur", "noise", "motionblur", "saltpepper",
+)  # fmt: skip
+# What --dataset and --weights know besides torchvision's names and files.
+DATASETS = ("auto", "digits", "cifar10", "cifar100")
+WEIGHTS = ("bundled", "chenyaofo", "random")
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("auto", "bf16", "fp32")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256

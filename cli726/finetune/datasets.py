@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cli726.errors import RequestError
+from cli726.errors import RequestError, did_you_mean
 from cli726.finetune.cifar import load_cifar
+from cli726.finetune.config import DATASETS
 from cli726.finetune.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.images import Dataset, Images, fit_size, make_splits
 from cli726.finetune.parallel import Group
@@ -96,7 +97,7 @@ def load_dataset(
     else:
         raise RequestError(
             f"--dataset must be auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION or one of "
-            f"{', '.join(sorted(KNOWN))}; got {name}"
+            f"{', '.join(sorted(KNOWN))}; got {name}{did_you_mean(name, (*DATASETS, *KNOWN))}"
         )
     # Of what the user calls cifar10, a share.
     if vision is not None and title in CIFAR:
@@ -202,7 +203,8 @@ def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
         return fetch_archive(name.lower(), target, reporter)
     vision = resolve_name(name)
     if vision is None:
-        raise RequestError(f"data get must name a known data set; got {name}; `cmpt726 data ls` lists them")
+        near = did_you_mean(name, ("chenyaofo", *KNOWN))
+        raise RequestError(f"data get must name a known data set; got {name}{near or '; `cmpt726 data ls` lists them'}")
     if not KNOWN[vision].downloads:
         raise RequestError(f"{vision} can't be downloaded by a program; put it into {target} as torchvision documents")
     reporter.say(f"{vision}: fetched by torchvision, with the checks that it has")

@@ -34,7 +34,9 @@ def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: R
     with join() as group:
         reporter = reporter if reporter and group.first else Silent()
         session = open_session(config, reporter, group)
-        return carry_out(session, create_run(run_dir, session.dataset.name, config, session.facts(), reporter, group))
+        folder = create_run(run_dir, session.dataset.name, config, session.facts(), reporter, group)
+        reporter.say(f"run: {folder.path}")
+        return carry_out(session, folder)
 
 
 def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None = None) -> Finetuned:

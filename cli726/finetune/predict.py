@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from cache.files import read_small
-from cli726.errors import RequestError, UntrustedDataError
+from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import DEPTHS
 from cli726.finetune.evaluation import network_scores
 from cli726.finetune.features import Normalization, resolve_precision
@@ -83,7 +83,10 @@ def find_run(name: str) -> Path:
     for path in (Path(name), RUNS / name):
         if (path / "best.safetensors").is_file():
             return path
-    raise RequestError(f"RUN must be a folder with a best.safetensors, or latest; got {name}; see `cmpt726 runs ls`")
+    near = did_you_mean(name, ("latest", *(path.parent.name for path in RUNS.glob("*/best.safetensors"))))
+    raise RequestError(
+        f"RUN must be a folder with a best.safetensors, or latest; got {name}{near or '; see `cmpt726 runs ls`'}"
+    )
 
 
 def load_model(run: Path, code: str | None = None) -> Model:

@@ -149,6 +149,7 @@ def pretrain(
     network = new_network(config, len(dataset.class_names))
     precision = resolve_precision(config.precision, torch.device("cpu"))
     keeper = CheckpointKeeper(checkpoint, recipe, spent, reporter)
+    reporter.say(f"each epoch is kept in {checkpoint}: interrupted, the same command with --resume goes on from there")
 
     def feed(phase: Phase) -> ImageFeed:
         return ImageFeed(

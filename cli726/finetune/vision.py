@@ -1,11 +1,10 @@
-"""torchvision's labelled-image data sets by name. Importing torchvision takes a second: only here, only when asked."""
+"""torchvision's labelled-image data sets, read. Importing torchvision takes a second: only here, only when asked."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import index as whole_number
 from pathlib import Path
 from types import ModuleType
@@ -18,59 +17,10 @@ from torch.utils.data import DataLoader
 from cli726.errors import EnvironmentFailure, RequestError
 from cli726.finetune.images import SIZE, Images, fit_size, from_any
 from cli726.finetune.sources import Pools
+from cli726.finetune.vision_names import KNOWN, resolve_name
 from cli726.reporting import Reporter
 
 __all__ = ["KNOWN", "import_torchvision", "load_vision", "read_parts", "resolve_name"]
-
-TRAIN_FLAG = {"train": {"train": True}, "test": {"train": False}}
-TRAIN_TEST = {"train": {"split": "train"}, "test": {"split": "test"}}
-TRAIN_VAL_TEST = {**TRAIN_TEST, "validation": {"split": "val"}}
-
-
-@dataclass(frozen=True)
-class Source:
-    """How a class of torchvision.datasets is asked for its splits.
-
-    Attributes:
-        splits: Our split's name -> constructor arguments. Only "train": the data set has no split of its own.
-        downloads: Whether torchvision can fetch it; the others want to be put in place by hand.
-        folder: What torchvision calls its folder, or its file, where that is not the name.
-    """
-
-    splits: Mapping[str, Mapping[str, Any]]
-    downloads: bool = True
-    folder: str | None = None
-
-
-KNOWN: dict[str, Source] = {
-    "CIFAR10": Source(TRAIN_FLAG),
-    "CIFAR100": Source(TRAIN_FLAG),
-    "Caltech101": Source({"train": {}}),
-    "Caltech256": Source({"train": {}}),
-    "Country211": Source({**TRAIN_TEST, "validation": {"split": "valid"}}),
-    "DTD": Source(TRAIN_VAL_TEST, folder="dtd"),
-    "EMNIST": Source({"train": {"split": "balanced", "train": True}, "test": {"split": "balanced", "train": False}}),
-    "EuroSAT": Source({"train": {}}, folder="eurosat"),
-    "FER2013": Source(TRAIN_TEST, downloads=False),
-    "FGVCAircraft": Source(TRAIN_VAL_TEST, folder="fgvc-aircraft-2013b"),
-    "FashionMNIST": Source(TRAIN_FLAG),
-    "Flowers102": Source(TRAIN_VAL_TEST, folder="flowers-102"),
-    "Food101": Source(TRAIN_TEST, folder="food-101"),
-    "GTSRB": Source(TRAIN_TEST),
-    "Imagenette": Source({"train": {"split": "train"}, "test": {"split": "val"}}, folder="imagenette2"),
-    "KMNIST": Source(TRAIN_FLAG),
-    "MNIST": Source(TRAIN_FLAG),
-    "OxfordIIITPet": Source({"train": {"split": "trainval"}, "test": {"split": "test"}}, folder="oxford-iiit-pet"),
-    "PCAM": Source(TRAIN_VAL_TEST),
-    "QMNIST": Source(TRAIN_FLAG),
-    "RenderedSST2": Source(TRAIN_VAL_TEST, folder="rendered-sst2"),
-    "SEMEION": Source({"train": {}}, folder="semeion.data"),
-    "STL10": Source(TRAIN_TEST, folder="stl10_binary"),
-    "SUN397": Source({"train": {}}),
-    "SVHN": Source(TRAIN_TEST, folder="train_32x32.mat"),
-    "StanfordCars": Source(TRAIN_TEST, downloads=False, folder="stanford_cars"),
-    "USPS": Source(TRAIN_FLAG, folder="usps.bz2"),
-}
 
 
 def import_torchvision() -> ModuleType:
@@ -98,11 +48,6 @@ def import_torchvision() -> ModuleType:
 
 
 DECLARED: torch.library.Library | None = None
-
-
-def resolve_name(name: str) -> str | None:
-    """torchvision's spelling of a data set's name, whatever the case; None if it is not one of ours."""
-    return {known.lower(): known for known in KNOWN}.get(name.lower())
 
 
 def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download: bool = False) -> Pools:

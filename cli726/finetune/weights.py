@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cli726.errors import RequestError, UntrustedDataError
+from cli726.errors import RequestError, UntrustedDataError, did_you_mean
+from cli726.finetune.config import WEIGHTS
 from cli726.finetune.downloads import fetch_public_weights
 from cli726.finetune.features import Normalization
 from cli726.finetune.resnet import build_backbone
@@ -202,7 +203,8 @@ def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | N
         path = Path(name).expanduser()
     if path.suffix not in {".safetensors", ".pt", ".pth"}:
         raise RequestError(
-            f"--weights must be bundled, chenyaofo, random or a .safetensors, .pt or .pth file; got {name}"
+            f"--weights must be {', '.join(WEIGHTS)} or a .safetensors, .pt or .pth file; got {name}"
+            f"{did_you_mean(name, WEIGHTS)}"
         )
     if path.suffix == ".safetensors":
         stored, facts = read_tensors(path)

@@ -1,0 +1,91 @@
+"""What the shell offers after TAB for values that no list of Typer's names. Light, as every TAB waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from cli726.errors import EnvironmentFailure
+from cli726.finetune.config import AUGMENTATIONS, DATASETS, WEIGHTS
+
+Complete = Callable[[str], list[str]]
+RUNS = Path("runs")
+PROBLEMS = "123456"
+
+
+def one_of(*words: str) -> Complete:
+    """Complete one word."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def several_of(*words: str) -> Complete:
+    """Complete the last word of a comma list, with those that aren't in it yet."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        named = {part.partition(":")[0] for part in before.split(",")}
+        return [before + comma + word for word in words if word.startswith(last) and word not in named]
+
+    return complete
+
+
+def data_sets(incomplete: str) -> list[str]:
+    """What `--dataset` takes."""
+    from cli726.finetune.vision_names import KNOWN
+
+    torchvision = (name for name in sorted(KNOWN) if name.lower() not in DATASETS)
+    return one_of(*DATASETS, "folder:", "csv:", "python:", *torchvision)(incomplete)
+
+
+def downloads(incomplete: str) -> list[str]:
+    """What `cmpt726 data get` takes."""
+    from cli726.finetune.vision_names import KNOWN
+
+    torchvision = (name for name in sorted(KNOWN) if KNOWN[name].downloads and name.lower() not in DATASETS)
+    return one_of("cifar10", "cifar100", "chenyaofo", *torchvision)(incomplete)
+
+
+def named(folders: Iterable[Path]) -> list[str]:
+    with suppress(OSError):
+        return sorted((folder.name for folder in folders), reverse=True)
+    return []
+
+
+def finished_runs(incomplete: str) -> list[str]:
+    """Runs in `runs/` that have a model, the newest name first."""
+    return one_of("latest", *named(path.parent for path in RUNS.glob("*/best.safetensors")))(incomplete)
+
+
+def interrupted_runs(incomplete: str) -> list[str]:
+    """What `finetune --resume` can go on with, as paths."""
+    begun = (path.parent for path in RUNS.glob("*/last.safetensors"))
+    return one_of(*(str(RUNS / name) for name in named(p for p in begun if not (p / "summary.json").exists())))(
+        incomplete
+    )
+
+
+def cache_keys(context: typer.Context, incomplete: str) -> list[str]:
+    """The keys of the cache's entries, by the names of their folders."""
+    from cache.paths import default_cache_dir
+
+    chosen = context.params.get("cache_dir")
+    with suppress(EnvironmentFailure):
+        root = default_cache_dir() if chosen is None else Path(chosen)
+        return one_of(*named(path for path in root.glob("v[0-9]*/??/*") if len(path.name) == 64))(incomplete)
+    return []
+
+
+augmentations = several_of(*AUGMENTATIONS)
+weights = one_of(*WEIGHTS)
+heads = one_of("linear", "mlp:128", "mlp:128,64", "python:")
+devices = one_of("auto", "cpu", "cuda", "mps")
+precisions = one_of("auto", "bf16", "fp32")
+depths = one_of("20", "32", "44", "56")
+problems = several_of(*PROBLEMS)

@@ -1,0 +1,153 @@
+"""What the shell offers after TAB, driven through the protocol that the installed scripts speak."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli726.finetune.augment import KNOWN as KNOWN_AUGMENTATIONS
+from cli726.finetune.config import AUGMENTATIONS, DATASETS
+from cli726.finetune.vision_names import KNOWN as KNOWN_DATA
+from cli726.finetune.weights import load_weights
+from commands.app import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAVY = ("numpy", "torch", "torchvision", "matplotlib", "h5py", "PIL", "rich.console")
+Tab = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def tab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Tab:
+    """`tab("finetune --head m")`: what bash would be offered there, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def press(line: str) -> list[str]:
+        words = ["cmpt726", *line.split(" ")]
+        monkeypatch.setenv("_CMPT726_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+        monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            app(prog_name="cmpt726")
+        assert stop.value.code == 0
+        out, err = capfd.readouterr()
+        assert err == ""
+        return out.split()
+
+    return press
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("fine", ["finetune"]),
+        ("lr ", ["gd", "compare", "sgd", "newton"]),
+        ("finetune --unfreeze-", ["--unfreeze-after"]),
+        ("finetune --unfreeze layer", ["layer3", "layer2", "layer1"]),
+        ("finetune --schedule ", ["cosine", "linear", "constant"]),
+        ("finetune --optimizer ", ["sgd", "adamw"]),
+        ("finetune --precision ", ["auto", "bf16", "fp32"]),
+        ("finetune --preset ", ["course", "best"]),
+        ("finetune --solver ", ["sgd", "exact"]),
+        ("finetune --head ", ["linear", "mlp:128", "mlp:128,64", "python:"]),
+        ("finetune --weights ", ["bundled", "chenyaofo", "random"]),
+        ("finetune --device c", ["cpu", "cuda"]),
+        ("finetune --dataset c", ["cifar10", "cifar100", "csv:"]),
+        ("finetune --dataset ST", ["STL10"]),
+        ("pretrain --depth ", ["20", "32", "44", "56"]),
+        ("report --problems 1,", ["1,2", "1,3", "1,4", "1,5", "1,6"]),
+        ("data get cifar", ["cifar10", "cifar100"]),
+        ("softmax --format ", ["png", "svg", "pdf"]),
+        ("vanishing --hidden ", ["logistic", "relu"]),
+        ("vanishing --connect ", ["chain", "bipartite"]),
+        ("vanishing --dtype float", ["float32", "float64"]),
+    ],
+)  # fmt: skip
+def test_commands_options_and_choices_complete(tab: Tab, line: str, offered: list[str]) -> None:
+    assert tab(line) == offered
+
+
+def test_a_list_of_augmentations_is_completed_at_its_end(tab: Tab) -> None:
+    assert tab("finetune --augment ") == list(AUGMENTATIONS)
+    assert tab("finetune --augment flip,bl") == ["flip,blur"]
+    assert tab("finetune --augment flip:0.3,") == [f"flip:0.3,{name}" for name in AUGMENTATIONS if name != "flip"]
+
+
+def test_the_names_offered_are_those_that_are_known(tab: Tab) -> None:
+    assert list(AUGMENTATIONS) == list(KNOWN_AUGMENTATIONS)
+    offered = tab("finetune --dataset ")
+    assert set(offered) == {*DATASETS, "folder:", "csv:", "python:", *KNOWN_DATA.keys() - {"CIFAR10", "CIFAR100"}}
+    assert "FER2013" not in tab("data get ")
+    for name in ("bundled", "random"):
+        assert load_weights(name).name == name
+
+
+def test_runs_complete_by_name(tab: Tab, tmp_path: Path) -> None:
+    assert tab("predict ") == ["latest"]
+    for name, files in {"a": ["best", "last"], "b": ["best", "last"], "c": ["last"]}.items():
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        for file in files:
+            (folder / f"{file}.safetensors").touch()
+    (tmp_path / "runs" / "a" / "summary.json").touch()
+    assert tab("predict ") == ["latest", "b", "a"]
+    assert tab("report --run l") == ["latest"]
+    assert tab("finetune --resume ") == ["runs/c", "runs/b"]
+
+
+def test_cache_keys_complete(tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMPT726_CACHE_DIR", str(tmp_path / "cache"))
+    assert tab("cache info ") == []
+    keys = ["ab" + "0" * 62, "cd" + "1" * 62]
+    for key in keys:
+        (tmp_path / "cache" / "v1" / key[:2] / key).mkdir(parents=True)
+    (tmp_path / "cache" / "v1" / "parts").mkdir()
+    assert sorted(tab("cache info ")) == keys
+    assert tab("cache clear c") == [keys[1]]
+    assert tab(f"cache verify --cache-dir {tmp_path} ") == []
+
+
+ASK = f"""
+import json, sys
+from commands.app import app
+try:
+    app(prog_name="cmpt726")
+except SystemExit as stop:
+    print(json.dumps([stop.code, [name for name in {HEAVY!r} if name in sys.modules]]))
+"""
+
+
+@pytest.mark.parametrize("line", ["finetune --dataset ", "predict ", "cache info ", "finetune --augment flip,"])
+def test_nothing_heavy_is_imported_while_somebody_waits_for_tab(tmp_path: Path, line: str) -> None:
+    words = ["cmpt726", *line.split(" ")]
+    variables = {"_CMPT726_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_script_for_bash_works_in_bash(tmp_path: Path) -> None:
+    program = tmp_path / "cmpt726"
+    program.write_text(f"#!{sys.executable}\nfrom commands.app import main\nmain()\n")
+    program.chmod(0o755)
+    script = """
+    source <(cmpt726 --show-completion bash)
+    COMP_WORDS=(cmpt726 finetune --unfreeze lay) COMP_CWORD=3
+    _cmpt726_completion cmpt726
+    echo "${COMPREPLY[@]}"
+    """
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["layer3", "layer2", "layer1"]

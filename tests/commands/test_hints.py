@@ -1,0 +1,120 @@
+"""What a newcomer is told: where to begin, what was meant, what comes next, how long it takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cli726.errors import did_you_mean
+from commands import progress
+from tests.cli726.finetune.synthetic import write_pictures
+
+Run = Callable[..., Any]
+
+
+def test_alone_it_shows_where_to_begin(cmpt726: Run) -> None:
+    done = cmpt726()
+    assert (done.status, done.stderr) == (2, "")
+    assert re.findall(r"\$ cmpt726 (\w+)", done.stdout) == ["softmax", "finetune", "report"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("softmx", "Did you mean 'softmax'?"),
+        ("lr gdd", "Did you mean 'gd', 'sgd'?"),
+        ("cache lss", "Did you mean 'ls'?"),
+        ("softmax --pont", "--point"),
+        ("finetune --datset digits", "--dataset"),
+        ("finetune --unfreeze layr3", "'layer3', 'layer2', 'layer1', 'all'"),
+    ],
+)
+def test_mistyped_commands_options_and_choices(cmpt726: Run, typed: str, meant: str) -> None:
+    done = cmpt726(*typed.split())
+    assert (done.status, done.stdout) == (2, "")
+    assert meant in re.sub(r"[\s│]+", " ", done.stderr)
+    assert "Usage: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("finetune --dataset digitz", "did you mean digits?"),
+        ("finetune --dataset fashionmnst", "did you mean FashionMNIST"),
+        ("finetune --dataset digits --augment flp", "did you mean flip?"),
+        ("finetune --dataset digits --weights bundeld", "did you mean bundled?"),
+        ("data get cifar01", "did you mean CIFAR10"),
+        ("predict lastest x.jpg", "did you mean latest?"),
+    ],
+)
+def test_mistyped_values(cmpt726: Run, typed: str, meant: str) -> None:
+    done = cmpt726(*typed.split())
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert meant in done.stderr
+
+
+def test_what_is_like_nothing_gets_no_suggestion() -> None:
+    assert did_you_mean("xyzzy", ["digits", "STL10"]) == did_you_mean("", ["digits"]) == ""
+    assert did_you_mean("stl1", ["digits", "STL10"]) == "; did you mean STL10?"
+
+
+@pytest.fixture
+def tuned(cmpt726: Run, tmp_path: Path) -> Any:
+    """A small run in a folder with a space in its name."""
+    torch.set_num_threads(1)
+    folder = write_pictures(tmp_path / "data" / "shapes", 36)
+    options = ("--dataset", f"folder:{folder}", "--epochs", 1, "--run-dir", "runs/my first")
+    done = cmpt726("finetune", *options)
+    assert done.status == 0, done.stderr
+    return done
+
+
+def test_a_finished_run_says_what_comes_next_and_that_works(cmpt726: Run, tuned: Any, tmp_path: Path) -> None:
+    commands = re.findall(r"cmpt726 (.+?)(?:    |$)", tuned.stderr, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["predict", "report"]
+    image = next(tmp_path.glob("data/shapes/*/*.*"))
+    words = [str(image) if word == "IMAGE..." else word for word in shlex.split(commands[0])]
+    assert cmpt726(*words).status == 0
+    assert shlex.split(commands[1]) == ["report", "--run", "runs/my first"]
+    page = re.search(r"open (.+) in a browser", tuned.stderr)
+    assert page is not None
+    assert Path(page[1]).is_file()
+
+
+def test_no_runs_and_interrupted_ones(cmpt726: Run, tmp_path: Path) -> None:
+    done = cmpt726("runs", "ls")
+    assert done.stdout == "No runs yet: make one with cmpt726 finetune --cache --unfreeze-after 5\n"
+    folder = tmp_path / "runs" / "half done"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"options": {"dataset": "digits"}}')
+    assert cmpt726("runs", "ls").stdout.endswith("To go on: cmpt726 finetune --resume 'runs/half done'\n")
+
+
+def test_a_log_is_told_once_how_long_a_long_task_takes(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    plain = progress.PlainProgress()
+
+    def work(total: int, *moments: float) -> str:
+        nonlocal now
+        began = now
+        plain.start("reading", total)
+        for moment in moments:
+            now = began + moment
+            plain.advance(1)
+        return capfd.readouterr().err
+
+    assert work(100, 1, 2, 10, 20, 30) == "reading: about 5 minutes to go\n"
+    assert work(4, 1, 2, 10) == ""
+    assert work(0, 10, 20) == ""
+    assert work(12, 10, 20) == "reading: about 110 seconds to go\n"
+    assert work(10_000, 10) == "reading: about 28 hours to go\n"
