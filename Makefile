@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-faults lint fix bench clean
+.PHONY: demo test test-faults test-versions lint fix docs pictures bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ test: $(INSTALLED)
 test-faults: $(INSTALLED)
 	CMPT726_FAULTS=full $(BIN)/python -m pytest -m faults
 
+# With the oldest and the newest dependencies, under each Python that is here. Takes some GB and an hour.
+test-versions:
+	.ci/versions
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,10 +36,17 @@ fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# docs/commands.md and the notebook's outputs; the pictures need chromium, and fine-tune once.
+docs: $(INSTALLED)
+	$(BIN)/python docs/make.py commands notebook
+
+pictures: $(INSTALLED)
+	$(BIN)/python docs/make.py pictures
+
 # Writes benchmarks/RESULTS.md and growth.png; takes a quarter of an hour, and a machine that does nothing else.
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --constraint constraints.txt --editable '.[test,lint,bench]'
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .versions .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -100,7 +100,9 @@ def cache_line(cache: Any) -> str:
         return "off"
     saved = sum(entry["seconds"] or 0 for entry in cache["entries"] if entry["state"] == "hit")
     gained = f", {saved:.1f} s of computing saved" if saved else ""
-    return f"{cache['state']}: {len(cache['entries'])} entries, {cache['bytes'] / 1e6:.1f} MB{gained}"
+    count = len(cache["entries"])
+    entries = f"{count} {'entry' if count == 1 else 'entries'}"
+    return f"{cache['state']}: {entries}, {cache['bytes'] / 1e6:.1f} MB{gained}"
 
 
 def next_steps(result: Finetuned) -> Iterator[str]:

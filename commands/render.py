@@ -125,8 +125,8 @@ def table(title: str | None, *columns: str, rows: Iterable[Sequence[object]], nu
     from rich.table import Table
     from rich.text import Text
 
-    heading = None if title is None else Text(printable(title))
-    result = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    heading = None if title is None else Text(printable(title), "bold")
+    result = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for position, name in enumerate(columns):
         result.add_column(Text(name), justify="right" if position >= numeric else "left", overflow="fold")
     for row in rows:

@@ -39,16 +39,18 @@ def tables(runs: list[RunInfo]) -> Iterator[RenderableType]:
     rows = []
     for run in runs:
         if run.test_accuracy is None or run.test_interval is None or run.best_val_error is None:
-            rows.append((run.name, run.dataset or "-", run.state, "", "", run.date))
+            rows.append((run.name, run.dataset or "-", "", run.state, run.date))
             continue
         low, high = run.test_interval
         accuracy = f"{run.test_accuracy:.2%} of {run.test_images:,} ({low:.1%} to {high:.1%})"
-        rows.append((run.name, run.dataset or "-", run.state, f"{run.best_val_error:.2%}", accuracy, run.date))
-    yield table(
+        rows.append((run.name, run.dataset or "-", f"{run.best_val_error:.2%}", accuracy, run.date))
+    listing = table(
         "Runs",
-        "run", "data", "state", "validation error", "test accuracy (95 %)", "date",
+        "run", "data", "validation\nerror", "test accuracy (95 %)", "date",
         rows=rows, numeric=9,
     )  # fmt: skip
+    listing.columns[0].no_wrap = True  # a name is there to be copied
+    yield listing
     interrupted = [run for run in runs if run.state == "interrupted"]
     if interrupted:
         yield Text(printable(f"To go on: cmpt726 finetune --resume {shlex.quote(str(interrupted[-1].path))}"))

@@ -127,7 +127,8 @@ except SystemExit as stop:
 @pytest.mark.parametrize("line", ["finetune --dataset ", "predict ", "cache info ", "finetune --augment flip,"])
 def test_nothing_heavy_is_imported_while_somebody_waits_for_tab(tmp_path: Path, line: str) -> None:
     words = ["cmpt726", *line.split(" ")]
-    variables = {"_CMPT726_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    position = str(len(words) - 1)
+    variables = {"_CMPT726_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words), "COMP_CWORD": position}
     done = subprocess.run(
         [sys.executable, "-c", ASK], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables,
         capture_output=True, text=True, check=True,

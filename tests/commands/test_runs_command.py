@@ -43,7 +43,7 @@ def test_finished_interrupted_and_damaged_runs(cmpt726: Run, runs: Path) -> None
     assert done.status == 0
     rows = [line for line in done.stdout.splitlines() if line.split()[:1] in (["done"], ["stopped"], ["hurt"])]
     assert [row.split()[:3] for row in rows] == [
-        ["done", "[/red]digits", "finished"],
+        ["done", "[/red]digits", "12.50%"],
         ["stopped", "folder:photos", "interrupted"],
         ["hurt", "-", "damaged"],
     ]

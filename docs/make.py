@@ -1,0 +1,239 @@
+"""What the documentation has that is made and not written: commands.md, notebook.ipynb's outputs, the pictures.
+
+python docs/make.py commands      docs/commands.md, from the commands themselves
+python docs/make.py notebook      runs docs/notebook.ipynb and keeps what its cells give
+python docs/make.py pictures      docs/images, from real commands; needs Debian's chromium for the gallery
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+import typing
+from collections.abc import Iterator
+from contextlib import chdir, redirect_stdout
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+DOCS = Path(__file__).resolve().parent
+IMAGES = DOCS / "images"
+WIDTH = 100
+# Shown in the README's first picture.
+RECORDED = (
+    "cmpt726 softmax --point",
+    "cmpt726 finetune --dataset digits --cache --unfreeze-after 5",
+)
+
+
+COMMANDS_HEAD = """# Every command and option
+
+Made from the commands themselves by `make docs`: the same texts as `cmpt726 COMMAND --help`, which every command has.
+"""
+
+
+def callbacks(app: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of the application in the order of its help: the words that call it, and its registration."""
+    for command in app.registered_commands:
+        yield (*words, command.name or command.callback.__name__.replace("_", "-")), command
+    for group in app.registered_groups:
+        name = group.name if isinstance(group.name, str) else group.typer_instance.info.name
+        yield from callbacks(group.typer_instance, (*words, name))
+
+
+def parameters(function: Any) -> Iterator[tuple[Any, str, str, str]]:
+    """Of each parameter: what Typer was told, how it is typed, its default, its help."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if not typing.get_args(hints[name])[1:]:
+            continue
+        kind, *told = typing.get_args(hints[name])
+        info = next((part for part in told if isinstance(part, typer.models.ParameterInfo)), None)
+        if info is not None:
+            option = typed(info, name, kind)
+            default = "" if parameter.default is inspect.Parameter.empty else spelt(parameter.default)
+            if option.count("--") == 2:
+                default = option.split(", ")[not parameter.default]
+            yield info, option, default, info.help or ""
+
+
+def typed(info: Any, name: str, kind: Any) -> str:
+    """`--option VALUE`, as one types it."""
+    choice = next((k for k in (kind, *typing.get_args(kind)) if isinstance(k, type) and issubclass(k, Enum)), None)
+    inner = [k for k in typing.get_args(kind) or (kind,) if k is not type(None)]
+    value = "|".join(member.value for member in choice) if choice else info.metavar or inner[0].__name__.upper()
+    if isinstance(info, typer.models.ArgumentInfo):
+        return value
+    # Within Annotated the first spelling stands where a default would.
+    told = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
+    spelling = (told or ["--" + name.replace("_", "-")])[0]
+    return spelling.replace("/", ", ") if bool in inner else f"{spelling} {value}"
+
+
+def spelt(default: Any) -> str:
+    if default is None or isinstance(default, bool):
+        return ""
+    if isinstance(default, Enum):
+        return str(default.value)
+    return " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|").replace("*", r"\*")
+
+
+def commands_page() -> str:
+    """docs/commands.md."""
+    from commands.app import app
+
+    lines = [COMMANDS_HEAD]
+    for words, command in callbacks(app):
+        lines += [f"## cmpt726 {' '.join(words)}\n", inspect.getdoc(command.callback) or "", ""]
+        rows: dict[str, list[str]] = {}
+        for info, option, default, text in parameters(command.callback):
+            row = f"| `{option.replace('|', chr(92) + '|')}` | {cell(default)} | {cell(text)} |"
+            rows.setdefault(info.rich_help_panel or "", []).append(row)
+        for panel, options in rows.items():
+            lines += [f"| {panel or 'Options'} | default | |", "| --- | --- | --- |", *options, ""]
+        examples = re.findall(r"\$\[/cyan\] (.*)", command.epilog or "")
+        lines += ["```sh", *examples, "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def run_notebook(path: Path, folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Run a notebook's code cells in one namespace, in `folder`; each cell with what it gives, as plain text.
+
+    What a cell gives is what it prints, then its last expression's value. Lines that begin with % are Jupyter's own.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for part in json.loads(path.read_text())["cells"]:
+        if part["cell_type"] != "code":
+            continue
+        source = "".join(line for line in part["source"] if not line.startswith("%"))
+        body = ast.parse(source).body
+        last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+        printed = io.StringIO()
+        with chdir(folder), redirect_stdout(printed):
+            exec(compile(ast.Module(body, []), str(path), "exec"), names)
+            value = None if last is None else eval(compile(ast.Expression(last.value), str(path), "eval"), names)
+        yield part, printed.getvalue() + ("" if value is None else f"{value!r}\n")
+
+
+def make_notebook(path: Path) -> None:
+    """Run the notebook and keep what its cells give."""
+    notebook = json.loads(path.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        given = [text for _, text in run_notebook(path, Path(folder))]
+    code = [part for part in notebook["cells"] if part["cell_type"] == "code"]
+    for number, (part, text) in enumerate(zip(code, given, strict=True), 1):
+        part["execution_count"] = number
+        lines = text.splitlines(keepends=True)
+        part["outputs"] = [{"name": "stdout", "output_type": "stream", "text": lines}] if text else []
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+
+
+def record(command: str, folder: Path, environment: dict[str, str]) -> str:
+    """What a command prints on a terminal, colours and all; its progress is left out."""
+    controller, terminal = pty.openpty()
+    words = [sys.executable, "-m", *command.replace("cmpt726", "cli726", 1).split()]
+    with subprocess.Popen(words, cwd=folder, env=environment, stdout=terminal, stderr=subprocess.DEVNULL) as process:
+        os.close(terminal)
+        chunks = []
+        while True:
+            try:
+                chunk = os.read(controller, 65536)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not chunk:
+                break
+            chunks.append(chunk)
+    os.close(controller)
+    if process.returncode:
+        raise SystemExit(f"{command} ended with status {process.returncode}")
+    return b"".join(chunks).decode().replace("\r\n", "\n")
+
+
+def draw_terminal(folder: Path, environment: dict[str, str]) -> None:
+    """terminal.svg: the recorded commands in one window, exported by Rich."""
+    from rich._export_format import CONSOLE_SVG_FORMAT
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
+    for command in RECORDED:
+        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        output = "\n".join(line.rstrip() for line in record(command, folder, environment).splitlines())
+        console.print(Text.from_ansi(output.strip("\n")))
+        console.print()
+    # Rich's own format fetches a font; a picture should need nothing.
+    form = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    form = form.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace")
+    console.save_svg(str(IMAGES / "terminal.svg"), title="cmpt726", code_format=form, unique_id="terminal")
+
+
+def draw_gallery(folder: Path) -> None:
+    """gallery.png: the top of a run's gallery in a browser."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    page_file = next(folder.glob("runs/*/gallery.html"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1100, "height": 760})
+        page.goto(page_file.as_uri())
+        page.wait_for_timeout(1000)
+        content = page.screenshot()
+        browser.close()
+    with Image.open(io.BytesIO(content)) as image:
+        image.convert("RGB").quantize(128).save(IMAGES / "gallery.png", optimize=True)
+
+
+def draw_figures(folder: Path, environment: dict[str, str]) -> None:
+    """regions.png and errors.png: two of the figures that commands draw."""
+    for command, figure, name in (
+        ("softmax", "results/softmax/regions.png", "regions.png"),
+        ("lr sgd", "results/lr-sgd/equal-cost.png", "equal-cost.png"),
+    ):
+        words = [sys.executable, "-m", "cli726", *command.split()]
+        subprocess.run(words, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+        (IMAGES / name).write_bytes((folder / figure).read_bytes())
+
+
+def make_pictures() -> None:
+    """All of docs/images but what is drawn by hand."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environment = os.environ | {
+            "CMPT726_CACHE_DIR": str(folder / "cache"),
+            "COLUMNS": str(WIDTH),
+            "PYTHONPATH": str(DOCS.parent),
+            "TERM": "xterm-256color",
+        }
+        environment.pop("NO_COLOR", None)
+        draw_figures(folder, environment)
+        draw_terminal(folder, environment)
+        draw_gallery(folder)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(DOCS.parent))
+    for what in sys.argv[1:] or ["commands"]:
+        if what == "commands":
+            (DOCS / "commands.md").write_text(commands_page())
+        elif what == "notebook":
+            make_notebook(DOCS / "notebook.ipynb")
+        elif what == "pictures":
+            make_pictures()
+        else:
+            raise SystemExit(f"docs/make.py makes commands, notebook and pictures; got {what}")
