@@ -8,6 +8,7 @@ python docs/make.py pictures      docs/images, from real commands; needs Debian'
 from __future__ import annotations
 
 import ast
+import base64
 import inspect
 import io
 import json
@@ -110,35 +111,49 @@ def commands_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def run_notebook(path: Path, folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Run a notebook's code cells in one namespace, in `folder`; each cell with what it gives, as plain text.
+def run_notebook(path: Path, folder: Path) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Run a notebook's code cells in one namespace, in `folder`: each cell, what it prints, its last line's value.
 
-    What a cell gives is what it prints, then its last expression's value. Lines that begin with % are Jupyter's own.
+    Lines that begin with % are Jupyter's own.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     for part in json.loads(path.read_text())["cells"]:
         if part["cell_type"] != "code":
             continue
-        source = "".join(line for line in part["source"] if not line.startswith("%"))
-        body = ast.parse(source).body
+        body = ast.parse("".join(line for line in part["source"] if not line.startswith("%"))).body
         last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
-        printed = io.StringIO()
+        printed, value = io.StringIO(), None
         with chdir(folder), redirect_stdout(printed):
             exec(compile(ast.Module(body, []), str(path), "exec"), names)
-            value = None if last is None else eval(compile(ast.Expression(last.value), str(path), "eval"), names)
-        yield part, printed.getvalue() + ("" if value is None else f"{value!r}\n")
+            if last is not None:
+                value = eval(compile(ast.Expression(last.value), str(path), "eval"), names)
+        yield part, printed.getvalue(), value
+
+
+def outputs(printed: str, value: Any, number: int) -> list[dict[str, Any]]:
+    """What a cell gives, as a notebook keeps it."""
+    kept: list[dict[str, Any]] = []
+    if printed:
+        kept.append({"name": "stdout", "output_type": "stream", "text": printed.splitlines(keepends=True)})
+    if value is not None:
+        data: dict[str, Any] = {"text/plain": repr(value).splitlines(keepends=True)}
+        if hasattr(value, "savefig"):
+            picture = io.BytesIO()
+            value.savefig(picture, format="png", dpi=60, metadata={"Software": None})
+            data["image/png"] = base64.b64encode(picture.getvalue()).decode()
+        kept.append({"data": data, "execution_count": number, "metadata": {}, "output_type": "execute_result"})
+    return kept
 
 
 def make_notebook(path: Path) -> None:
     """Run the notebook and keep what its cells give."""
     notebook = json.loads(path.read_text())
-    with tempfile.TemporaryDirectory() as folder:
-        given = [text for _, text in run_notebook(path, Path(folder))]
     code = [part for part in notebook["cells"] if part["cell_type"] == "code"]
-    for number, (part, text) in enumerate(zip(code, given, strict=True), 1):
+    with tempfile.TemporaryDirectory() as folder:
+        given = list(run_notebook(path, Path(folder)))
+    for number, (part, (_, printed, value)) in enumerate(zip(code, given, strict=True), 1):
         part["execution_count"] = number
-        lines = text.splitlines(keepends=True)
-        part["outputs"] = [{"name": "stdout", "output_type": "stream", "text": lines}] if text else []
+        part["outputs"] = outputs(printed, value, number)
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 
 

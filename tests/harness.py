@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -24,6 +25,16 @@ FULL = os.environ.get("CMPT726_FAULTS") == "full"
 ONLY_FULL = "takes long: `make test-faults` runs it"
 # What our code asks of the system while it writes; removals are left out, since they clean up after a fault.
 CALLS = ("mkdir", "open", "posix_fallocate", "lseek", "write", "fsync", "rename", "replace", "utime")
+
+
+def load_script(path: Path) -> Any:
+    """A Python file that belongs to no package, as a module."""
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def times(few: int, full: int) -> int:
