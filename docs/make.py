@@ -2,7 +2,7 @@
 
 python docs/make.py commands      docs/commands.md, from the commands themselves
 python docs/make.py notebook      runs docs/notebook.ipynb and keeps what its cells give
-python docs/make.py pictures      docs/images, from real commands; needs Debian's chromium for the gallery
+python docs/make.py pictures      docs/images and the README's log, from real commands; needs Debian's chromium
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WIDTH = 100
 # Shown in the README's first picture.
 RECORDED = (
     "cmpt726 softmax --point",
-    "cmpt726 finetune --dataset digits --cache --unfreeze-after 5",
+    "cmpt726 finetune --cache --unfreeze-after 5",
 )
 
 
@@ -157,11 +157,14 @@ def make_notebook(path: Path) -> None:
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 
 
-def record(command: str, folder: Path, environment: dict[str, str]) -> str:
-    """What a command prints on a terminal, colours and all; its progress is left out."""
+def record(command: str, folder: Path, environment: dict[str, str]) -> tuple[str, str]:
+    """What a command prints on a terminal, colours and all, and what it says besides, as in a log."""
     controller, terminal = pty.openpty()
     words = [sys.executable, "-m", *command.replace("cmpt726", "cli726", 1).split()]
-    with subprocess.Popen(words, cwd=folder, env=environment, stdout=terminal, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(words, cwd=folder, env=environment, stdout=terminal, stderr=said) as process,
+    ):
         os.close(terminal)
         chunks = []
         while True:
@@ -172,10 +175,14 @@ def record(command: str, folder: Path, environment: dict[str, str]) -> str:
             if not chunk:
                 break
             chunks.append(chunk)
-    os.close(controller)
+        os.close(controller)
+        process.wait()
+        said.seek(0)
+        besides = said.read()
     if process.returncode:
-        raise SystemExit(f"{command} ended with status {process.returncode}")
-    return b"".join(chunks).decode().replace("\r\n", "\n")
+        raise SystemExit(f"{command} ended with status {process.returncode}: {besides}")
+    lines = b"".join(chunks).decode().replace("\r\n", "\n").splitlines()
+    return "\n".join(line.rstrip() for line in lines).strip("\n"), besides
 
 
 def draw_terminal(folder: Path, environment: dict[str, str]) -> None:
@@ -187,13 +194,23 @@ def draw_terminal(folder: Path, environment: dict[str, str]) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     for command in RECORDED:
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
-        output = "\n".join(line.rstrip() for line in record(command, folder, environment).splitlines())
-        console.print(Text.from_ansi(output.strip("\n")))
+        output, besides = record(command, folder, environment)
+        console.print(Text.from_ansi(output))
         console.print()
+    write_log(command, Text.from_ansi(output).plain, besides)
     # Rich's own format fetches a font; a picture should need nothing.
     form = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     form = form.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace")
     console.save_svg(str(IMAGES / "terminal.svg"), title="cmpt726", code_format=form, unique_id="terminal")
+
+
+def write_log(command: str, output: str, besides: str) -> None:
+    """The README's block of text: a command's log."""
+    before, marker, after = besides.partition("next: ")
+    plain = "\n".join(line.rstrip() for line in output.splitlines())
+    log = f"$ {command}\n{before}{plain}\n\n{marker}{after}"
+    page = DOCS.parent / "README.md"
+    page.write_text(re.sub(r"(?<=```text\n)[\s\S]*?(?=```)", lambda _: log, page.read_text()))
 
 
 def draw_gallery(folder: Path) -> None:
@@ -231,6 +248,7 @@ def make_pictures() -> None:
         folder = Path(name)
         environment = os.environ | {
             "CMPT726_CACHE_DIR": str(folder / "cache"),
+            "CMPT726_DATA_DIR": str(folder / "data"),
             "COLUMNS": str(WIDTH),
             "PYTHONPATH": str(DOCS.parent),
             "TERM": "xterm-256color",
