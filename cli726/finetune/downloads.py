@@ -78,6 +78,13 @@ def refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
         )
 
 
+def reason(error: OSError) -> str:
+    """What the network did, without the layers of libraries that report it."""
+    inner = getattr(error.args[0], "reason", error) if error.args else error
+    text = " ".join(str(inner).split()).rpartition("): ")[2][:160]
+    return f"{type(inner).__name__}: {text}" if text else type(inner).__name__
+
+
 def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> Path:
     """One file over HTTPS into `folder`, unless it is there already with the right digest."""
     name = url.rsplit("/", 1)[1]
@@ -90,8 +97,7 @@ def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> 
     except OSError as error:
         if error.errno is None:  # what the network does; the system numbers its own refusals
             raise EnvironmentFailure(
-                f"{url} could not be fetched ({type(error).__name__}: {' '.join(str(error).split())[:160]}); check the "
-                f"network, or fetch it by hand into {folder}"
+                f"{url} could not be fetched ({reason(error)}); check the network, or fetch it by hand into {folder}"
             ) from error
         raise EnvironmentFailure(
             f"{folder} must be a folder that can be written to; got {error.strerror}; choose another (--data-dir, "

@@ -146,3 +146,12 @@ def test_pinned_digests_are_sha256_and_sources_are_https() -> None:
 def test_what_cannot_be_fetched_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError):
         fetch_dataset(name, str(tmp_path), Silent())
+
+
+def test_a_failure_of_the_network_is_told_without_its_layers(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFailure) as caught:
+        downloads.retrieve("https://nowhere.invalid/file.tar.gz", None, tmp_path, Silent())
+    message = str(caught.value)
+    assert message.startswith("https://nowhere.invalid/file.tar.gz could not be fetched (")
+    assert "Pool(" not in message
+    assert message.endswith(f"or fetch it by hand into {tmp_path}")
