@@ -76,6 +76,7 @@ def carry_out(session: Session, folder: RunFolder) -> Finetuned:
     try:
         return train_and_test(session, folder)
     except BaseException as error:
+        session.group.expect_the_end()
         with suppress(UntrustedDataError, OSError):  # what went wrong comes first
             say_how_to_go_on(session, folder, error)
         raise

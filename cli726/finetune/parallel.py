@@ -154,6 +154,9 @@ class Group:
         """The device of that kind that is this process's own."""
         return device
 
+    def expect_the_end(self) -> None:
+        """After an error: let nobody interrupt what is still to be said."""
+
     def __str__(self) -> str:
         return "1 process"
 
@@ -276,6 +279,11 @@ class Workers(Group):
         machines = launch.machines()
         return f"{self.world} processes on {machines} machine{'s' if machines > 1 else ''} ({self.backend})"
 
+    def expect_the_end(self) -> None:
+        # torchrun asks every process to end as soon as one has failed; this one is about to.
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
     def speaks(self) -> bool:
         """Whether this process is the first one with something to say about the end of the run."""
         with suppress(RuntimeError):
@@ -342,9 +350,7 @@ def join() -> Iterator[Group]:
     try:
         yield group
     except BaseException as error:
-        # torchrun asks every process to end as soon as one has failed; this one is about to.
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        group.expect_the_end()
         said = group.one_voice(error)
         dist.destroy_process_group()
         if said is error:
