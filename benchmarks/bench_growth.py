@@ -25,7 +25,7 @@ NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 # In a process of its own: the peak is the process's.
 MEMORY = """
-import json, re, resource, sys
+import json, re, sys
 from pathlib import Path
 import numpy as np, torch
 from cli726.finetune.bank import PLAIN, Bank
@@ -34,11 +34,9 @@ from cli726.finetune.images import Dataset, Images, Split
 from cli726.finetune.resnet import build_backbone
 from cli726.reporting import Silent
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-def now():
-    return 1024 * int(re.search(r"VmRSS:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+def memory(name):
+    # Not from getrusage: its peak is inherited from the process that started this one.
+    return 1024 * int(re.search(name + r":\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 count, cut = int(sys.argv[1]), int(sys.argv[2])
 pool = Images(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), (), "0")
@@ -48,9 +46,9 @@ cpu = torch.device("cpu")
 bank = Bank(data, build_backbone(), Normalization((.5, .5, .5), (.25, .25, .25)), resolve_precision("auto", cpu), cpu,
             Silent())
 pool.pixels[...] = 1
-before = now()
+before = memory("VmRSS")
 kept = bank.pool_features("train", cut, PLAIN)
-print(json.dumps({"before": before, "after": peak(), "input": pool.pixels.nbytes, "output": kept.nbytes}))
+print(json.dumps({"before": before, "after": memory("VmHWM"), "input": pool.pixels.nbytes, "output": kept.nbytes}))
 """
 
 
