@@ -214,8 +214,9 @@ def start(count: int, *arguments: object, **options: Any) -> subprocess.Popen[st
 
 
 def own_lines(stderr: str) -> list[str]:
-    """Without what torchrun says, which ends with a traceback of its own."""
-    return re.sub(r"(?ms)^[WE]\d{4} .*", "", stderr).strip().splitlines()
+    """Without what torchrun says: at any time that it ends a process, and last of all a traceback of its own."""
+    ours = re.split(r"(?m)^E\d{4} .* failed \(exitcode", stderr)[0]
+    return [line for line in ours.splitlines() if line and not re.match(r"[WE]\d{4} ", line)]
 
 
 @pytest.mark.slow
