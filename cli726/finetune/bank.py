@@ -18,7 +18,7 @@ from cache.store import Entry, Store
 from cli726 import launch
 from cli726.finetune.augment import apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, STAGES
-from cli726.finetune.features import BLOCK, Extractor, Normalization
+from cli726.finetune.features import BLOCK, Extractor, Normalization, stack
 from cli726.finetune.images import TREATMENT, Dataset, SplitName
 from cli726.finetune.kernels import fuses
 from cli726.finetune.parallel import ALONE, Group
@@ -156,7 +156,7 @@ class Bank:
         if place not in self.memory:
             began = time.perf_counter()
             if self.store is None:
-                self.memory[place] = torch.cat(list(self.extract(pool, cut, variant)))
+                self.memory[place] = stack(self.extract(pool, cut, variant), len(self.dataset.pools[pool]))
             else:
                 self.memory[place] = self.fetch(self.store, pool, cut, variant)
             self.seconds += time.perf_counter() - began

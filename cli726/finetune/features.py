@@ -14,7 +14,7 @@ from cli726.finetune.kernels import fuse_operations, fuses
 from cli726.finetune.resnet import channels_last, fuse
 from cli726.finetune.streams import in_streams
 
-__all__ = ["Extractor", "Normalization", "as_maps", "has_bf16", "resolve_precision"]
+__all__ = ["Extractor", "Normalization", "as_maps", "has_bf16", "resolve_precision", "stack"]
 
 # What is handed to a stream, read and written at a time.
 BLOCK = 128
@@ -46,6 +46,20 @@ def as_maps(stored: Tensor) -> Tensor:
 def as_stored(maps: Tensor) -> Tensor:
     """The inverse of `as_maps`, contiguous."""
     return maps.permute(0, 2, 3, 1).contiguous() if maps.ndim == 4 else maps
+
+
+def stack(blocks: Iterable[Tensor], rows: int) -> Tensor:
+    """Consecutive blocks of `rows` rows in all as one tensor, each copied as it comes: never all of them twice."""
+    whole: Tensor | None = None
+    start = 0
+    for block in blocks:
+        if whole is None:
+            whole = block.new_empty(rows, *block.shape[1:])
+        whole[start : start + len(block)] = block
+        start += len(block)
+    if whole is None or start != rows:
+        raise ValueError(f"expected {rows} rows; got {start}")
+    return whole
 
 
 def has_bf16() -> bool:
@@ -119,4 +133,4 @@ class Extractor:
             raise ValueError("no images")
         share = -(-len(stored) // torch.get_num_threads()) if self.on_cpu else BLOCK
         blocks = stored.split(min(BLOCK, share))
-        return torch.cat(list(self.each(range(len(blocks)), blocks.__getitem__)))
+        return stack(self.each(range(len(blocks)), blocks.__getitem__), len(stored))

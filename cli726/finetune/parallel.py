@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cli726 import launch
 from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
-from cli726.finetune.features import BLOCK, Extractor
+from cli726.finetune.features import BLOCK, Extractor, stack
 
 __all__ = ["ALONE", "Group", "Part", "join"]
 
@@ -224,7 +224,7 @@ class Workers(Group):
     def features(self, extractor: Extractor, stored: Tensor) -> Tensor:
         size = min(BLOCK, -(-len(stored) // self.world))
         blocks = self.rows(len(stored), size, lambda places: extractor.each(places, stored.__getitem__))
-        return torch.cat(list(blocks))
+        return stack(blocks, len(stored))
 
     def gather(self, block: Tensor, everywhere: bool) -> list[Tensor]:
         """Every process's block, in their order; nothing where they aren't wanted."""
