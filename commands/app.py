@@ -9,8 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
@@ -32,6 +31,7 @@ from commands import (
     softmax,
     vanishing,
 )
+from commands.interrupts import await_interrupts, interrupt_behind
 from commands.options import examples
 from commands.render import printable
 from commands.streams import flush, mute, open_streams
@@ -96,10 +96,6 @@ app.add_typer(cache.app, rich_help_panel=KEEPING)
 app.command(epilog=doctor.EPILOG, rich_help_panel=KEEPING)(doctor.doctor)
 
 
-def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
-
-
 def fail(message: str, status: int) -> int:
     """Print one `error:` line; with CMPT726_DEBUG=1 the traceback goes before it."""
     if os.environ.get("CMPT726_DEBUG") == "1":
@@ -119,8 +115,9 @@ def status_of(error: BaseException) -> int:
         return error.status
     if isinstance(error, Cmpt726Error):
         return fail(str(error), error.status)
-    if isinstance(error, Interrupted):
-        return fail("interrupted", error.status)
+    interrupt = interrupt_behind(error)
+    if interrupt is not None:
+        return fail("interrupted", interrupt.status)
     if isinstance(error, BrokenPipeError):  # the reader went away (`| head`): not an error worth a line
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError) and error.errno is not None:
@@ -180,8 +177,7 @@ def status_of_other(error: BaseException, stderr: TextIO) -> int:
 
 def main() -> None:
     """Run the command line and exit."""
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    await_interrupts()
     open_streams()
     stderr = sys.stderr
     if launch.rank():

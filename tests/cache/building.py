@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-# The last two would otherwise be imported half-way, by compiled code that swallows the exception of an interrupt.
 import numpy as np
-import numpy.random
-import numpy.testing
 
 from cache import store as store_module
 from cache.keys import Request
@@ -75,9 +72,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
-    import signal
-
-    from commands.app import interrupt, status_of
+    from commands.app import status_of
+    from commands.interrupts import await_interrupts
 
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -88,8 +84,7 @@ def main() -> None:
     parser.add_argument("--file-limit", type=int)
     parser.add_argument("--user", type=int)
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    await_interrupts()
     if options.no_locks:
         store_module.turn = lambda path, on_wait: nullcontext()
     if options.file_limit:

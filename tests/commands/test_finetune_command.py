@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,23 @@ def test_divergence_exits_5_and_names_the_remedy(finetune: Run) -> None:
     done = finetune("--lr", "1e38", "--schedule", "constant", "--epochs", 1)
     assert done.status == 5
     assert re.search(r"^error: training diverged in epoch 1 .*; try --lr 1e\+37$", done.stderr, re.MULTILINE)
+
+
+def test_what_fails_while_an_interrupt_is_on_its_way_is_the_interrupt(
+    finetune: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cli726.finetune.run import RunFolder
+
+    def waits(*_: Any) -> None:
+        lock = threading.Lock()
+        with lock:
+            lock.release()  # as a condition does while it waits
+            raise Interrupted(15)
+
+    monkeypatch.setattr(RunFolder, "keep_epoch", waits)
+    done = finetune("--epochs", 2)
+    assert done.status == 143
+    assert done.stderr.splitlines()[-1] == "error: interrupted"
 
 
 @pytest.mark.parametrize(("number", "status"), [(2, 130), (15, 143)])

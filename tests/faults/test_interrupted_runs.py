@@ -105,6 +105,25 @@ def test_an_interrupt_at_any_moment_is_an_interrupt(tmp_path: Path, options: tup
             assert_nothing_left(tmp_path / "cache", run)
 
 
+def test_an_interrupt_waits_for_a_library_that_is_loaded(tmp_path: Path, options: tuple[object, ...]) -> None:
+    """Compiled code that imports swallows what we raise there, or aborts."""
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "Path('begun').touch()\n"
+        "for _ in range(100):\n    time.sleep(0.01)\n"
+        "Path('loaded').touch()\n"
+        "def dark(images, generator):\n    Path('called').touch()\n    return images // 2\n"
+    )
+    process = start_command("finetune", *options, "--augment", "python:slow.py:dark", "--no-cache", cwd=tmp_path)
+    await_((tmp_path / "begun").exists)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert said.splitlines()[-1] == "error: interrupted"
+    assert (tmp_path / "loaded").exists()
+    assert not (tmp_path / "called").exists()
+
+
 @pytest.mark.parametrize("mapped", [False, True], ids=["in memory", "mapped"])
 def test_entries_may_be_cleared_while_a_run_trains_from_them(
     tmp_path: Path, finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, mapped: bool

@@ -1,0 +1,57 @@
+"""SIGINT and SIGTERM as an exception, but not while a library is loaded."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+from cli726.errors import Interrupted
+
+__all__ = ["await_interrupts", "interrupt_behind"]
+
+# Seconds from one look at whether a library is still being loaded to the next; and the longest that it is waited for.
+PAUSE = 0.02
+PATIENCE = 20
+
+
+def loading(frame: FrameType | None) -> bool:
+    """Whether `frame` runs on behalf of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise what ends the process with 128 + `number`; after an import that is going on.
+
+    Libraries import others from compiled code, which swallows what we raise there, or ends the process by a signal:
+    torch's says `terminate called`.
+    """
+    if not loading(frame) or not hasattr(signal, "setitimer"):
+        raise Interrupted(number)
+    deadline = time.monotonic() + PATIENCE
+
+    def look(_: int, frame: FrameType | None) -> None:
+        if not loading(frame) or time.monotonic() > deadline:
+            raise Interrupted(number)
+        signal.setitimer(signal.ITIMER_REAL, PAUSE)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, PAUSE)
+
+
+def await_interrupts() -> None:
+    """From now on SIGINT and SIGTERM raise `Interrupted`."""
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def interrupt_behind(error: BaseException) -> Interrupted | None:
+    """The interrupt in whose handling `error` arose: a lock that was being taken fails on being released, say."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, Interrupted):
+        seen = seen.__context__
+    return seen
