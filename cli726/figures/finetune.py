@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cli726.figures.style import COLORS, new_figure, shown
+from cli726.finetune.images import Dataset
 from cli726.finetune.training import Best, EpochMetrics
 
-__all__ = ["confusion_figure", "contact_sheet", "history_figure", "sheet_members"]
+__all__ = ["confusion_figure", "contact_sheet", "history_figure"]
 
 # Above so many classes a cell is too small for a number.
 NUMBERED_CLASSES = 20
@@ -99,27 +100,18 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
     return figure
 
 
-def sheet_members(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    """Positions of the images that `contact_sheet` shows: the first of each of the first classes."""
+def contact_sheet(data: Dataset) -> Figure:
+    """What the network sees: up to eight training images of each of up to sixteen classes."""
+    labels, class_names = data.labels("train"), data.class_names
     present = np.unique(labels)[:SHEET_ROWS]
-    return np.concatenate([np.flatnonzero(labels == label)[:SHEET_COLUMNS] for label in present])
-
-
-def contact_sheet(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
-    """What the network sees: up to eight images of each of up to sixteen classes.
-
-    Args:
-        pixels: uint8 ndarray of shape (N, H, W, 3).
-        labels: int64 ndarray of shape (N,).
-    """
-    present = np.unique(labels)[:SHEET_ROWS]
-    height, width = (side + SHEET_GAP for side in pixels.shape[1:3])
+    rows = [data.pixels("train", np.flatnonzero(labels == label)[:SHEET_COLUMNS]) for label in present]
+    height, width = (side + SHEET_GAP for side in rows[0].shape[1:3])
     # One picture: an axes for each image takes two seconds.
     sheet = np.full((len(present) * height - SHEET_GAP, SHEET_COLUMNS * width - SHEET_GAP, 3), 255, np.uint8)
-    for row, label in enumerate(present):
-        for column, index in enumerate(np.flatnonzero(labels == label)[:SHEET_COLUMNS]):
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
             top, left = row * height, column * width
-            sheet[top : top + height - SHEET_GAP, left : left + width - SHEET_GAP] = pixels[index]
+            sheet[top : top + height - SHEET_GAP, left : left + width - SHEET_GAP] = image
     figure = new_figure(SHEET_COLUMNS * 0.85 + 1.6, len(present) * 0.85 + 0.6)
     axes = figure.subplots()
     axes.imshow(sheet, interpolation="nearest")

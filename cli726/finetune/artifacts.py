@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure, sheet_members
+from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure
 from cli726.figures.saving import save
 from cli726.figures.style import styled
 from cli726.finetune.finetuned import Finetuned
@@ -21,13 +21,11 @@ __all__ = ["write_artifacts"]
 def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
     """Draw the history, the confusion matrix and the contact sheet of inputs; write the gallery. Their paths."""
     data, test = result.dataset, result.test
-    labels = data.labels("train")
-    members = sheet_members(labels)
     accuracy = f"{test.accuracy:.2%} of {test.images:,} test images"
     figures: Mapping[str, Callable[[], Figure]] = {
         "history": lambda: history_figure(result.history, result.best),
         "confusion": lambda: confusion_figure(np.array(test.confusion), data.class_names, f"{data.name}: {accuracy}"),
-        "inputs": lambda: contact_sheet(data.pixels("train", members), labels[members], data.class_names),
+        "inputs": lambda: contact_sheet(data),
     }
     written = []
     for stem, make in figures.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli726 import launch
 from cli726.errors import RequestError
 from cli726.figures.augment import augmentation_sheet
 from cli726.figures.saving import UNDATED, save
@@ -20,8 +21,10 @@ def preview_augment(config: FinetuneConfig, path: Path, reporter: Reporter) -> N
     """Draw a contact sheet of the configuration's augmentations on its training images.
 
     Raises:
-        RequestError: without augmentations, or for a file that is no picture by its name.
+        RequestError: without augmentations, for a file that is no picture, or as one of several processes.
     """
+    if launch.world() > 1:
+        raise RequestError(f"--preview-augment runs as one process; got {launch.world()}; start it without torchrun")
     augmentations = parse_augmentations(config.augment)
     if not augmentations:
         raise RequestError("--preview-augment needs --augment; got none; try --augment flip,crop")

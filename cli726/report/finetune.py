@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure, sheet_members
+from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure
 from cli726.findings import Finding
 from cli726.finetune.augment import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
@@ -85,9 +85,7 @@ def figures(run: FinishedRun, names: Sequence[str], found: Gallery | str) -> dic
         made["confusion"] = lambda: confusion_figure(np.array(test["confusion"]), names, title)
     if isinstance(found, Gallery):
         data = found.dataset
-        labels = data.labels("train")
-        members = sheet_members(labels)
-        made["inputs"] = lambda: contact_sheet(data.pixels("train", members), labels[members], names)
+        made["inputs"] = lambda: contact_sheet(data)
     return made
 
 

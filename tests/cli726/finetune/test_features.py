@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli726.finetune.config import HEAD_ONLY
-from cli726.finetune.features import Extractor, Normalization, as_maps, has_bf16, resolve_precision
+from cli726.finetune.features import Extractor, Normalization, as_maps, emulation_note, has_bf16, resolve_precision
 from cli726.finetune.resnet import divide, feature_shape
 from tests.cli726.finetune.synthetic import lively_backbone, pictures
 
@@ -127,3 +127,12 @@ def test_precisions() -> None:
     assert resolve_precision("fp32", cpu) == torch.float32
     assert resolve_precision("bf16", cpu) == torch.bfloat16
     assert resolve_precision("auto", cpu) == (torch.bfloat16 if has_bf16() else torch.float32)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_precision_that_is_emulated_is_said(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli726.finetune.features.has_bf16", lambda: able)
+    cpu = torch.device("cpu")
+    assert emulation_note(torch.float32, cpu) is None
+    assert emulation_note(torch.bfloat16, torch.device("cuda")) is None
+    assert (emulation_note(torch.bfloat16, cpu) is None) == able

@@ -290,3 +290,6 @@ def test_other_commands_run_as_one_process(cmpt726: Any, monkeypatch: pytest.Mon
     done = cmpt726("softmax", "--point")
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr == "error: `cmpt726 softmax` runs as one process; got 2; start it without torchrun\n"
+    done = cmpt726("finetune", "--augment", "flip", "--preview-augment", "sheet.png")
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr == "error: --preview-augment runs as one process; got 2; start it without torchrun\n"
