@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,7 +24,11 @@ def extractor(cut: int, precision: torch.dtype) -> Extractor:
     return Extractor(divide(lively_backbone(), cut)[0], precision, NORMALIZATION)
 
 
-WHOLE = {(cut, p): (e := extractor(cut, p), e(PIXELS)) for cut in (2, 3, HEAD_ONLY) for p in PRECISIONS}
+@cache
+def whole(cut: int, precision: torch.dtype) -> tuple[Extractor, torch.Tensor]:
+    """An extractor, and what it says of all images."""
+    prefix = extractor(cut, precision)
+    return prefix, prefix(PIXELS)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
@@ -30,16 +36,16 @@ WHOLE = {(cut, p): (e := extractor(cut, p), e(PIXELS)) for cut in (2, 3, HEAD_ON
 @settings(max_examples=12, deadline=None)
 @given(chosen=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=40))
 def test_the_same_bits_in_any_company(cut: int, precision: torch.dtype, chosen: list[int]) -> None:
-    prefix, whole = WHOLE[cut, precision]
-    assert torch.equal(prefix(PIXELS[chosen]), whole[chosen])
+    prefix, features = whole(cut, precision)
+    assert torch.equal(prefix(PIXELS[chosen]), features[chosen])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
 @pytest.mark.parametrize("cut", [2, 3, HEAD_ONLY])
 def test_the_same_bits_whether_whole_or_in_batches_of_any_size(cut: int, precision: torch.dtype) -> None:
-    prefix, whole = WHOLE[cut, precision]
+    prefix, features = whole(cut, precision)
     for size in (1, 2, 3, 4, 5, 31, 64, COUNT):
-        assert torch.equal(torch.cat([prefix(part) for part in PIXELS.split(size)]), whole), size
+        assert torch.equal(torch.cat([prefix(part) for part in PIXELS.split(size)]), features), size
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, HEAD_ONLY])
@@ -56,7 +62,7 @@ def test_in_fp32_it_is_the_plain_network_up_to_rounding(cut: int) -> None:
 
 @pytest.mark.parametrize("cut", [3, HEAD_ONLY])
 def test_in_bf16_it_is_close_and_pooled_features_are_float32(cut: int) -> None:
-    exact, rough = (WHOLE[cut, p][1] for p in PRECISIONS)
+    exact, rough = (whole(cut, p)[1] for p in PRECISIONS)
     assert exact.dtype == torch.float32
     assert rough.dtype == (torch.float32 if cut == HEAD_ONLY else torch.bfloat16)
     error = (rough.float() - exact).norm() / exact.norm()
@@ -65,10 +71,10 @@ def test_in_bf16_it_is_close_and_pooled_features_are_float32(cut: int) -> None:
 
 def test_a_suffix_takes_up_where_the_prefix_left() -> None:
     backbone = lively_backbone()
-    whole = extractor(HEAD_ONLY, torch.float32)(PIXELS[:20])
+    expected = extractor(HEAD_ONLY, torch.float32)(PIXELS[:20])
     for cut in (2, 3, 4):
         suffix = Extractor(divide(backbone, cut)[1])
-        assert torch.equal(suffix(extractor(cut, torch.float32)(PIXELS[:20])), whole)
+        assert torch.equal(suffix(extractor(cut, torch.float32)(PIXELS[:20])), expected)
 
 
 def test_the_network_it_came_from_may_change_without_it() -> None:
@@ -93,10 +99,10 @@ def test_normalisation_is_the_textbooks() -> None:
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
 @pytest.mark.parametrize("cut", [2, HEAD_ONLY])
 def test_the_same_bits_on_any_number_of_threads(cut: int, precision: torch.dtype) -> None:
-    prefix, whole = WHOLE[cut, precision]
+    prefix, features = whole(cut, precision)
     for threads in (2, 3):
         torch.set_num_threads(threads)
-        assert torch.equal(prefix(PIXELS[:41]), whole[:41])
+        assert torch.equal(prefix(PIXELS[:41]), features[:41])
         assert torch.get_num_threads() == threads
 
 
