@@ -16,8 +16,9 @@ demo: $(INSTALLED)
 	$(BIN)/cmpt726 finetune --cache --unfreeze-after 5
 	$(BIN)/cmpt726 report --run latest
 
+# One thread each: several processes whose threads wait for one another at every layer take many times as long.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Kills, full disks, hostile files, in full numbers; docs/reliability.md lists what they hold. As root for all of them.
 test-faults: $(INSTALLED)

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+# The last two here, not half-way: another user (--user) may not read the interpreter's files.
 import numpy as np
+import numpy.random
+import numpy.testing
 
 from cache import store as store_module
 from cache.keys import Request
