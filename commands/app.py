@@ -1,7 +1,5 @@
 """The console entry point: the commands, and the edge where an exception becomes one line and an exit status."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

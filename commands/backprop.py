@@ -1,7 +1,5 @@
 """`cmpt726 backprop`: problem 3."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,14 +34,14 @@ def listed(values: Iterable[float]) -> str:
     return f"({', '.join(texts if len(texts) <= MOST_COLUMNS else [*texts[: MOST_COLUMNS - 1], '...'])})"
 
 
-def agreement(check: Check) -> str:
+def agreement(check: "Check") -> str:
     """The relative error, or the verdict where there is none or it is not the point."""
     if check.verdict != "passed":
         return str(check.verdict)
     return f"{check.relative_error:.0e}" if check.relative_error else "0"
 
 
-def derivative_table(result: Backprop) -> RenderableType:
+def derivative_table(result: "Backprop") -> "RenderableType":
     """The derivatives asked for, each with its checks."""
     rows = [
         (
@@ -59,7 +57,7 @@ def derivative_table(result: Backprop) -> RenderableType:
     return table("Derivatives that the assignment asks for", *columns, rows=rows)
 
 
-def layer_table(result: Backprop) -> RenderableType:
+def layer_table(result: "Backprop") -> "RenderableType":
     """What the forward and the backward pass leave at each layer."""
     rows = [("1", "", listed(result.x), "")]
     passes = zip(result.passed.activations, result.passed.outputs[1:], result.deltas, strict=True)
@@ -67,7 +65,7 @@ def layer_table(result: Backprop) -> RenderableType:
     return table("Forward and backward", "layer", "a", "z", "δ = ∂Eₙ/∂a", rows=rows, numeric=9)
 
 
-def gradient_table(result: Backprop) -> RenderableType:
+def gradient_table(result: "Backprop") -> "RenderableType":
     """Weights and gradients side by side; of large matrices only their shape and largest gradient."""
     from cli726.notation import indexed, superscript
 
@@ -87,7 +85,7 @@ def gradient_table(result: Backprop) -> RenderableType:
     return table("Every gradient in short", "layer", "shape", "largest |∂Eₙ/∂w|", rows=rows)
 
 
-def tables(result: Backprop) -> Iterator[RenderableType]:
+def tables(result: "Backprop") -> "Iterator[RenderableType]":
     """What a person reads."""
     from rich.text import Text
 
@@ -143,7 +141,7 @@ def backprop(
 
     result = solve(*example(layers=layers, x=x, t=t, weights=weights, hidden=hidden, seed=seed))
 
-    def figure() -> Figure:
+    def figure() -> "Figure":
         from cli726.figures.backprop import paths
 
         return paths(result)

@@ -1,7 +1,5 @@
 """`cmpt726 cache`: look at the feature caches, check them, throw them away."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +66,7 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
-def show(document: dict[str, Any], tables: Callable[[], Iterable[RenderableType]], *, as_json: bool) -> None:
+def show(document: dict[str, Any], tables: "Callable[[], Iterable[RenderableType]]", *, as_json: bool) -> None:
     """Emit a document whose texts come from files: undecodable names are made printable."""
     from cache.keys import normalized
 
@@ -83,7 +81,7 @@ def timestamp(used: float | None) -> str | None:
         return None
 
 
-def said(info: EntryInfo, name: str) -> str | None:
+def said(info: "EntryInfo", name: str) -> str | None:
     """What an entry's provenance says under `name`, short enough for a table."""
     value = info.provenance.get(name)
     if value is None:
@@ -92,7 +90,7 @@ def said(info: EntryInfo, name: str) -> str | None:
     return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
-def summary(info: EntryInfo) -> dict[str, Any]:
+def summary(info: "EntryInfo") -> dict[str, Any]:
     """An entry as `ls` lists it."""
     return {
         "key": info.key,
@@ -112,7 +110,7 @@ def minute(iso: str | None) -> str:
     return "" if iso is None else datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def listing(headline: str, *columns: str, rows: Sequence[Sequence[object]]) -> Iterator[RenderableType]:
+def listing(headline: str, *columns: str, rows: Sequence[Sequence[object]]) -> "Iterator[RenderableType]":
     """A line that sums up, and a table if there is anything to list; the last column is a number."""
     from rich.text import Text
 
@@ -130,7 +128,7 @@ def ls(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     entries = [summary(info) for info in Store(folder).entries()]
     total = sum(entry["bytes"] for entry in entries)
 
-    def tables() -> Iterator[RenderableType]:
+    def tables() -> "Iterator[RenderableType]":
         rows = [
             (
                 short_key(entry["key"]),
@@ -161,7 +159,7 @@ def info(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -> 
     rest = {name: getattr(one, name) for name in ("rows", "shape", "dtype", "fields", "provenance")}
     found = summary(one) | rest
 
-    def tables() -> Iterator[RenderableType]:
+    def tables() -> "Iterator[RenderableType]":
         facts = [(name, value) for name, value in found.items() if name not in ("fields", "provenance")]
         rounded = {"bytes": as_size, "seconds": "{:.3g}".format}
         shown = [(name, rounded.get(name, str)(value)) for name, value in facts if value is not None]
@@ -183,7 +181,7 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
     verdicts = Store(folder).verify(key)
     bad = [verdict for verdict in verdicts if verdict.state != "ok"]
 
-    def tables() -> Iterator[RenderableType]:
+    def tables() -> "Iterator[RenderableType]":
         rows = [(short_key(v.key), v.state, v.reason or "", as_size(v.bytes)) for v in verdicts]
         headline = f"{len(verdicts) - len(bad)} of {len(verdicts)} in {folder} are as they were written"
         yield from listing(headline, "key", "state", "reason", "size", rows=rows)
@@ -198,11 +196,11 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
         )
 
 
-def report(removed: Removed, folder: Path, *, as_json: bool) -> None:
+def report(removed: "Removed", folder: Path, *, as_json: bool) -> None:
     """Say what was removed, or would be."""
     done = "would remove" if removed.dry_run else "removed"
 
-    def tables() -> Iterator[RenderableType]:
+    def tables() -> "Iterator[RenderableType]":
         freed, left = as_size(removed.bytes), as_size(removed.left_bytes)
         headline = f"{done} {len(removed.removed)}, {freed}; {left} left in {folder}"
         rows = [(short_key(removal.key), removal.reason, as_size(removal.bytes)) for removal in removed.removed]

@@ -1,7 +1,5 @@
 """`cmpt726 data`: which data sets are known, which are on this machine; fetch one, checked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

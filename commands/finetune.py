@@ -1,7 +1,5 @@
 """`cmpt726 finetune`: problem 6. Parses, calls `cli726.finetune.finetuning`, renders."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`cmpt726 glm`: problem 2."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +25,7 @@ EPILOG = examples(
 )
 
 
-def place_table(place: Place) -> Iterator[RenderableType]:
+def place_table(place: "Place") -> "Iterator[RenderableType]":
     """The scores at one point, a row for each class."""
     from rich.text import Text
 
@@ -41,7 +39,7 @@ def place_table(place: Place) -> Iterator[RenderableType]:
     yield table(None, "class", "score", "", rows=rows)
 
 
-def answers(result: Glm, at: Place | None) -> Iterator[RenderableType]:
+def answers(result: "Glm", at: "Place | None") -> "Iterator[RenderableType]":
     """Everything on one screen."""
     from cli726.conics import describe
     from cli726.exact import short

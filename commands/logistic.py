@@ -1,7 +1,5 @@
 """`cmpt726 lr`: problem 5."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -130,7 +128,7 @@ def gd(
     refuse_divergence([eta] if result.diverged else [])
 
 
-def descent_figures(result: GradientDescent, points: Points) -> Figures:
+def descent_figures(result: "GradientDescent", points: "Points") -> Figures:
     """The figures that this descent has: none if it diverged; with two features, those of the separator."""
     from cli726.figures import logistic as drawn
 

@@ -1,6 +1,7 @@
-"""Options that several commands share, so that they read and behave alike."""
+"""Options that several commands share, so that they read and behave alike.
 
-from __future__ import annotations
+Where options stand, annotations are objects: Typer evaluates strings three times over, for every command at each start.
+"""
 
 from enum import StrEnum
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`cmpt726 package`: the code of every problem in a zip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 EPILOG = examples("cmpt726 package", "cmpt726 package --output assignment-2.zip")
 
 
-def tables(result: Package) -> Iterator[RenderableType]:
+def tables(result: "Package") -> "Iterator[RenderableType]":
     """A row for each directory."""
     folders = sorted({name.partition("/")[0] for name in result.files})
     rows = []

@@ -1,7 +1,5 @@
 """`cmpt726 predict`: class and scores for the user's own images, with a finished run."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,7 +25,7 @@ EPILOG = examples(
 SHOWN = 3
 
 
-def tables(results: Sequence[Prediction], class_names: Sequence[str]) -> Iterator[RenderableType]:
+def tables(results: "Sequence[Prediction]", class_names: Sequence[str]) -> "Iterator[RenderableType]":
     """A row an image: its class, and the runners-up."""
     rows = []
     for one in results:
@@ -40,7 +38,7 @@ def tables(results: Sequence[Prediction], class_names: Sequence[str]) -> Iterato
     yield table(None, "image", "class", "probability", "next", rows=rows, numeric=9)
 
 
-def write_csv(results: Sequence[Prediction], class_names: Sequence[str]) -> None:
+def write_csv(results: "Sequence[Prediction]", class_names: Sequence[str]) -> None:
     """A header and a row an image; a cell that a spreadsheet would take for a formula gets an apostrophe."""
     import csv
 

@@ -1,7 +1,5 @@
 """`cmpt726 pretrain`: train a CIFAR ResNet from scratch and write a weights file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 RECIPE = "Recipe"
 
 
-def tables(result: Pretrained) -> Iterator[RenderableType]:
+def tables(result: "Pretrained") -> "Iterator[RenderableType]":
     low, high = result.test.interval
     rows = [
         ("network", f"ResNet{result.depth}, {result.parameters:,} parameters"),

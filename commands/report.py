@@ -1,7 +1,5 @@
 """`cmpt726 report`: all six problems, typeset."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +34,7 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def tables(result: Report) -> Iterator[RenderableType]:
+def tables(result: "Report") -> "Iterator[RenderableType]":
     """Each problem's answer in a line."""
     rows = [(problem.number, "failed" if problem.status else "done", problem.headline) for problem in result.problems]
     yield table("Report", "problem", "", "in a line", rows=rows, numeric=9)

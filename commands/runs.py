@@ -1,7 +1,5 @@
 """`cmpt726 runs`: the fine-tuning runs that are there."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +27,7 @@ def root() -> None:
     """List fine-tuning runs."""
 
 
-def tables(runs: list[RunInfo]) -> Iterator[RenderableType]:
+def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
     """A row a run, the newest last, and how to go on with one that was interrupted."""
     if not runs:
         yield "No runs yet: make one with cmpt726 finetune --cache --unfreeze-after 5"

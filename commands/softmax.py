@@ -1,7 +1,5 @@
 """`cmpt726 softmax`: problem 1."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +45,7 @@ def shares(probabilities: Sequence[float] | None) -> str:
     return ", ".join(f"C{k} {text}" for k, text in enumerate(texts, 1) if text != "0")
 
 
-def place_table(title: str, place: Place) -> Iterator[RenderableType]:
+def place_table(title: str, place: "Place") -> "Iterator[RenderableType]":
     """Activations and probabilities at one point, a row for each class."""
     from rich.text import Text
 
@@ -64,7 +62,7 @@ def place_table(title: str, place: Place) -> Iterator[RenderableType]:
     yield table(None, "class", "activation", "probability", "", rows=rows)
 
 
-def points(result: Softmax, at: Place | None) -> Iterator[RenderableType]:
+def points(result: "Softmax", at: "Place | None") -> "Iterator[RenderableType]":
     """The user's point and the meeting points, alone."""
     if at:
         yield from place_table("The point", at)
@@ -74,7 +72,7 @@ def points(result: Softmax, at: Place | None) -> Iterator[RenderableType]:
         yield from findings(result.findings[:1])
 
 
-def piece(item: Boundary, result: Softmax) -> str:
+def piece(item: "Boundary", result: "Softmax") -> str:
     """Which part of its line a boundary is."""
     from cli726.exact import point
 
@@ -85,7 +83,7 @@ def piece(item: Boundary, result: Softmax) -> str:
     return f"{point(item.start)} to {point(item.end)}" if item.end else f"ray from {point(item.start)}"
 
 
-def answers(result: Softmax, at: Place | None) -> Iterator[RenderableType]:
+def answers(result: "Softmax", at: "Place | None") -> "Iterator[RenderableType]":
     """Everything on one screen."""
     from rich.text import Text
 

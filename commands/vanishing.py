@@ -1,7 +1,5 @@
 """`cmpt726 vanishing`: problem 4."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +41,7 @@ def signed(share: float | None) -> str:
     return text if text[1:] != "0.0" else "0.0"
 
 
-def together_table(results: Sequence[Vanishing]) -> RenderableType:
+def together_table(results: "Sequence[Vanishing]") -> "RenderableType":
     """The gradient at some layers, a row for each network."""
     from cli726.vanishing_findings import magnitude
 
@@ -61,13 +59,13 @@ def together_table(results: Sequence[Vanishing]) -> RenderableType:
     return table("|∂Eₙ/∂w₁₁⁽ˡ⁾|, and from which layer down ordinary code loses it", *columns, rows=rows)
 
 
-def lost(item: Vanishing, dtype: Dtype) -> str:
+def lost(item: "Vanishing", dtype: Dtype) -> str:
     """Where a format under- or overflows."""
     under, over = item.lost_below(dtype), item.overflow_below(dtype)
     return f"0 from {under}" if under else f"inf from {over}" if over else "-"
 
 
-def layer_table(item: Vanishing) -> RenderableType:
+def layer_table(item: "Vanishing") -> "RenderableType":
     """The gradient of one network at some layers: exact, as ordinary code finds it, with skip connections."""
     from cli726.vanishing_findings import magnitude
 
@@ -88,7 +86,7 @@ def layer_table(item: Vanishing) -> RenderableType:
     return table("Gradient by layer", *columns, rows=rows)
 
 
-def cause_table(item: Vanishing) -> RenderableType:
+def cause_table(item: "Vanishing") -> "RenderableType":
     """The shares of each factor, as given and with one thing changed."""
     from cli726.notation import indexed
 
@@ -112,7 +110,7 @@ def cause_table(item: Vanishing) -> RenderableType:
     return table(title, *names, rows=rows)
 
 
-def switch_table(results: Sequence[Vanishing]) -> RenderableType:
+def switch_table(results: "Sequence[Vanishing]") -> "RenderableType":
     """How many gradients are exactly zero once something is switched off."""
     from cli726.live_paths import REVIVING_BIAS
 
@@ -132,7 +130,7 @@ def switch_table(results: Sequence[Vanishing]) -> RenderableType:
     return table("ReLU: gradients that are exactly 0 once one thing is switched off", *columns, rows=rows)
 
 
-def dead_table(dead: Sequence[DeadNetworks]) -> RenderableType:
+def dead_table(dead: "Sequence[DeadNetworks]") -> "RenderableType":
     """Random bipartite ReLU networks: how many stay alive, and how long."""
     rows = [
         (
@@ -148,7 +146,7 @@ def dead_table(dead: Sequence[DeadNetworks]) -> RenderableType:
     return table("Random bipartite ReLU networks: an active unit in every layer?", *columns, rows=rows)
 
 
-def opening(setting: Setting, results: Sequence[Vanishing]) -> Iterator[RenderableType]:
+def opening(setting: "Setting", results: "Sequence[Vanishing]") -> "Iterator[RenderableType]":
     """The setting and the formulas."""
     from rich.text import Text
 
@@ -173,8 +171,8 @@ def opening(setting: Setting, results: Sequence[Vanishing]) -> Iterator[Renderab
 
 
 def tables(
-    setting: Setting, results: Sequence[Vanishing], dead: Sequence[DeadNetworks], explained: Sequence[Finding]
-) -> Iterator[RenderableType]:
+    setting: "Setting", results: "Sequence[Vanishing]", dead: "Sequence[DeadNetworks]", explained: "Sequence[Finding]"
+) -> "Iterator[RenderableType]":
     """What a person reads."""
     yield from opening(setting, results)
     yield layer_table(results[0]) if len(results) == 1 else together_table(results)
@@ -189,7 +187,7 @@ def tables(
 
 
 def document(
-    results: Sequence[Vanishing], dead: Sequence[DeadNetworks], explained: Sequence[Finding]
+    results: "Sequence[Vanishing]", dead: "Sequence[DeadNetworks]", explained: "Sequence[Finding]"
 ) -> Mapping[str, Any]:
     """What `--json` prints: one network's keys at the top, several under `networks`."""
     from cli726.vanishing_findings import explain
@@ -259,15 +257,15 @@ def vanishing(
     )
 
 
-def figures(results: Sequence[Vanishing]) -> Mapping[str, Callable[[], Figure]]:
+def figures(results: "Sequence[Vanishing]") -> "Mapping[str, Callable[[], Figure]]":
     """File stem -> how to draw it."""
 
-    def gradients() -> Figure:
+    def gradients() -> "Figure":
         from cli726.figures.vanishing import by_layer
 
         return by_layer(results)
 
-    def pushed() -> Figure:
+    def pushed() -> "Figure":
         from cli726.figures.vanishing import saturation
 
         return saturation(results)
