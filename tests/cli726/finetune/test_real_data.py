@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.features import has_bf16
 from cli726.finetune.finetuning import finetune
 from tests.cli726.finetune.synthetic import development_data
 
@@ -44,10 +45,26 @@ def head_on_cifar10(tmp_path: Path, weights: str) -> float:
     return result.test.accuracy
 
 
+def probe_on_cifar10(tmp_path: Path, precision: str) -> float:
+    """Test accuracy of the linear classifier at its optimum."""
+    config = FinetuneConfig(
+        dataset=f"folder:{development_data() / 'cifar10'}", solver="exact", l2=(1e-3,), epochs=1, precision=precision
+    )
+    return finetune(config, tmp_path / precision).test.accuracy
+
+
 def test_the_head_alone_on_cifar10(tmp_path: Path) -> None:
     development_data()
     bundled()
     assert head_on_cifar10(tmp_path, "bundled") >= 0.65
+
+
+def test_bf16_moves_the_accuracy_of_a_linear_classifier_by_less_than_a_third_of_a_point(tmp_path: Path) -> None:
+    development_data()
+    bundled()
+    if not has_bf16():
+        pytest.skip("this processor emulates bfloat16, which takes minutes")
+    assert abs(probe_on_cifar10(tmp_path, "fp32") - probe_on_cifar10(tmp_path, "bf16")) < 0.003
 
 
 def test_the_head_alone_on_cifar10_with_a_public_checkpoint(tmp_path: Path) -> None:
