@@ -115,7 +115,7 @@ class RunFolder:
             UntrustedDataError: if its configuration is not one of ours.
         """
         if not (path / "config.json").is_file():
-            raise RequestError(f"--resume must name a run's folder; {path} has no config.json; see `ls runs`")
+            raise RequestError(f"--resume must name a run's folder; {path} has no config.json; see `cmpt726 runs ls`")
         try:
             stored = json.loads(read_small(path / "config.json", LARGEST_TEXT))
             config = FinetuneConfig.from_json(stored.pop("options"))
