@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from cli726.finetune.kernels import fuse_operations, fuses
 from cli726.finetune.resnet import channels_last, fuse
 from cli726.finetune.streams import in_streams
+from cli726.reporting import Reporter
 
-__all__ = ["Extractor", "Normalization", "as_maps", "emulation_note", "has_bf16", "resolve_precision", "stack"]
+__all__ = ["Extractor", "Normalization", "as_maps", "has_bf16", "resolve_precision", "say_if_emulated", "stack"]
 
 # What is handed to a stream, read and written at a time.
 BLOCK = 128
@@ -77,11 +78,12 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def emulation_note(precision: torch.dtype, device: torch.device) -> str | None:
-    """What to say where a processor has to imitate `precision`."""
-    if precision != torch.bfloat16 or device.type != "cpu" or has_bf16():
-        return None
-    return "note: this processor has no bfloat16: it is emulated, up to ten times slower than --precision fp32"
+def say_if_emulated(precision: torch.dtype, device: torch.device, reporter: Reporter) -> None:
+    """Say so where a processor has to imitate `precision`."""
+    if precision == torch.bfloat16 and device.type == "cpu" and not has_bf16():
+        reporter.say(
+            "note: this processor has no bfloat16: it is emulated, up to ten times slower than --precision fp32"
+        )
 
 
 class Extractor:

@@ -20,7 +20,7 @@ from cli726.finetune.chance import generator
 from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.config import Phase, TrainingConfig
 from cli726.finetune.evaluation import Evaluation, evaluate, network_scores
-from cli726.finetune.features import Normalization, emulation_note, resolve_precision
+from cli726.finetune.features import Normalization, resolve_precision, say_if_emulated
 from cli726.finetune.feed import ImageFeed
 from cli726.finetune.heads import build_head
 from cli726.finetune.images import Dataset, Images
@@ -148,9 +148,7 @@ def pretrain(
     normalization = channel_statistics(training)
     network = new_network(config, len(dataset.class_names))
     precision = resolve_precision(config.precision, torch.device("cpu"))
-    note = emulation_note(precision, torch.device("cpu"))
-    if note:
-        reporter.say(note)
+    say_if_emulated(precision, torch.device("cpu"), reporter)
     keeper = CheckpointKeeper(checkpoint, recipe, spent, reporter)
     reporter.say(f"each epoch is kept in {checkpoint}: interrupted, the same command with --resume goes on from there")
 

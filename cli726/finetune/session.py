@@ -21,7 +21,7 @@ from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase
 from cli726.finetune.datasets import load_dataset, shared_dataset
 from cli726.finetune.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.exact_head import fit_exact
-from cli726.finetune.features import emulation_note, resolve_precision
+from cli726.finetune.features import resolve_precision, say_if_emulated
 from cli726.finetune.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
 from cli726.finetune.heads import Standardize, build_head, build_own_head, coefficients, parse_head
 from cli726.finetune.images import Dataset, SplitName
@@ -113,9 +113,7 @@ def open_session(config: FinetuneConfig, reporter: Reporter, group: Group = ALON
         torch.set_num_threads(config.threads)
     device = group.own_device(choose_device(config.device))
     precision = group.tell(lambda: resolve_precision(config.precision, device))
-    note = emulation_note(precision, device)
-    if note:
-        reporter.say(note)
+    say_if_emulated(precision, device, reporter)
     parse_augmentations(config.augment)
     parse_head(config.head)
     if group.world > 1:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli726.finetune.config import HEAD_ONLY
-from cli726.finetune.features import Extractor, Normalization, as_maps, emulation_note, has_bf16, resolve_precision
+from cli726.finetune.features import Extractor, Normalization, as_maps, has_bf16, resolve_precision, say_if_emulated
 from cli726.finetune.resnet import divide, feature_shape
-from tests.cli726.finetune.synthetic import lively_backbone, pictures
+from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 COUNT = 70  # more than one block in either precision
@@ -139,7 +139,9 @@ def test_precisions() -> None:
 @pytest.mark.parametrize("able", [True, False])
 def test_a_precision_that_is_emulated_is_said(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli726.finetune.features.has_bf16", lambda: able)
-    cpu = torch.device("cpu")
-    assert emulation_note(torch.float32, cpu) is None
-    assert emulation_note(torch.bfloat16, torch.device("cuda")) is None
-    assert (emulation_note(torch.bfloat16, cpu) is None) == able
+    listener, cpu = Listener(), torch.device("cpu")
+    say_if_emulated(torch.float32, cpu, listener)
+    say_if_emulated(torch.bfloat16, torch.device("cuda"), listener)
+    assert listener.lines == []
+    say_if_emulated(torch.bfloat16, cpu, listener)
+    assert len(listener.lines) == (not able)
