@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["local_rank", "local_world", "machines", "rank", "restarts", "world"]
+from cli726.errors import RequestError
+
+__all__ = ["local_rank", "local_world", "machines", "rank", "require_one", "restarts", "world"]
 
 
 def told(name: str, alone: int) -> int:
@@ -40,3 +42,13 @@ def machines() -> int:
 def restarts() -> int:
     """How often torchrun has started all of them again."""
     return told("TORCHELASTIC_RESTART_COUNT", 0)
+
+
+def require_one(what: str) -> None:
+    """Refuse to do `what` as one of several processes.
+
+    Raises:
+        RequestError: in each of them.
+    """
+    if world() > 1:
+        raise RequestError(f"{what} runs as one process; got {world()}; start it without torchrun")

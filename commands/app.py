@@ -12,7 +12,7 @@ from typing import Annotated, TextIO
 import typer
 
 from cli726 import launch
-from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
+from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted, ToldElsewhere
 from commands import (
     backprop,
     cache,
@@ -72,8 +72,8 @@ def root(
 ) -> None:
     """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
     command = context.invoked_subcommand
-    if launch.world() > 1 and command != "finetune":
-        raise RequestError(f"`cmpt726 {command}` runs as one process; got {launch.world()}; start it without torchrun")
+    if command != "finetune":
+        launch.require_one(f"`cmpt726 {command}`")
 
 
 PROBLEMS, TUNING = "Problems 1 to 5", "Problem 6: fine-tuning"

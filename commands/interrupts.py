@@ -30,17 +30,15 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     Libraries import others from compiled code, which swallows what we raise there, or ends the process by a signal:
     torch's says `terminate called`.
     """
-    if not loading(frame) or not hasattr(signal, "setitimer"):
-        raise Interrupted(number)
     deadline = time.monotonic() + PATIENCE
 
     def look(_: int, frame: FrameType | None) -> None:
-        if not loading(frame) or time.monotonic() > deadline:
+        if not loading(frame) or not hasattr(signal, "setitimer") or time.monotonic() > deadline:
             raise Interrupted(number)
+        signal.signal(signal.SIGALRM, look)
         signal.setitimer(signal.ITIMER_REAL, PAUSE)
 
-    signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, PAUSE)
+    look(number, frame)
 
 
 def await_interrupts() -> None:

@@ -23,8 +23,7 @@ def preview_augment(config: FinetuneConfig, path: Path, reporter: Reporter) -> N
     Raises:
         RequestError: without augmentations, for a file that is no picture, or as one of several processes.
     """
-    if launch.world() > 1:
-        raise RequestError(f"--preview-augment runs as one process; got {launch.world()}; start it without torchrun")
+    launch.require_one("--preview-augment")
     augmentations = parse_augmentations(config.augment)
     if not augmentations:
         raise RequestError("--preview-augment needs --augment; got none; try --augment flip,crop")
