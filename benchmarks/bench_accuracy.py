@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.measure import PYTHON, ROOT, command_seconds, machine
-from cli726.finetune.evaluation import wilson_interval
+from cli726.finetune.training.evaluation import wilson_interval
 
 CONTESTANTS = {
     "--preset best": ("--preset", "best"),

@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from cli726.finetune.augment import KNOWN, apply_all, draw_all, parse_augmentations
+from cli726.finetune.augment.table import KNOWN, apply_all, draw_all, parse_augmentations
 
 COMBINED = ("flip,crop", ",".join(KNOWN))
 

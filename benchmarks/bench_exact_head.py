@@ -18,7 +18,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from cli726.finetune.exact_head import fit_exact
+from cli726.finetune.training.exact_head import fit_exact
 
 Solver = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

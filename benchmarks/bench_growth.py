@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.data import images
 from benchmarks.measure import PYTHON, ROOT, Row, in_turn
-from cli726.figures.style import COLORS, new_figure
+from cli726.drawing import COLORS, new_figure
 from cli726.finetune.config import DEPTHS
-from cli726.finetune.features import Extractor, Normalization, resolve_precision
-from cli726.finetune.resnet import build_backbone
+from cli726.finetune.features.extractor import Extractor, Normalization, resolve_precision
+from cli726.finetune.network.resnet import build_backbone
 
 UNIT = 512
 TIMES = (1, 2, 4, 8)
@@ -28,10 +28,10 @@ MEMORY = """
 import json, re, sys
 from pathlib import Path
 import numpy as np, torch
-from cli726.finetune.bank import PLAIN, Bank
-from cli726.finetune.features import Normalization, resolve_precision
-from cli726.finetune.images import Dataset, Images, Split
-from cli726.finetune.resnet import build_backbone
+from cli726.finetune.features.bank import PLAIN, Bank
+from cli726.finetune.features.extractor import Normalization, resolve_precision
+from cli726.finetune.data.images import Dataset, Images, Split
+from cli726.finetune.network.resnet import build_backbone
 from cli726.reporting import Silent
 
 def memory(name):

@@ -19,10 +19,10 @@ from benchmarks.measure import PYTHON, ROOT, Row, command_seconds, compare, in_s
 from cache import reading
 from cache.keys import Request
 from cache.store import Store
-from cli726.finetune.augment import apply_all, draw_all, parse_augmentations
-from cli726.finetune.features import Normalization
-from cli726.finetune.resnet import Network, channels_last
-from cli726.finetune.weights import load_weights
+from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
+from cli726.finetune.features.extractor import Normalization
+from cli726.finetune.network.resnet import Network, channels_last
+from cli726.finetune.network.weights import load_weights
 
 BARE = """
 import typer

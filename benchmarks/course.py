@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from cli726.finetune.resnet import Network
-from cli726.finetune.vision import import_torchvision
-from cli726.finetune.weights import COURSE_NORMALIZATION, load_weights
+from cli726.finetune.data.vision import import_torchvision
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.weights import COURSE_NORMALIZATION, load_weights
 
 BATCH, WORKERS = 32, 2
 

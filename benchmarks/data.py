@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import ROOT
-from cli726.finetune.cifar import FILES
+from cli726.finetune.data.cifar import FILES
 
 REAL = ROOT.parent / "shared" / "data"
 CLASSES = 10

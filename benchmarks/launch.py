@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cli726.finetune import cifar
+from cli726.finetune.data import cifar
 from commands.app import main
 
 digests = json.loads(Path(sys.argv.pop(1)).read_text())

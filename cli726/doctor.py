@@ -75,7 +75,7 @@ def match_vision() -> Iterator[Check]:
             ok=False,
             remedy=f"pip install 'torchvision=={fitting}.*' beside torch",
         )
-    from cli726.finetune.vision import import_torchvision
+    from cli726.finetune.data.vision import import_torchvision
 
     try:
         import_torchvision()
@@ -87,7 +87,7 @@ def devices() -> Iterator[Check]:
     """Processor, threads, bfloat16, GPU."""
     import torch
 
-    from cli726.finetune.features import has_bf16
+    from cli726.finetune.features.extractor import has_bf16
 
     yield Check("processors", f"{os.cpu_count()}; torch uses {torch.get_num_threads()} threads")
     yield Check(

@@ -13,6 +13,7 @@ import typer
 
 from cli726 import launch
 from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted, ToldElsewhere
+from cli726.text import printable
 from commands import (
     backprop,
     cache,
@@ -31,7 +32,6 @@ from commands import (
 )
 from commands.interrupts import await_interrupts, interrupt_behind
 from commands.options import examples
-from commands.render import printable
 from commands.streams import flush, mute, open_streams
 
 app = typer.Typer(

@@ -12,9 +12,10 @@ import typer
 
 from cache.quantities import as_size, parse_age, parse_size, short_key
 from cli726.errors import RequestError, UntrustedDataError
+from cli726.text import printable
 from commands.completion import cache_keys
 from commands.options import OUTPUT, Json, examples
-from commands.render import emit, notice, printable, table
+from commands.render import emit, notice, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -38,7 +38,7 @@ def several_of(*words: str) -> Complete:
 
 def data_sets(incomplete: str) -> list[str]:
     """What `--dataset` takes."""
-    from cli726.finetune.vision_names import KNOWN
+    from cli726.finetune.data.vision_names import KNOWN
 
     torchvision = (name for name in sorted(KNOWN) if name.lower() not in DATASETS)
     return one_of(*DATASETS, "folder:", "csv:", "python:", *torchvision)(incomplete)
@@ -46,7 +46,7 @@ def data_sets(incomplete: str) -> list[str]:
 
 def downloads(incomplete: str) -> list[str]:
     """What `cmpt726 data get` takes."""
-    from cli726.finetune.vision_names import KNOWN
+    from cli726.finetune.data.vision_names import KNOWN
 
     torchvision = (name for name in sorted(KNOWN) if KNOWN[name].downloads and name.lower() not in DATASETS)
     return one_of("cifar10", "cifar100", "chenyaofo", *torchvision)(incomplete)

@@ -24,7 +24,7 @@ DataDir = Annotated[
 @app.command("ls", epilog=examples("cmpt726 data ls", "cmpt726 data ls --data-dir ./data", "cmpt726 data ls --json"))
 def list_data(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the data sets that `finetune --dataset` knows, and where each is on this machine."""
-    from cli726.finetune.datasets import inventory
+    from cli726.finetune.data.datasets import inventory
 
     rows = inventory(None if data_dir is None else str(data_dir))
     cells = [(row["name"], row["source"], row["path"] or "-", row["how"]) for row in rows]
@@ -44,7 +44,7 @@ def get_data(
     as_json: Json = False,
 ) -> None:
     """Download a data set; CIFAR and the public weights against pinned digests."""
-    from cli726.finetune.datasets import fetch_dataset
+    from cli726.finetune.data.datasets import fetch_dataset
 
     with progress() as reporter:
         path = fetch_dataset(name, None if data_dir is None else str(data_dir), reporter)

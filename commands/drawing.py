@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cli726.errors import RequestError
-from commands.options import FigureFormat
+from commands.options import FigureFormat, Format, Json, NoFigures, Out, Show
+from commands.render import document, emit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cli726.document import Document
 
 Figures: TypeAlias = Mapping[str, Callable[[], "Figure"]]
 
@@ -36,8 +41,7 @@ def draw(
     """
     if no_figures or (as_json and out is None):
         return []
-    from cli726.figures.saving import save
-    from cli726.figures.style import styled
+    from cli726.drawing import save, styled
 
     folder = Path("results", command) if out is None else out
     try:
@@ -57,3 +61,64 @@ def draw(
         for path in paths:
             typer.launch(str(path))
     return paths
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a result goes: the screen or JSON, and the folder of its figures."""
+
+    command: str
+    out: Path | None
+    format: FigureFormat
+    no_figures: bool
+    show: bool
+    as_json: bool
+
+    def present(self, payload: Any, content: Document, figures: Figures | Callable[[], Figures] | None = None) -> None:
+        """Draw the figures, then print the result.
+
+        Args:
+            payload: A dataclass or mapping; what `--json` prints, unrounded.
+            content: What a person reads.
+            figures: As `draw` takes them; None to draw none.
+        """
+        paths = draw(
+            figures or {}, self.command, out=self.out, format=self.format, no_figures=self.no_figures or not figures,
+            show=self.show, as_json=self.as_json,
+        )  # fmt: skip
+        emit(payload, lambda: document(content), as_json=self.as_json, figures=paths)
+
+
+OPTIONS = {
+    "as_json": (Json, False),
+    "out": (Out, None),
+    "format": (Format, FigureFormat.png),
+    "no_figures": (NoFigures, False),
+    "show": (Show, False),
+}
+
+
+def drawing(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the five options of drawing; they reach it together, as its argument `output`.
+
+    Args:
+        command: Names the default folder, results/COMMAND.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = [item for item in inspect.signature(function).parameters.values() if item.name != "output"]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in OPTIONS.items()
+        ]
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            output = Output(command, **{name: values.pop(name) for name in OPTIONS})
+            function(**values, output=output)
+
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in [*own, *shared]}
+        return run
+
+    return decorate

@@ -303,7 +303,7 @@ def finetune(
             )
     config = configure(context, preset)
     if preview_augment is not None:
-        from cli726.finetune import preview
+        from cli726.finetune.augment import preview
 
         with progress() as reporter:
             preview.preview_augment(config, preview_augment, reporter)

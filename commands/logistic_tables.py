@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from commands.render import findings, printable, table
+from cli726.text import printable
+from commands.render import findings, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

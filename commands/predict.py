@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli726.errors import RequestError
+from cli726.text import printable
 from commands.completion import finished_runs
 from commands.options import Json, examples
-from commands.render import emit, notice, printable, table
+from commands.render import emit, notice, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

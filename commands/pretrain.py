@@ -64,7 +64,7 @@ def pretrain(
     as_json: Json = False,
 ) -> None:
     """Train a CIFAR ResNet from scratch and write weights that `finetune --weights` takes."""
-    from cli726.finetune.datasets import load_dataset
+    from cli726.finetune.data.datasets import load_dataset
     from cli726.finetune.pretrain import PretrainConfig
     from cli726.finetune.pretrain import pretrain as run
 

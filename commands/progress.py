@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from commands.render import console, printable
+from cli726.text import printable
+from commands.render import console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -8,17 +8,19 @@ import math
 import os
 import re
 import sys
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli726.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from cli726.document import Document
     from cli726.findings import Finding
 
 PIPE_WIDTH = 100
@@ -36,13 +38,6 @@ def console(*, stderr: bool = False) -> Console:
     if columns.isdecimal() and int(columns) < NARROWEST:
         fixed = NARROWEST
     return Console(file=stream, width=fixed, highlight=False, soft_wrap=False)
-
-
-def printable(text: str) -> str:
-    """`text` as one line of printable characters: foreign names can't move the cursor, colour or reorder a terminal."""
-    return "".join(
-        c if unicodedata.category(c)[0] not in "CZ" or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
 
 
 def plain(text: str) -> str:
@@ -69,6 +64,8 @@ def jsonable(value: Any) -> Any:
         return jsonable(value.value)
     if value is None or isinstance(value, bool | int):
         return value
+    if hasattr(value, "to_json"):
+        return jsonable(value.to_json())
     if isinstance(value, str | Path | Fraction):
         return str(value).encode(errors="backslashreplace").decode()
     if isinstance(value, float):
@@ -146,3 +143,29 @@ def findings(items: Iterable[Finding]) -> list[RenderableType]:
     for item in items:
         grid.add_row("•", Text(printable(item.text)))
     return [Padding(grid, (0, 0, 1, 0))] if grid.row_count else []
+
+
+def document(content: Document) -> Iterator[RenderableType]:
+    """A document, question by question: its number and wording, the answers, then the evidence."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from cli726.document.content import plain
+
+    for line in content.lead:
+        yield Text(printable(plain(line)))
+    for number, question, answers, tables in content.answers():
+        if number:
+            yield Text(f"\n{number}  {printable(plain(question))}", style="bold")
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column()
+        for item in answers:
+            grid.add_row("•", Text(printable(item.text)))
+        if grid.row_count:
+            yield Padding(grid, (0, 0, 0, 2))
+        for shown in tables:
+            title = None if shown.title is None else plain(shown.title)
+            rows = [[plain(cell) for cell in row] for row in shown.rows]
+            yield table(title, *map(plain, shown.columns), rows=rows, numeric=shown.numeric)

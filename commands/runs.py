@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli726.text import printable
 from commands.options import Json, examples
-from commands.render import emit, printable, table
+from commands.render import emit, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cli726.finetune.history import RunInfo
+    from cli726.finetune.folder.history import RunInfo
 
 app = typer.Typer(
     help="List fine-tuning runs.",
@@ -60,7 +61,7 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """List runs with their data, best validation error, test accuracy and date."""
-    from cli726.finetune.history import list_runs as find
+    from cli726.finetune.folder.history import list_runs as find
 
     runs = find(folder)
     emit({"runs": runs}, lambda: tables(runs), as_json=as_json)

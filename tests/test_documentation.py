@@ -18,8 +18,9 @@ import torch
 import typer
 from torch import Tensor
 
-from cli726.finetune import augment, vision_names
-from cli726.finetune.vision import import_torchvision
+from cli726.finetune.augment.table import table as augment
+from cli726.finetune.data import vision_names
+from cli726.finetune.data.vision import import_torchvision
 from commands.app import app
 from tests.cli726.finetune.synthetic import write_pictures
 from tests.harness import REPOSITORY as ROOT

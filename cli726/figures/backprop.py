@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from cli726.backprop import Backprop, questions
-from cli726.figures.style import COLORS, new_figure
+from cli726.drawing import COLORS, new_figure
 from cli726.layered_network import Variable
 from cli726.notation import mathtext
 

@@ -16,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from cli726.drawing import BOUNDARY, new_figure
 from cli726.envelope import Vector, edges, highest, minus, polygon, visible
 from cli726.exact import Triple
 from cli726.figures.plane import FloatArray, box, centroid, class_color, frame, mark, mathtext, name, pale, within
-from cli726.figures.style import BOUNDARY, new_figure
 from cli726.glm import Glm
 from cli726.glm_regions import QUADRANT, Boundary, Place, affine, formula
 

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from cli726.figures.style import COLORS, new_figure, shown
+from cli726.drawing import COLORS, new_figure, shown
 from cli726.logistic.points import Array, Points
 from cli726.logistic.results import GradientDescent
 

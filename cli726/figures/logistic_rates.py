@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from cli726.drawing import COLORS, new_figure
 from cli726.figures.logistic import (
     FINE,
     NLL,
@@ -19,7 +20,6 @@ from cli726.figures.logistic import (
     scatter_points,
     titled,
 )
-from cli726.figures.style import COLORS, new_figure
 from cli726.logistic.points import Array, Points
 from cli726.logistic.results import Comparison, NewtonResult, StochasticComparison, StochasticRun
 

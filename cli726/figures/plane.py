@@ -12,8 +12,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
+from cli726.drawing import COLORS
 from cli726.envelope import Affine, Vector
-from cli726.figures.style import COLORS
 
 __all__ = ["FloatArray", "box", "centroid", "class_color", "frame", "mark", "mathtext", "name", "pale", "within"]
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from cli726.drawing import BOUNDARY, MEETING_POINT, new_figure
 from cli726.envelope import Vector, minus, polygon, slope, value, visible
 from cli726.figures.plane import box, centroid, class_color, frame, mark, mathtext, name, pale, within
-from cli726.figures.style import BOUNDARY, MEETING_POINT, new_figure
 from cli726.softmax import Softmax
 from cli726.softmax_geometry import Place, probabilities
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cli726.choices import Connect, Dtype, Hidden
-from cli726.figures.style import COLORS, new_figure
+from cli726.drawing import COLORS, new_figure
 from cli726.gradient_causes import Saturation
 from cli726.layered_network import logistic
 from cli726.vanishing import Vanishing

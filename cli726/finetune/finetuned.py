@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from cli726.finetune.config import FinetuneConfig, Phase
-from cli726.finetune.evaluation import Evaluation
-from cli726.finetune.images import Dataset
+from cli726.finetune.data.images import Dataset
+from cli726.finetune.network.weights import Weights
 from cli726.finetune.session import Trial
-from cli726.finetune.training import Best, EpochMetrics
-from cli726.finetune.weights import Weights
+from cli726.finetune.training.evaluation import Evaluation
+from cli726.finetune.training.loop import Best, EpochMetrics
 
 __all__ = ["Finetuned", "PhaseResult", "summarise"]
 

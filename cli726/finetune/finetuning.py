@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
-from cli726.finetune.artifacts import write_artifacts
 from cli726.finetune.config import FinetuneConfig, plan_phases
-from cli726.finetune.evaluation import evaluate
+from cli726.finetune.data.images import duplicates_across
 from cli726.finetune.finetuned import Finetuned, summarise
-from cli726.finetune.images import duplicates_across
+from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.output.artifacts import write_artifacts
 from cli726.finetune.parallel import join
-from cli726.finetune.run import RunFolder
 from cli726.finetune.session import Session, open_session, penalty
 from cli726.finetune.shared_run import create_run, open_run
+from cli726.finetune.training.evaluation import evaluate
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["finetune", "resume"]

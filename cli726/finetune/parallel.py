@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cli726 import launch
 from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
-from cli726.finetune.features import BLOCK, Extractor, stack
+from cli726.finetune.features.extractor import BLOCK, Extractor, stack
 
 __all__ = ["ALONE", "Group", "Part", "join"]
 

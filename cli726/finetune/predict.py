@@ -16,14 +16,14 @@ import torch
 from cache.files import read_small
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import DEPTHS
-from cli726.finetune.evaluation import network_scores
-from cli726.finetune.features import Normalization, resolve_precision
-from cli726.finetune.heads import build_head, build_own_head, parse_head
-from cli726.finetune.images import decode
-from cli726.finetune.resnet import FEATURES, Network, build_backbone
-from cli726.finetune.run import LARGEST_TEXT, RUNS
-from cli726.finetune.sources import image_files, readable
-from cli726.finetune.storage import read_tensors, require_size
+from cli726.finetune.data.images import decode
+from cli726.finetune.data.sources import image_files, readable
+from cli726.finetune.features.extractor import Normalization, resolve_precision
+from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS
+from cli726.finetune.folder.storage import read_tensors, require_size
+from cli726.finetune.network.heads import build_head, build_own_head, parse_head
+from cli726.finetune.network.resnet import FEATURES, Network, build_backbone
+from cli726.finetune.training.evaluation import network_scores
 from cli726.finetune.user_code import is_code
 
 __all__ = ["Model", "Prediction", "collect_images", "find_run", "load_model", "predict"]

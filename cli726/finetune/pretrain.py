@@ -15,18 +15,18 @@ import numpy as np
 import torch
 
 from cli726.errors import RequestError
-from cli726.finetune.augment import parse_augmentations
-from cli726.finetune.chance import generator
-from cli726.finetune.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
+from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import Phase, TrainingConfig
-from cli726.finetune.evaluation import Evaluation, evaluate, network_scores
-from cli726.finetune.features import Normalization, resolve_precision, say_if_emulated
-from cli726.finetune.feed import ImageFeed
-from cli726.finetune.heads import build_head
-from cli726.finetune.images import Dataset, Images
-from cli726.finetune.resnet import FEATURES, Network, build_backbone, channels_last
-from cli726.finetune.training import Best, EpochMetrics, Progress, train
-from cli726.finetune.weights import save_weights
+from cli726.finetune.data.images import Dataset, Images
+from cli726.finetune.features.extractor import Normalization, resolve_precision, say_if_emulated
+from cli726.finetune.features.feed import ImageFeed
+from cli726.finetune.folder.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
+from cli726.finetune.network.heads import build_head
+from cli726.finetune.network.resnet import FEATURES, Network, build_backbone, channels_last
+from cli726.finetune.network.weights import save_weights
+from cli726.finetune.training.chance import generator
+from cli726.finetune.training.evaluation import Evaluation, evaluate, network_scores
+from cli726.finetune.training.loop import Best, EpochMetrics, Progress, train
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["PretrainConfig", "Pretrained", "pretrain"]

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from cache.paths import default_cache_dir
 from cache.store import Store
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.augment import parse_augmentations
-from cli726.finetune.bank import MIRROR, PLAIN, Bank, Variant
-from cli726.finetune.chance import generator
+from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase
-from cli726.finetune.datasets import load_dataset, shared_dataset
-from cli726.finetune.evaluation import Evaluation, evaluate, head_features, network_scores
-from cli726.finetune.exact_head import fit_exact
-from cli726.finetune.features import resolve_precision, say_if_emulated
-from cli726.finetune.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
-from cli726.finetune.heads import Standardize, build_head, build_own_head, coefficients, parse_head
-from cli726.finetune.images import Dataset, SplitName
+from cli726.finetune.data.datasets import load_dataset, shared_dataset
+from cli726.finetune.data.images import Dataset, SplitName
+from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
+from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
+from cli726.finetune.features.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
+from cli726.finetune.network.heads import Standardize, build_head, build_own_head, coefficients, parse_head
+from cli726.finetune.network.resnet import FEATURES, Network, channels_last
+from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.finetune.parallel import ALONE, Group
-from cli726.finetune.resnet import FEATURES, Network, channels_last
-from cli726.finetune.training import Best, EpochMetrics, Progress, train
+from cli726.finetune.training.chance import generator
+from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
+from cli726.finetune.training.exact_head import fit_exact
+from cli726.finetune.training.loop import Best, EpochMetrics, Progress, train
 from cli726.finetune.user_code import is_code
-from cli726.finetune.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.reporting import Reporter
 
 __all__ = ["Session", "Trial", "open_dataset", "open_session"]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from cli726.finetune.config import FinetuneConfig, Phase
+from cli726.finetune.folder.run_folder import RunFolder, new_run_dir
+from cli726.finetune.network.resnet import Network
 from cli726.finetune.parallel import ALONE, Group
-from cli726.finetune.resnet import Network
-from cli726.finetune.run import RunFolder, new_run_dir
-from cli726.finetune.training import Best, EpochMetrics, Progress
+from cli726.finetune.training.loop import Best, EpochMetrics, Progress
 from cli726.reporting import Reporter
 
 __all__ = ["SharedRunFolder", "create_run", "open_run"]

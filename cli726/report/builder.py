@@ -14,10 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cli726.drawing import save, styled
 from cli726.errors import Cmpt726Error, RequestError
-from cli726.figures.saving import save
-from cli726.figures.style import styled
-from cli726.finetune.storage import replace_file
+from cli726.finetune.folder.storage import replace_file
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
 from cli726.report.output import check_output
 from cli726.report.run_folder import finished_run

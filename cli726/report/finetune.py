@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from cli726.figures.finetune import confusion_figure, contact_sheet, history_figure
 from cli726.findings import Finding
-from cli726.finetune.augment import KNOWN as AUGMENTATIONS
+from cli726.finetune.augment.table import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.evaluation import wilson_interval
+from cli726.finetune.data.vision import KNOWN as VISION
 from cli726.finetune.finetuning import finetune
-from cli726.finetune.gallery import shown
-from cli726.finetune.vision import KNOWN as VISION
+from cli726.finetune.output.figures import confusion_figure, contact_sheet, history_figure
+from cli726.finetune.output.gallery import shown
+from cli726.finetune.training.evaluation import wilson_interval
 from cli726.report.run_folder import NAME, FinishedRun, Gallery, gallery, read_run
 from cli726.report.section import Draw, Section
 from cli726.reporting import Reporter

@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli726.finetune.storage import replace_file
+from cli726.finetune.folder.storage import replace_file
 from cli726.report.output import check_output
 from cli726.report.sources import PROBLEMS, Source, library, scripts
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from cli726.errors import Cmpt726Error, RequestError, UntrustedDataError
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.datasets import load_dataset
-from cli726.finetune.evaluation import network_scores
-from cli726.finetune.gallery import shown
-from cli726.finetune.images import Dataset
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.images import Dataset
+from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.output.gallery import shown
 from cli726.finetune.predict import find_run, load_model
-from cli726.finetune.run import RunFolder
-from cli726.finetune.training import Best, EpochMetrics
+from cli726.finetune.training.evaluation import network_scores
+from cli726.finetune.training.loop import Best, EpochMetrics
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cli726.finetune.augment import KNOWN as KNOWN_AUGMENTATIONS
+from cli726.finetune.augment.table import KNOWN as KNOWN_AUGMENTATIONS
 from cli726.finetune.config import AUGMENTATIONS, DATASETS
-from cli726.finetune.vision_names import KNOWN as KNOWN_DATA
-from cli726.finetune.weights import load_weights
+from cli726.finetune.data.vision_names import KNOWN as KNOWN_DATA
+from cli726.finetune.network.weights import load_weights
 from commands.app import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]

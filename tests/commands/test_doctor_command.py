@@ -101,7 +101,7 @@ def test_a_torchvision_that_cannot_be_imported_is_reported(checks: Any, monkeypa
     def fail() -> None:
         raise EnvironmentFailure("torchvision can't be imported: no such symbol; install it anew")
 
-    monkeypatch.setattr("cli726.finetune.vision.import_torchvision", fail)
+    monkeypatch.setattr("cli726.finetune.data.vision.import_torchvision", fail)
     assert "install it anew" in checks()["torchvision import"]["remedy"]
 
 

@@ -20,11 +20,11 @@ from PIL import Image
 from torch import nn
 
 from cli726.errors import Interrupted
-from cli726.finetune.datasets import load_dataset
-from cli726.finetune.features import Normalization
-from cli726.finetune.resnet import Network
-from cli726.finetune.run import RunFolder
-from cli726.finetune.weights import save_weights
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.features.extractor import Normalization
+from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.weights import save_weights
 from tests.cli726.finetune.own import AUGMENTATIONS, CANARY, DATA, HEADS, write_code, write_table
 from tests.cli726.finetune.synthetic import lively_backbone, metrics, write_pictures
 

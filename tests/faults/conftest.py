@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from cli726.finetune.resnet import Network
-from cli726.finetune.weights import save_weights
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.weights import save_weights
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import lively_backbone, write_pictures
 from tests.harness import peak_memory

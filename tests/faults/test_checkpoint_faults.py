@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune.checkpoint import read_checkpoint
+from cli726.finetune.folder.checkpoint import read_checkpoint
+from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.predict import load_model
-from cli726.finetune.run import RunFolder
 from cli726.reporting import Silent
 from tests.faults.checkpoints import PHASES
 from tests.harness import environment, folder_in_memory

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune import sources
+from cli726.finetune.data import sources
 from cli726.finetune.predict import load_model
 from tests.conftest import Completed
 from tests.faults.test_interrupted_runs import assert_same

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from cli726.errors import EnvironmentFailure, UntrustedDataError
-from cli726.finetune import downloads
-from cli726.finetune.downloads import Archive, unpack
+from cli726.finetune.data import downloads
+from cli726.finetune.data.downloads import Archive, unpack
 from tests.harness import FULL
 
 pytestmark = pytest.mark.faults

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli726.finetune.gallery import write_gallery
-from cli726.finetune.run import new_run_dir
+from cli726.finetune.folder.run_folder import new_run_dir
+from cli726.finetune.output.gallery import write_gallery
 from tests.cli726.finetune.synthetic import pictures as draw
 from tests.harness import FULL
 

@@ -18,12 +18,13 @@ import torch
 from safetensors.torch import save
 
 from cli726.errors import Cmpt726Error
-from cli726.finetune import downloads, weights
-from cli726.finetune.checkpoint import read_checkpoint, write_checkpoint
-from cli726.finetune.resnet import Network
-from cli726.finetune.storage import read_tensors
-from cli726.finetune.training import Progress
-from cli726.finetune.weights import load_weights
+from cli726.finetune.data import downloads
+from cli726.finetune.folder.checkpoint import read_checkpoint, write_checkpoint
+from cli726.finetune.folder.storage import read_tensors
+from cli726.finetune.network import weights
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.weights import load_weights
+from cli726.finetune.training.loop import Progress
 from tests.cli726.finetune.synthetic import lively_backbone, same_bits
 
 pytestmark = pytest.mark.faults

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.collections import LineCollection
 from numpy.testing import assert_allclose, assert_array_equal
 
+from cli726.drawing import styled
 from cli726.figures import logistic as one
 from cli726.figures import logistic_rates as many
-from cli726.figures.style import styled
 from cli726.logistic import Points, center, compare, gradient_descent, load_points, solve, stochastic_descent
 
 POINTS = load_points()

@@ -11,9 +11,9 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.testing import assert_allclose
 
 from cli726 import exact, glm, softmax
+from cli726.drawing import BOUNDARY, MEETING_POINT, styled
 from cli726.figures import glm as glm_figures
 from cli726.figures import softmax as softmax_figures
-from cli726.figures.style import BOUNDARY, MEETING_POINT, styled
 from cli726.glm_regions import evaluate as scores_at
 from cli726.softmax_geometry import evaluate, probabilities
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cli726.finetune.features import Normalization
-from cli726.finetune.images import Dataset
-from cli726.finetune.resnet import Network
-from cli726.finetune.weights import save_weights
+from cli726.finetune.data.images import Dataset
+from cli726.finetune.features.extractor import Normalization
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.weights import save_weights
 from tests.cli726.finetune.synthetic import lively_backbone, small_dataset, write_pictures
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))

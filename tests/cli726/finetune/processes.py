@@ -16,13 +16,13 @@ from cache.store import Store
 from cli726 import launch
 from cli726.errors import Cmpt726Error, RequestError
 from cli726.finetune import finetuning
-from cli726.finetune.bank import MIRROR, Bank
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig
-from cli726.finetune.features import Normalization
-from cli726.finetune.feed import ImageFeed
+from cli726.finetune.features.bank import MIRROR, Bank
+from cli726.finetune.features.extractor import Normalization
+from cli726.finetune.features.feed import ImageFeed
+from cli726.finetune.network.resnet import Network, divide
 from cli726.finetune.parallel import Group, join
-from cli726.finetune.resnet import Network, divide
-from cli726.finetune.training import Trained, settle_statistics
+from cli726.finetune.training.loop import Trained, settle_statistics
 from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures, small_dataset, small_run
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))

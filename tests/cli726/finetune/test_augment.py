@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cli726.errors import RequestError
-from cli726.finetune.augment import crop, flip, parse_augmentations
-from cli726.finetune.chance import generator
-from cli726.finetune.features import Normalization
-from cli726.finetune.feed import ImageFeed
+from cli726.finetune.augment.table import crop, flip, parse_augmentations
+from cli726.finetune.features.extractor import Normalization
+from cli726.finetune.features.feed import ImageFeed
+from cli726.finetune.training.chance import generator
 from tests.cli726.finetune.synthetic import pictures
 
 PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

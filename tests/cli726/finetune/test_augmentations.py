@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cli726.drawing import styled
 from cli726.errors import RequestError
-from cli726.figures.augment import augmentation_sheet
-from cli726.figures.style import styled
-from cli726.finetune import augment_pixels
-from cli726.finetune.augment import KNOWN, Augmentation, apply_all, draw_all, parse_augmentations
-from cli726.finetune.augment_geometry import draw_rectangles, erase, rotate
-from cli726.finetune.augment_pixels import blur, color, motion_blur, noise, salt_and_pepper
-from cli726.finetune.chance import generator
-from cli726.finetune.randaugment import OPERATIONS, draw_operations, randaugment
-from cli726.finetune.vision import import_torchvision
+from cli726.finetune.augment import pixels as augment_pixels
+from cli726.finetune.augment.figures import augmentation_sheet
+from cli726.finetune.augment.geometry import draw_rectangles, erase, rotate
+from cli726.finetune.augment.pixels import blur, color, motion_blur, noise, salt_and_pepper
+from cli726.finetune.augment.randaugment import OPERATIONS, draw_operations, randaugment
+from cli726.finetune.augment.table import KNOWN, Augmentation, apply_all, draw_all, parse_augmentations
+from cli726.finetune.data.vision import import_torchvision
+from cli726.finetune.training.chance import generator
 from tests.cli726.finetune.synthetic import pictures
 
 OWN = """
@@ -327,7 +327,7 @@ def test_labels_read_as_typed(own: str) -> None:
 def test_torchvision_is_imported_only_for_what_needs_it() -> None:
     code = """if True:
         import sys, torch
-        from cli726.finetune.augment import apply_all, draw_all, parse_augmentations
+        from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
         chosen = parse_augmentations("flip,crop,color,rotate,erase,blur,noise,motionblur,saltpepper")
         images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
         apply_all(chosen, images, draw_all(chosen, 2, 0))

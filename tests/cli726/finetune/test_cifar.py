@@ -16,9 +16,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.finetune import cifar
-from cli726.finetune.datasets import load_dataset
-from cli726.finetune.vision import import_torchvision
+from cli726.finetune.data import cifar
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.vision import import_torchvision
 from tests.cli726.finetune.synthetic import pictures
 
 NAMES = ["airplane", "automobile", "bird"]
@@ -59,7 +59,7 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarr
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    monkeypatch.setattr("cli726.finetune.datasets.CIFAR_VALIDATION", 10)
+    monkeypatch.setattr("cli726.finetune.data.datasets.CIFAR_VALIDATION", 10)
     return write_cifar10(tmp_path, monkeypatch)
 
 
@@ -146,7 +146,7 @@ def test_torchvision_is_not_imported_for_it(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from cli726.errors import RequestError\n"
-        "from cli726.finetune.datasets import load_dataset\n"
+        "from cli726.finetune.data.datasets import load_dataset\n"
         "try:\n    load_dataset('cifar10', data_folder=sys.argv[1])\n"
         "except RequestError:\n    print('torchvision' in sys.modules)\n"
     )

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
-from cli726.finetune import downloads
-from cli726.finetune.datasets import fetch_dataset
-from cli726.finetune.downloads import Archive, fetch_archive, fetch_public_weights
+from cli726.finetune.data import downloads
+from cli726.finetune.data.datasets import fetch_dataset
+from cli726.finetune.data.downloads import Archive, fetch_archive, fetch_public_weights
 from cli726.reporting import Silent
 
 

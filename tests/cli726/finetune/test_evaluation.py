@@ -11,9 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from cli726.finetune.config import HEAD_ONLY
-from cli726.finetune.evaluation import evaluate, network_scores, wilson_interval
-from cli726.finetune.features import Extractor, Normalization
-from cli726.finetune.resnet import Network, divide
+from cli726.finetune.features.extractor import Extractor, Normalization
+from cli726.finetune.network.resnet import Network, divide
+from cli726.finetune.training.evaluation import evaluate, network_scores, wilson_interval
 from tests.cli726.finetune.synthetic import lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

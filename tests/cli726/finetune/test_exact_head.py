@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from cli726.errors import ComputationError, RequestError
-from cli726.finetune import exact_head
-from cli726.finetune.exact_head import Objective, fit_exact
+from cli726.finetune.training import exact_head
+from cli726.finetune.training.exact_head import Objective, fit_exact
 
 
 def overlapping(

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli726.finetune.config import HEAD_ONLY
-from cli726.finetune.features import Extractor, Normalization, as_maps, has_bf16, resolve_precision, say_if_emulated
-from cli726.finetune.resnet import divide, feature_shape
+from cli726.finetune.features.extractor import (
+    Extractor,
+    Normalization,
+    as_maps,
+    has_bf16,
+    resolve_precision,
+    say_if_emulated,
+)
+from cli726.finetune.network.resnet import divide, feature_shape
 from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
@@ -118,7 +125,7 @@ def test_a_suffix_leaves_what_it_is_given_as_it_was(cut: int) -> None:
 def test_without_the_kernels_the_stages_run_as_they_are(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = lively_backbone(depth)
     fused = Extractor(backbone, normalization=NORMALIZATION)(PIXELS[:20])
-    monkeypatch.setattr("cli726.finetune.features.fuses", lambda *_: False)
+    monkeypatch.setattr("cli726.finetune.features.extractor.fuses", lambda *_: False)
     plain = Extractor(backbone, normalization=NORMALIZATION)(PIXELS[:20])
     torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
 
@@ -137,7 +144,7 @@ def test_precisions() -> None:
 
 @pytest.mark.parametrize("able", [True, False])
 def test_a_precision_that_is_emulated_is_said(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli726.finetune.features.has_bf16", lambda: able)
+    monkeypatch.setattr("cli726.finetune.features.extractor.has_bf16", lambda: able)
     listener, cpu = Listener(), torch.device("cpu")
     say_if_emulated(torch.float32, cpu, listener)
     say_if_emulated(torch.bfloat16, torch.device("cuda"), listener)

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli726.finetune.features import Extractor, Normalization
-from cli726.finetune.feed import ImageFeed, StoredFeed
-from cli726.finetune.resnet import divide
+from cli726.finetune.features.extractor import Extractor, Normalization
+from cli726.finetune.features.feed import ImageFeed, StoredFeed
+from cli726.finetune.network.resnet import divide
 from tests.cli726.finetune.synthetic import lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cli726.finetune.finetuning import finetune
-from cli726.finetune.history import list_runs
-from cli726.finetune.run import RunFolder
+from cli726.finetune.folder.history import list_runs
+from cli726.finetune.folder.run_folder import RunFolder
 from tests.cli726.finetune.synthetic import small_run
 
 

@@ -17,8 +17,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageOps
 
 from cli726.errors import RequestError
-from cli726.finetune import images as module
-from cli726.finetune.images import Dataset, Images, Split, decode, duplicates_across, fit_size, make_splits
+from cli726.finetune.data import images as module
+from cli726.finetune.data.images import Dataset, Images, Split, decode, duplicates_across, fit_size, make_splits
 from tests.cli726.finetune.synthetic import pictures, small_dataset
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

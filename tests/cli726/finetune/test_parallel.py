@@ -18,11 +18,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli726.finetune.evaluation import wilson_interval
 from cli726.finetune.finetuning import finetune, resume
+from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.parallel import ALONE, Group
-from cli726.finetune.run import RunFolder
-from cli726.finetune.storage import read_tensors
+from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune import processes
 from tests.cli726.finetune.synthetic import metrics
 from tests.harness import FULL, ONLY_FULL, environment

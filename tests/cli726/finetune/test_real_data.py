@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.features import has_bf16
+from cli726.finetune.features.extractor import has_bf16
 from cli726.finetune.finetuning import finetune
 from tests.cli726.finetune.synthetic import development_data
 

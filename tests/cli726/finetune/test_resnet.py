@@ -8,7 +8,7 @@ from torch import nn
 
 from cli726.errors import RequestError
 from cli726.finetune.config import DEPTHS, STAGES
-from cli726.finetune.resnet import (
+from cli726.finetune.network.resnet import (
     Network,
     build_backbone,
     channels_last,

@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from cli726.errors import RequestError
-from cli726.finetune.datasets import load_dataset
-from cli726.finetune.sources import Reading, load_folder
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.sources import Reading, load_folder
 from tests.cli726.finetune.synthetic import CLASSES, Listener, pictures, write_pictures
 
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cli726.errors import ComputationError
-from cli726.finetune import training
-from cli726.finetune.chance import generator
 from cli726.finetune.config import CUTS, HEAD_ONLY, FinetuneConfig, Phase, TrainingConfig, plan_phases
-from cli726.finetune.evaluation import Evaluation, evaluate
-from cli726.finetune.features import Extractor, Normalization, as_maps
-from cli726.finetune.feed import StoredFeed
-from cli726.finetune.heads import build_head, coefficients
-from cli726.finetune.resnet import Network, channels_last, convolution_weights, divide
-from cli726.finetune.training import Best, EpochMetrics, Progress, make_optimizer, rate_factor, train
+from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
+from cli726.finetune.features.feed import StoredFeed
+from cli726.finetune.network.heads import build_head, coefficients
+from cli726.finetune.network.resnet import Network, channels_last, convolution_weights, divide
+from cli726.finetune.training.chance import generator
+from cli726.finetune.training.evaluation import Evaluation, evaluate
+from cli726.finetune.training.loop import Best, EpochMetrics, Progress, make_optimizer, rate_factor, train
+from cli726.finetune.training.loop import loop as training
 from tests.cli726.finetune.synthetic import lively_backbone, pictures, same_bits
 
 PIXELS, LABELS = map(torch.from_numpy, pictures(24))

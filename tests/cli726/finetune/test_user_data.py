@@ -13,9 +13,9 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from cli726.errors import RequestError
-from cli726.finetune.datasets import load_dataset
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.sources import Reading, load_csv, load_folder
 from cli726.finetune.finetuning import finetune
-from cli726.finetune.sources import Reading, load_csv, load_folder
 from tests.cli726.finetune.own import DATA, write_code, write_table
 from tests.cli726.finetune.synthetic import Listener, pictures, small_run, write_pictures
 
@@ -291,7 +291,7 @@ def test_images_that_lie_in_two_splits_are_counted(tmp_path: Path, weights_file:
 
 def test_an_image_saved_twice_in_two_formats_is_a_duplicate(tmp_path: Path) -> None:
     """Identical pixels, not identical files."""
-    from cli726.finetune.images import duplicates_across
+    from cli726.finetune.data.images import duplicates_across
 
     for split, ending in (("train", "png"), ("test", "bmp")):
         for number, image in enumerate(pictures(6)[0]):

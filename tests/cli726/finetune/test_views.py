@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.errors import RequestError
-from cli726.finetune.bank import MIRROR, Variant
 from cli726.finetune.config import HEAD_ONLY
-from cli726.finetune.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
+from cli726.finetune.features.bank import MIRROR, Variant
+from cli726.finetune.features.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
 from cli726.finetune.finetuning import finetune, resume
 from cli726.finetune.session import Session, open_session
 from cli726.reporting import Silent
@@ -96,7 +96,7 @@ def test_the_views_are_stored_once_and_found_by_every_later_run(
     assert cuts.count("pool") + cuts.count("layer2") == len(cuts) == 9
     assert min(cuts.count("pool"), cuts.count("layer2")) == 4
     assert built.cache["state"] == "built"
-    monkeypatch.setattr("cli726.finetune.bank.Bank.extract", lambda *_: pytest.fail("the frozen part was run"))
+    monkeypatch.setattr("cli726.finetune.features.bank.Bank.extract", lambda *_: pytest.fail("the frozen part was run"))
     hit = finetune(config, tmp_path / "second")
     assert hit.cache["state"] == "hit"
     assert {entry["state"] for entry in hit.cache["entries"]} == {"hit"}

@@ -16,10 +16,10 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from cli726.errors import EnvironmentFailure, RequestError
-from cli726.finetune import vision
-from cli726.finetune.datasets import load_dataset
-from cli726.finetune.images import fit_size
-from cli726.finetune.vision import KNOWN, import_torchvision, load_vision, read_part, resolve_name
+from cli726.finetune.data import vision
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.images import fit_size
+from cli726.finetune.data.vision import KNOWN, import_torchvision, load_vision, read_part, resolve_name
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import pictures
 
@@ -73,7 +73,7 @@ def test_an_mnist_like_data_set_on_disk(tmp_path: Path, typed: str) -> None:
 
 
 def test_auto_finds_cifar_where_the_courses_script_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cli726.finetune.datasets import choose_auto
+    from cli726.finetune.data.datasets import choose_auto
 
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.chdir(tmp_path)

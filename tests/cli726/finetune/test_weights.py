@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cli726.errors import Cmpt726Error, RequestError, UntrustedDataError
-from cli726.finetune.resnet import Network
-from cli726.finetune.storage import read_tensors, write_tensors
-from cli726.finetune.weights import CIFAR100_NORMALIZATION, COURSE_NORMALIZATION, load_weights, save_weights
+from cli726.finetune.folder.storage import read_tensors, write_tensors
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.weights import CIFAR100_NORMALIZATION, COURSE_NORMALIZATION, load_weights, save_weights
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import development_data, lively_backbone, same_bits
 

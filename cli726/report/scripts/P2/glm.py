@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from cli726 import exact
+from cli726.drawing import save, styled
 from cli726.figures import glm as figures
-from cli726.figures.saving import save
-from cli726.figures.style import styled
 from cli726.glm import ASSIGNMENT, NAMES, analyse
 
 result = analyse(exact.classes(ASSIGNMENT, NAMES))

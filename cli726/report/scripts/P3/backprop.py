@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from cli726.backprop import solve
+from cli726.drawing import save, styled
 from cli726.figures.backprop import paths
-from cli726.figures.saving import save
-from cli726.figures.style import styled
 from cli726.worked_example import example
 
 result = solve(*example(seed=0))

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from cli726.choices import Connect, Hidden
-from cli726.figures.saving import save
-from cli726.figures.style import styled
+from cli726.drawing import save, styled
 from cli726.figures.vanishing import by_layer, saturation
 from cli726.vanishing import analyse
 from cli726.vanishing_findings import explain

@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 
 from cli726 import logistic
+from cli726.drawing import save, styled
 from cli726.figures import logistic_rates as figures
-from cli726.figures.saving import save
-from cli726.figures.style import styled
 
 points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 result = logistic.stochastic_descent(points, (0.5, 0.3, 0.1, 0.05, 0.01), epochs=500, shuffles=20, seed=0)

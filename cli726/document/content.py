@@ -1,0 +1,129 @@
+"""Findings, tables and the document that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from cli726.document.mathematics import Math
+
+__all__ = ["Content", "Document", "Finding", "Table", "answer", "plain", "typeset"]
+
+# A sentence or a cell: text that stays text, and marked mathematics, one after another.
+Content: TypeAlias = "str | Math | Sequence[str | Math]"
+
+
+def parts(content: Content) -> Sequence[str | Math]:
+    return (content,) if isinstance(content, str | Math) else content
+
+
+def plain(content: Content) -> str:
+    """Return the content as a terminal shows it."""
+    return "".join(map(str, parts(content)))
+
+
+def typeset(content: Content) -> list[str | list[dict[str, Any]]]:
+    """Return the content for the report's template: a string for text, a list of nodes for a formula."""
+    return [part if isinstance(part, str) else part.nodes() for part in parts(content)]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence that answers a question, or warns, stated only while it holds.
+
+    Attributes:
+        question: Its number in the assignment, such as "1.2"; "" for a warning that belongs to none.
+        parts: The sentence; numbers rounded for reading, mathematics marked.
+        evidence: The numbers that it rests on, unrounded, by name.
+    """
+
+    question: str
+    parts: Content
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The sentence as a terminal shows it."""
+        return plain(self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"question": self.question, "text": self.text, "evidence": self.evidence}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under a question.
+
+    Attributes:
+        title: What it shows; None for none.
+        columns: Their names.
+        rows: As many cells as there are columns, ready to read: numbers are rounded already.
+        question: The question that it is evidence for; "" for none.
+        numeric: Columns from this one on are aligned to the right.
+    """
+
+    title: Content | None
+    columns: Sequence[Content]
+    rows: Sequence[Sequence[Content]]
+    question: str = ""
+    numeric: int = 1
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(f"a row needs {len(self.columns)} cells; got {wrong[0]}")
+
+
+T = TypeVar("T", Finding, Table)
+
+
+@dataclass(frozen=True)
+class Document:
+    """All that a result says, question by question.
+
+    Attributes:
+        lead: Lines above everything: the setting, whose data.
+        questions: Number -> the question in brief, in the order in which they are answered.
+        findings: Answers; those of one question stand together, before its tables.
+        tables: Their evidence.
+    """
+
+    lead: Sequence[Content]
+    questions: Mapping[str, Content]
+    findings: Sequence[Finding]
+    tables: Sequence[Table]
+
+    def __post_init__(self) -> None:
+        asked = {"", *self.questions}
+        strange = ({item.question for item in self.findings} | {item.question for item in self.tables}) - asked
+        if strange:
+            raise ValueError(f"findings and tables answer one of {', '.join(self.questions)}; got {strange}")
+
+    def answers(self) -> Iterable[tuple[str, Content, list[Finding], list[Table]]]:
+        """Yield each question's number, wording, findings and tables; what belongs to none comes last."""
+        for number, question in {**self.questions, "": ""}.items():
+            yield number, question, answer(number, self.findings), answer(number, self.tables)
+
+    def to_typst(self) -> dict[str, Any]:
+        """Return the findings and tables of each question for the report's template."""
+        return {
+            number or "notes": {
+                "findings": [typeset(item.parts) for item in findings],
+                "tables": [
+                    {
+                        "title": typeset(table.title or ""),
+                        "columns": [typeset(column) for column in table.columns],
+                        "rows": [[typeset(cell) for cell in row] for row in table.rows],
+                        "numeric": table.numeric,
+                    }
+                    for table in tables
+                ],
+            }
+            for number, _, findings, tables in self.answers()
+        }
+
+
+def answer(question: str, items: Iterable[T]) -> list[T]:
+    """Return the findings, or the tables, that belong to one question."""
+    return [item for item in items if item.question == question]

@@ -1,0 +1,174 @@
+"""Transformations that change the values of pixels: colour, blur, noise.
+
+Images are uint8 tensors of shape (B, H, W, 3), whatever their device; parameters are drawn on the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from cli726.finetune.augment.geometry import reflect, to_bytes
+from cli726.finetune.training.chance import generator
+
+__all__ = [
+    "WIDEST_BLUR",
+    "WIDEST_MOTION",
+    "blur",
+    "color",
+    "draw_colors",
+    "draw_motions",
+    "draw_noises",
+    "draw_widths",
+    "motion_blur",
+    "noise",
+    "salt_and_pepper",
+]
+
+# Of red, green and blue in grey (ITU-R BT.601), as torchvision has them.
+GREY = (0.2989, 0.587, 0.114)
+# How far hue turns for a given change of brightness, contrast and saturation, in turns (Chen et al. 2020, SimCLR).
+HUE_SHARE = 0.25
+# Strongest allowed, in pixels: kernels are as wide as these need, whatever is drawn.
+WIDEST_BLUR = 5
+WIDEST_MOTION = 15
+# A kernel's points along a motion: more than two a pixel.
+MOTION_POINTS = 40
+# Noise is read from a table at a random place for each image: an eighth of the time that drawing it takes.
+TABLE = 1 << 20
+
+
+def uniform(images: int, chance: torch.Generator, low: float, high: float, numbers: int = 1) -> Tensor:
+    return low + (high - low) * torch.rand(images, numbers, generator=chance)
+
+
+def draw_colors(images: int, chance: torch.Generator, strength: float) -> Tensor:
+    """Factors of brightness, contrast and saturation, about 1, and a turn of the hue, about 0."""
+    factors = uniform(images, chance, 1 - strength, 1 + strength, 3)
+    return torch.cat([factors, uniform(images, chance, -HUE_SHARE * strength, HUE_SHARE * strength)], 1)
+
+
+def turn_hue(planes: Tensor, turns: Tensor) -> Tensor:
+    """Red, green and blue planes (3, ...) with the hue of the HSV model moved by `turns` (..., from 0 to 1)."""
+    red, green, blue = planes
+    value, lowest = planes.amax(0), planes.amin(0)
+    chroma = value - lowest
+    safe = chroma.clamp_min(1e-6)
+    hue = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = hue + 6 * turns
+    # https://en.wikipedia.org/wiki/HSL_and_HSV, "HSV to RGB alternative"
+    positions = (torch.remainder(hue + n, 6) for n in (5, 3, 1))
+    return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in positions])
+
+
+def color(images: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, contrast, saturation, hue, in this order, each clipped as torchvision's ColorJitter does."""
+    brightness, contrast, saturation, turns = factors.to(images.device).T[:, :, None, None]  # (B, 1, 1) each
+    grey = torch.tensor(GREY, device=images.device)
+    planes = images.permute(3, 0, 1, 2).contiguous().float()  # (3, B, H, W)
+    planes.mul_(brightness).clamp_(0, 255)
+    mean = torch.tensordot(grey, planes, 1).mean((1, 2), keepdim=True)
+    planes.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 255)
+    shades = torch.tensordot(grey, planes, 1)
+    planes.sub_(shades).mul_(saturation).add_(shades).clamp_(0, 255)
+    return to_bytes(turn_hue(planes, turns)).permute(1, 2, 3, 0).contiguous()
+
+
+def draw_widths(images: int, chance: torch.Generator, widest: float) -> Tensor:
+    return uniform(images, chance, 0, widest)
+
+
+@cache
+def reflected_shifts(size: int, reach: int, device: torch.device) -> Tensor:
+    """For each shift from -reach to reach the matrix that reads a line of pixels there: (2 reach + 1, S, S)."""
+    shifts = torch.arange(-reach, reach + 1)[:, None]
+    sources = reflect(torch.arange(size) + shifts, size)
+    return torch.nn.functional.one_hot(sources, size).float().to(device)
+
+
+def blur(images: Tensor, widths: Tensor) -> Tensor:
+    """Gaussian blur of each image with a standard deviation of its own (pixels), cut at three of them.
+
+    A blur of lines is a matrix, so that a batch of different blurs is a batch of matrix products.
+    """
+    batch, height, width, _ = images.shape
+    reach = min(3 * WIDEST_BLUR, min(height, width) - 1)
+    distances = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-0.5 * (distances / widths.clamp_min(1e-3)) ** 2)  # (B, 2 reach + 1)
+    weights = weights * (distances.abs() <= (3 * widths).ceil())
+    weights = (weights / weights.sum(1, keepdim=True)).to(images.device)
+
+    def matrices(size: int) -> Tensor:
+        shifts = reflected_shifts(size, reach, images.device)
+        return (weights @ shifts.flatten(1)).view(batch, 1, size, size)
+
+    planes = images.permute(0, 3, 1, 2).contiguous().float()  # (B, 3, H, W)
+    blurred = matrices(height) @ planes @ matrices(width).mT
+    return to_bytes(blurred).permute(0, 2, 3, 1).contiguous()
+
+
+def draw_motions(images: int, chance: torch.Generator, longest: float) -> Tensor:
+    """(down, right) from the beginning of a motion to its end, in pixels: any direction, any length."""
+    length, angle = uniform(images, chance, 0, 1, 2).unbind(1)
+    direction = torch.stack([(math.pi * angle).sin(), (math.pi * angle).cos()], 1)
+    return longest * length[:, None] * direction
+
+
+def motion_blur(images: Tensor, motions: Tensor) -> Tensor:
+    """Each image as a camera sees it that moves on a straight line while the shutter is open; edges reflected."""
+    batch, height, width, _ = images.shape
+    reach = min(math.ceil(WIDEST_MOTION / 2) + 1, min(height, width) - 1)
+    along = (torch.arange(MOTION_POINTS) + 0.5) / MOTION_POINTS - 0.5
+    points = motions[:, :, None] * along  # (B, 2, P)
+    # Each point shares itself out to the pixels about it, as in bilinear interpolation.
+    offsets = torch.arange(-reach, reach + 1)[:, None]
+    shares = (1 - (points[:, :, None] - offsets).abs()).clamp_min(0)  # (B, 2, 2 reach + 1, P)
+    kernels = (shares[:, 0] @ shares[:, 1].mT / MOTION_POINTS).to(images.device)  # (B, 2 reach + 1, 2 reach + 1)
+    planes = images.permute(3, 0, 1, 2).contiguous().float()  # (3, B, H, W): an image's kernel is that of its "channel"
+    padded = torch.nn.functional.pad(planes, (reach, reach, reach, reach), mode="reflect")
+    blurred = torch.nn.functional.conv2d(padded, kernels[:, None], groups=batch)
+    return to_bytes(blurred).permute(1, 2, 3, 0).contiguous()
+
+
+def draw_noises(images: int, chance: torch.Generator, strongest: float) -> Tensor:
+    """(how much, where in the table) for each image."""
+    # A double holds every place exactly.
+    places = torch.randint(TABLE, (images, 1), generator=chance).double()
+    return torch.cat([uniform(images, chance, 0, strongest).double(), places], 1)
+
+
+@cache
+def noise_table(kind: str, device: torch.device) -> Tensor:
+    """Normal or uniform random numbers, always the same."""
+    draw = {"normal": torch.randn, "uniform": torch.rand}[kind]
+    return draw(TABLE, generator=generator("noise table", kind)).to(device)
+
+
+def read_noise(kind: str, places: Tensor, numbers: int, device: torch.device) -> Tensor:
+    """`numbers` successive values of a table from each place on: (B, numbers)."""
+    windows = noise_table(kind, device).unfold(0, numbers, 1)
+    return windows[(places.long() % len(windows)).to(device)]
+
+
+def noise(images: Tensor, drawn: Tensor) -> Tensor:
+    """Normal noise on every value, of a standard deviation that is a share of the range."""
+    amounts, places = drawn.unbind(1)
+    values = read_noise("normal", places, images[0].numel(), images.device).view(images.shape)
+    scale = (255 * amounts).float().to(images.device)[:, None, None, None]
+    return to_bytes(values.mul_(scale).add_(images))
+
+
+def salt_and_pepper(images: Tensor, drawn: Tensor) -> Tensor:
+    """A share of the pixels white or black, as often the one as the other."""
+    shares, places = drawn.unbind(1)
+    batch, height, width, _ = images.shape
+    values = read_noise("uniform", places, height * width, images.device).view(batch, height, width, 1)
+    half = (shares / 2).float().to(images.device)[:, None, None, None]
+    return images.masked_fill(values < half, 0).masked_fill(values >= 1 - half, 255)

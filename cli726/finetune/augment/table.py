@@ -1,0 +1,164 @@
+"""`--augment`: image transformations a batch at a time, with a draw for each image.
+
+Parameters are drawn for all images of an epoch at once and then looked up by image, so that neither the order
+of the images nor the batch they fall into can change them. (Of the user's own functions the batch decides.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cli726.errors import RequestError, did_you_mean
+from cli726.finetune.augment import pixels
+from cli726.finetune.augment.geometry import (
+    crop,
+    draw_angles,
+    draw_flips,
+    draw_rectangles,
+    draw_shifts,
+    erase,
+    flip,
+    rotate,
+)
+from cli726.finetune.augment.randaugment import draw_operations, randaugment
+from cli726.finetune.training.chance import generator
+from cli726.finetune.user_code import is_code, load_function, own_code, source_digest
+
+__all__ = ["KNOWN", "Augmentation", "Kind", "apply_all", "crop", "draw_all", "flip", "parse_augmentations"]
+
+Draw = Callable[[int, torch.Generator, float], Tensor]
+Apply = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One transformation.
+
+    Attributes:
+        name: As typed after `--augment`; for the user's own python:FUNCTION:DIGEST, the same wherever its file lies and
+            another once the file has changed, so that stored views of the old one aren't taken for the new one's.
+        strength: Its one number; what it means depends on the transformation.
+        draw: (images, generator, strength) -> parameters, Tensor of shape (images, ...).
+        apply: (uint8 images of shape (B, H, W, 3), their parameters) -> images of the same shape.
+        meaning: What its strength is, in words.
+    """
+
+    name: str
+    strength: float
+    draw: Draw
+    apply: Apply
+    meaning: str = ""
+
+    @property
+    def label(self) -> str:
+        """As typed, in short."""
+        return f"{self.name}:{self.strength:g}" if self.meaning else self.name.rpartition(":")[0]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A transformation that `--augment` knows.
+
+    Attributes:
+        meaning: What its strength is, in words.
+        default, low, high: The strength if none is given, and its range.
+        draw, apply: As in `Augmentation`.
+        whole: Whether the strength is a whole number.
+    """
+
+    meaning: str
+    default: float
+    low: float
+    high: float
+    draw: Draw
+    apply: Apply
+    whole: bool = False
+
+
+KNOWN: dict[str, Kind] = {
+    "flip": Kind("probability", 0.5, 0, 1, draw_flips, flip),
+    "crop": Kind("pixels, at most", 4, 0, 31, draw_shifts, crop, whole=True),
+    "color": Kind("change, at most", 0.4, 0, 1, pixels.draw_colors, pixels.color),
+    "rotate": Kind("degrees, at most", 15, 0, 180, draw_angles, rotate),
+    "randaugment": Kind("magnitude, of 30", 9, 0, 30, draw_operations, randaugment, whole=True),
+    "erase": Kind("probability", 0.5, 0, 1, draw_rectangles, erase),
+    "blur": Kind("sigma in pixels, at most", 1, 0, pixels.WIDEST_BLUR, pixels.draw_widths, pixels.blur),
+    "noise": Kind("sigma, at most", 0.1, 0, 1, pixels.draw_noises, pixels.noise),
+    "motionblur": Kind("pixels, at most", 6, 0, pixels.WIDEST_MOTION, pixels.draw_motions, pixels.motion_blur),
+    "saltpepper": Kind("share of pixels, at most", 0.1, 0, 1, pixels.draw_noises, pixels.salt_and_pepper),
+}
+
+
+def parse_augmentations(text: str) -> tuple[Augmentation, ...]:
+    """`--augment`: a comma list such as "flip,crop:2,python:mine.py:darken", in order; "none" for none.
+
+    Raises:
+        RequestError: for an unknown name, a strength out of its range, or code that can't be loaded.
+    """
+    if text in {"", "none"}:
+        return ()
+    return tuple(parse_one(part.strip()) for part in text.split(","))
+
+
+def parse_one(part: str) -> Augmentation:
+    if is_code(part):
+        function = load_function(part)
+        name = f"python:{part.rpartition(':')[2]}:{source_digest(part)[:16]}"
+        return Augmentation(name, 1, draw_seeds, partial(apply_own, part, function))
+    name, colon, number = part.partition(":")
+    if name not in KNOWN:
+        raise RequestError(
+            f"--augment knows {', '.join(KNOWN)} and python:FILE.py:FUNCTION; got {name or 'nothing'}"
+            f"{did_you_mean(name, KNOWN)}"
+        )
+    kind = KNOWN[name]
+    try:
+        strength = float(number) if colon else kind.default
+    except ValueError:
+        strength = float("nan")
+    if not kind.low <= strength <= kind.high or (kind.whole and strength != int(strength)):
+        numbers = "a whole number" if kind.whole else "a strength"
+        raise RequestError(
+            f"--augment {name} takes {numbers} ({kind.meaning}) from {kind.low} to {kind.high}; got "
+            f"{number or 'nothing'}; for example {name}:{kind.default:g}"
+        )
+    return Augmentation(name, strength, kind.draw, kind.apply, kind.meaning)
+
+
+def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int | str) -> list[Tensor]:
+    """The parameters of each augmentation for all images, drawn for `purpose`, such as (seed, phase, epoch)."""
+    return [
+        augmentation.draw(images, generator(*purpose, position, augmentation.name), augmentation.strength)
+        for position, augmentation in enumerate(augmentations)
+    ]
+
+
+def apply_all(augmentations: Sequence[Augmentation], batch: Tensor, drawn: Sequence[Tensor]) -> Tensor:
+    """One augmentation after the other on uint8 images (B, H, W, 3), with the parameters drawn for these images."""
+    for augmentation, parameters in zip(augmentations, drawn, strict=True):
+        batch = augmentation.apply(batch, parameters)
+    return batch
+
+
+def draw_seeds(images: int, chance: torch.Generator, _strength: float) -> Tensor:
+    return torch.randint(1 << 62, (images,), generator=chance)
+
+
+def apply_own(name: str, function: Callable[..., Tensor], images: Tensor, seeds: Tensor) -> Tensor:
+    """FUNCTION(images, generator): uint8 (B, 3, H, W), as torchvision has them, and a CPU generator for this batch.
+
+    Raises:
+        RequestError: if it raises, or returns anything but uint8 images of the same shape.
+    """
+    planes = images.permute(0, 3, 1, 2).contiguous()
+    with own_code(name):
+        result = function(planes.clone(), generator("own", *seeds.tolist()))
+    if not isinstance(result, Tensor) or result.dtype != torch.uint8 or result.shape != planes.shape:
+        got = f"{result.dtype} {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise RequestError(f"{name} must return torch.uint8 {tuple(planes.shape)}, as it was given; got {got}")
+    return result.to(images.device).permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,1 @@
+"""Features: the outputs of the frozen part."""

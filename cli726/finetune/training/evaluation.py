@@ -1,0 +1,160 @@
+"""Scores of images that are not trained on, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cli726.finetune.config import HEAD_ONLY
+from cli726.finetune.features.extractor import Extractor, Normalization
+from cli726.finetune.network.resnet import Network, divide
+from cli726.finetune.parallel import ALONE, Group
+
+__all__ = ["Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
+
+# The 97.5 % quantile of the standard normal distribution.
+Z95 = 1.959963984540054
+
+
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which stays within 0 and 1 and is right for few images.
+
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    if not images:
+        return 0.0, 1.0
+    share = correct / images
+    spread = Z95**2 / images
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / images + spread / (4 * images))
+    # Rounding must not push the ends past the share that they enclose.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well some images were classified.
+
+    Attributes:
+        loss: Mean negative log-likelihood, unsmoothed, in nats.
+        correct, images: Counts.
+        confusion: confusion[i][j] images of class i were taken for class j.
+        calibration_error: Expected calibration error: mean gap between confidence and accuracy over fifteen bins.
+    """
+
+    loss: float
+    correct: int
+    images: int
+    confusion: tuple[tuple[int, ...], ...]
+    calibration_error: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images
+
+    @property
+    def error(self) -> float:
+        return 1 - self.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the accuracy."""
+        return wilson_interval(self.correct, self.images)
+
+    @property
+    def class_accuracy(self) -> tuple[float | None, ...]:
+        """Share of each class that was recognised; None for a class without images."""
+        return tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(self.confusion))
+
+    def most_confused(self, most: int = 5) -> tuple[tuple[int, int, int], ...]:
+        """(true class, predicted class, images) of the commonest mistakes, most first."""
+        pairs = [
+            (count, true, predicted)
+            for true, row in enumerate(self.confusion)
+            for predicted, count in enumerate(row)
+            if true != predicted and count
+        ]
+        return tuple(
+            (true, predicted, count) for count, true, predicted in sorted(pairs, key=lambda p: (-p[0], p))[:most]
+        )
+
+    def to_json(self) -> Mapping[str, Any]:
+        return {
+            "accuracy": self.accuracy,
+            "error": self.error,
+            "loss": self.loss,
+            "images": self.images,
+            "interval": list(self.interval),
+        }
+
+
+def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
+    """Compare scores (N, K) with labels (N,).
+
+    The likeliest class wins; among equals the first. Sums are taken in float64.
+    """
+    classes = scores.shape[1]
+    predicted = scores.argmax(1)
+    loss = nn.functional.cross_entropy(scores.double(), labels).item()
+    right = predicted == labels
+    confidence = scores.double().softmax(1).amax(1)
+    confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    counts = tuple(map(tuple, confusion.tolist()))
+    return Evaluation(loss, int(right.sum()), len(labels), counts, calibration_error(confidence, right))
+
+
+def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
+    """Mean over images of |accuracy - confidence| of the bin that an image's confidence falls into.
+
+    Args:
+        confidence: Probability of the predicted class, (N,).
+        right: Whether it was the true one, (N,).
+
+    Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
+    """
+    which = (confidence * bins).ceil().long().sub_(1).clamp_(0, bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, confidence - right.double())
+    return float(gaps.abs().sum() / len(confidence))
+
+
+def head_features(
+    network: Network,
+    cut: int,
+    stored: Tensor,
+    precision: torch.dtype,
+    normalization: Normalization,
+    group: Group = ALONE,
+) -> Tensor:
+    """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
+    if cut == HEAD_ONLY:
+        return stored
+    _, suffix = divide(network.backbone, cut)
+    return group.features(Extractor(suffix, precision, normalization if cut == 0 else None), stored)
+
+
+@torch.no_grad()
+def network_scores(
+    network: Network,
+    cut: int,
+    stored: Tensor,
+    precision: torch.dtype,
+    normalization: Normalization,
+    group: Group = ALONE,
+) -> Tensor:
+    """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was.
+
+    The convolutions are divided among the group; the head, which is small, is run by each process over all images.
+    """
+    features = head_features(network, cut, stored, precision, normalization, group)
+    training = network.head.training
+    network.head.eval()
+    try:
+        scores: Tensor = torch.cat([network.head(block) for block in features.split(8192)])
+    finally:
+        network.head.train(training)
+    return scores

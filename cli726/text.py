@@ -1,0 +1,33 @@
+"""Words: foreign names made printable, numbers and lists for reading, singular and plural."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["counted", "listed", "number", "printable"]
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line of printable characters, so that foreign names can't move a terminal's cursor,
+    colour it or reorder its text.
+    """
+    return "".join(
+        c if unicodedata.category(c)[0] not in "CZ" or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number for reading: significant digits, and no exponent where there is no need."""
+    return f"{value:,.0f}" if abs(value) >= 10**digits and abs(value) < 1e9 else f"{value:.{digits}g}"
+
+
+def listed(items: Iterable[object], last: str = "and") -> str:
+    """Return a list in words: "a, b and c"."""
+    *most, end = [str(item) for item in items] or [""]
+    return f"{', '.join(most)} {last} {end}" if most else end
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: "1 epoch", "3 epochs", "1,797 images"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
