@@ -18,7 +18,7 @@ import torch
 import typer
 from torch import Tensor
 
-from cli726.finetune.augment.table import table as augment
+from cli726.finetune.augment import table as augment
 from cli726.finetune.data import vision_names
 from cli726.finetune.data.vision import import_torchvision
 from commands.app import app

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cli726.finetune.predict import load_model
-from cli726.finetune.training.loop import loop as training
+from cli726.finetune.training import loop as training
 
 pytestmark = pytest.mark.faults
 PLAN = ("--epochs", 4, "--unfreeze-after", 2, "--unfreeze", "layer3")

@@ -20,10 +20,10 @@ from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
 from cli726.finetune.features.feed import StoredFeed
 from cli726.finetune.network.heads import build_head, coefficients
 from cli726.finetune.network.resnet import Network, channels_last, convolution_weights, divide
+from cli726.finetune.training import loop as training
 from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation, evaluate
 from cli726.finetune.training.loop import Best, EpochMetrics, Progress, make_optimizer, rate_factor, train
-from cli726.finetune.training.loop import loop as training
 from tests.cli726.finetune.synthetic import lively_backbone, pictures, same_bits
 
 PIXELS, LABELS = map(torch.from_numpy, pictures(24))
