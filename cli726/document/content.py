@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -12,6 +13,7 @@ __all__ = ["Content", "Document", "Finding", "Table", "answer", "plain", "typese
 
 # A sentence or a cell: text that stays text, and marked mathematics, one after another.
 Content: TypeAlias = "str | Math | Sequence[str | Math]"
+NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?", re.ASCII)
 
 
 def parts(content: Content) -> Sequence[str | Math]:
@@ -26,6 +28,11 @@ def plain(content: Content) -> str:
 def typeset(content: Content) -> list[str | list[dict[str, Any]]]:
     """Return the content for the report's template: a string for text, a list of nodes for a formula."""
     return [part if isinstance(part, str) else part.nodes() for part in parts(content)]
+
+
+def cell(content: Content) -> list[str | list[dict[str, Any]]]:
+    """Return the cell of a numeric column for the template: a number is set as mathematics, with a real minus."""
+    return typeset(Math(content) if isinstance(content, str) and NUMBER.fullmatch(content) else content)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Table:
         columns: Their names.
         rows: As many cells as there are columns, ready to read: numbers are rounded already.
         question: The question that it is evidence for; "" for none.
-        numeric: Columns from this one on are aligned to the right.
+        numeric: Columns from this one on hold numbers, and are aligned to the right.
     """
 
     title: Content | None
@@ -114,7 +121,10 @@ class Document:
                     {
                         "title": typeset(table.title or ""),
                         "columns": [typeset(column) for column in table.columns],
-                        "rows": [[typeset(cell) for cell in row] for row in table.rows],
+                        "rows": [
+                            [*map(typeset, row[: table.numeric]), *map(cell, row[table.numeric :])]
+                            for row in table.rows
+                        ],
                         "numeric": table.numeric,
                     }
                     for table in tables

@@ -2,21 +2,20 @@
 
 A formula is marked where a sentence is written: `m("w_12^(3)")`, `m("eta q > 2")`. `_` lowers and `^` raises what
 follows: a word, a number, what stands in braces, which are left out, or in round brackets, which stay. Names of Greek
-letters become letters in print.
+letters become letters in print. A letter is a variable; words of three letters or more are words in an index only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Math", "m", "mathtext"]
 
 GREEK = {
-    "alpha": "α", "beta": "β", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ", "mu": "μ",
-    "pi": "π", "rho": "ρ", "sigma": "σ", "phi": "φ",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
+    "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "omega": "ω",
 }  # fmt: skip
 # Names that stay upright words.
 OPERATORS = ("argmax", "exp", "grad", "ln", "log", "max", "min")
@@ -25,27 +24,42 @@ HIGH = dict(zip("0123456789iklnT+-=()", "⁰¹²³⁴⁵⁶⁷⁸⁹ⁱᵏˡⁿ�
 # An index of several parts keeps its comma, which has no lowered form.
 LOW[","] = ","
 
-WORD = "|".join([*GREEK, *OPERATORS])
+NAMES = rf"(?:{'|'.join(sorted([*GREEK, *OPERATORS], key=len, reverse=True))})(?![A-Za-z])"
 TOKEN = re.compile(
-    r"(?P<root>sqrt\((?P<inside>\d+(?:/\d+)?)\))"
-    r"|(?P<over>(?<![\w^.])(?P<above>\d+)/(?P<below>\d+)(?![\w.]))"
-    r"|(?P<float>(?<![\w.])\d+(?:\.\d+)?e[+-]?\d+)"
-    rf"|(?P<base>(?:{WORD})(?![A-Za-z])|\d+(?:\.\d+)?|[^\W\d_]|[∂∇Σ∑Π∏\])|])(?P<prime>['′]?)"
+    r"(?P<root>sqrt\((?P<inside>\d+(?:\.\d+)?(?:/\d+)?)\))"
+    r"|(?P<over>(?<![\w^./])(?P<above>\d+)/(?P<below>\d+)(?![\w./]))"
+    r"|(?P<float>(?<![\w.])(?P<number>\d+(?:\.\d+)?)e(?P<power>[+-]?\d+))"
+    rf"|(?P<base>{NAMES}|(?:\d+(?:,\d{{3}})+|\d+)(?:\.\d+)?|[^\W\d_]|[∂∇Σ∑Π∏\])|])(?P<prime>['′]?)"
     r"(?P<digits>(?<=[A-Za-z])\d+)?"
-    r"(?:_(?P<sub>\{[^}]*\}|[A-Za-z0-9]+(?:,[A-Za-z0-9]+)*))?"
-    r"(?:\^(?P<sup>\{[^}]*\}|\([^)]*\)|[-+]?[A-Za-z0-9]+))?"
-    r"|(?P<space>\s+)"
-    r"|(?P<sign><=|>=|!=|->|~=|.)"
+    r"(?:_(?P<sub>\{[^{}]*\}|[A-Za-z0-9]+(?:,[A-Za-z0-9]+)*))?"
+    r"(?:\^(?P<sup>\{[^{}]*\}|\([^()]*\)|[-+]?[A-Za-z0-9]+))?"
+    r"|(?P<sign><=|>=|!=|->|~=|\s+|.)"
 )
+WORD = re.compile(rf"(?!{NAMES})[A-Za-z]{{3,}}")
 # How signs of two characters are set; the terminal shows them so too.
 SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠", "->": "→", "~=": "≈"}
+FOREIGN = '"#&`@$\\'
+# Matplotlib's own names of what would mean something else there, or nothing.
+MATHTEXT = {
+    "∏": r"\prod", "Π": r"\prod", "∑": r"\sum", "Σ": r"\sum", "^": r"\wedge", "′": "'",
+    "'": r"\prime", "~": r"\sim", " ": r"\ ", "*": r"\ast", **{sign: rf"\{sign}" for sign in "{}%_"},
+    **{letter: rf"\{name}" for name, letter in GREEK.items()},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Math:
-    """A formula; `str()` is what a terminal shows."""
+    """A formula; `str()` is what a terminal shows.
+
+    Raises:
+        ValueError: for a character that has no meaning in a formula: texts, and names above all, are none.
+    """
 
     source: str
+
+    def __post_init__(self) -> None:
+        if set(self.source) & set(FOREIGN):
+            raise ValueError(f"a formula consists of letters, numbers and signs; got {self.source!r}")
 
     def __str__(self) -> str:
         return "".join(unicode(token) for token in TOKEN.finditer(self.source))
@@ -54,9 +68,10 @@ class Math:
         """The formula for the report's template, which sets it symbol by symbol and evaluates nothing.
 
         Returns:
-            A list of {"base", "sub", "sup"}, {"number", "power"}, {"over": [above, below]}, {"root"} and {"sign"}.
+            A list of {"base", "prime", "sub", "sup"}, whose indices are lists of the same kind, {"number", "power"},
+            {"over": [above, below]}, {"root"} and {"sign"}.
         """
-        return [node for token in TOKEN.finditer(self.source) for node in typeset(token)]
+        return nodes(self.source)
 
 
 def m(source: str) -> Math:
@@ -71,60 +86,79 @@ def inner(text: str | None) -> str:
 
 def lifted(text: str, table: dict[str, str], mark: str) -> str:
     """Return an index in Unicode's small characters, or as typed where one of them doesn't exist."""
+    text = GREEK.get(text, text)
     if all(c in table for c in text):
         return "".join(table[c] for c in text)
-    return mark + (text if len(text) == 1 or text[0] in "(-" or text.isalnum() else f"{{{text}}}")
+    return mark + (text if len(text) == 1 or text[0] == "(" or text.lstrip("-").isalnum() else f"({text})")
 
 
 def unicode(token: re.Match[str]) -> str:
     """Return one token as a terminal shows it; what is neither lowered nor raised stays as typed."""
-    if token["sign"]:
-        return SIGNS.get(token["sign"], token["sign"])
     if not token["base"]:
-        return token.group()
+        return SIGNS.get(token.group(), token.group())
     sub, sup = inner(token["sub"]), inner(token["sup"])
     base = GREEK.get(token["base"], token["base"]) if sub or sup else token["base"]
     text = base + token["prime"].replace("'", "′") + (token["digits"] or "")
     return text + (lifted(sub, LOW, "_") if sub else "") + (lifted(sup, HIGH, "^") if sup else "")
 
 
-def typeset(token: re.Match[str]) -> Iterator[dict[str, Any]]:
-    """Yield one token for the template; none for a space."""
+def nodes(source: str) -> list[dict[str, Any]]:
+    return [node(token) for token in TOKEN.finditer(source)]
+
+
+def index(text: str) -> list[dict[str, Any]]:
+    """Return the nodes of an index, in which words are words and a digit stands beside its letter."""
+    if WORD.fullmatch(text):
+        return [symbol(text)]
+    return [
+        part for item in nodes(text) for part in ([{**item, "sub": []}, *item["sub"]] if item.get("sub") else [item])
+    ]
+
+
+def symbol(base: str, **parts: Any) -> dict[str, Any]:
+    return {"base": base, "prime": False, "sub": [], "sup": [], **parts}
+
+
+def node(token: re.Match[str]) -> dict[str, Any]:
+    """Return one token for the template."""
     if token["root"]:
-        yield {"root": token["inside"]}
-    elif token["over"]:
-        yield {"over": [token["above"], token["below"]]}
-    elif token["float"]:
-        number, _, power = token["float"].partition("e")
-        yield {"number": number, "power": str(int(power))}
-    elif token["base"]:
-        base = GREEK.get(token["base"], token["base"]) + token["prime"].replace("'", "′")
-        sub = ",".join(part for part in (token["digits"], inner(token["sub"])) if part)
-        yield {"base": base, "sub": sub, "sup": inner(token["sup"])}
-    elif token["sign"]:
-        yield {"sign": SIGNS.get(token["sign"], token["sign"])}
+        return {"root": token["inside"]}
+    if token["over"]:
+        return {"over": [token["above"], token["below"]]}
+    if token["float"]:
+        return {"number": token["number"], "power": str(int(token["power"]))}
+    if token["sign"]:
+        return {"sign": SIGNS.get(token["sign"], " " if token["sign"].isspace() else token["sign"])}
+    sub = ",".join(part for part in (token["digits"], inner(token["sub"])) if part)
+    base = GREEK.get(token["base"], token["base"])
+    return symbol(base, prime=bool(token["prime"]), sub=index(sub), sup=index(inner(token["sup"])))
 
 
 def mathtext(source: str) -> str:
     """Return a formula for a figure, in matplotlib's mathtext, such as $w_{12}^{(3)}$."""
-    return "$" + "".join(figure(token) for token in TOKEN.finditer(source)) + "$"
+    return f"${figure(nodes(source))}$" if source.strip() else source
 
 
-def figure(token: re.Match[str]) -> str:
-    if token["space"]:
-        return r"\ "
-    if token["root"]:
-        return rf"\sqrt{{{token['inside']}}}"
-    if token["over"]:
-        return rf"\frac{{{token['above']}}}{{{token['below']}}}"
-    if token["float"]:
-        number, _, power = token["float"].partition("e")
-        return rf"{number} \times 10^{{{int(power)}}}"
-    if token["sign"]:
-        sign = SIGNS.get(token["sign"], token["sign"])
-        return rf"\{sign}" if sign in "{}$#%&_" else sign
-    base = {"∏": r"\prod", "Π": r"\prod", "∑": r"\sum", "Σ": r"\sum"}.get(token["base"], token["base"])
-    text = rf"\{base} " if base in GREEK else rf"\mathrm{{{base}}}" if base in OPERATORS else base
-    sub = ",".join(part for part in (token["digits"], inner(token["sub"])) if part)
-    text += "'" if token["prime"] else ""
-    return text + (f"_{{{sub}}}" if sub else "") + (f"^{{{inner(token['sup'])}}}" if token["sup"] else "")
+def figure(items: list[dict[str, Any]]) -> str:
+    """Return nodes in mathtext, without the dollars around them."""
+    return "".join(figure_of(item) for item in items)
+
+
+def figure_of(item: dict[str, Any]) -> str:
+    if "root" in item:
+        return rf"\sqrt{{{item['root']}}}"
+    if "over" in item:
+        return r"\frac{{{}}}{{{}}}".format(*item["over"])
+    if "number" in item:
+        return rf"{item['number']} \times 10^{{{item['power']}}}"
+    if "sign" in item:
+        return ended(MATHTEXT.get(item["sign"], item["sign"]))
+    base = item["base"]
+    text = rf"\mathrm{{{base}}}" if base[0].isascii() and base.isalpha() and len(base) > 1 else MATHTEXT.get(base, base)
+    text = text + "'" if item["prime"] else ended(text)
+    return text + "".join(f"{mark}{{{figure(item[key])}}}" for mark, key in (("_", "sub"), ("^", "sup")) if item[key])
+
+
+def ended(text: str) -> str:
+    """Return a name of matplotlib's with a space, so that no letter after it belongs to it."""
+    return f"{text} " if text.startswith("\\") and text[-1].isalpha() else text

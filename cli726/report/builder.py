@@ -14,13 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cli726.document.content import plain
+from cli726.document.content import typeset as typeset_content
 from cli726.drawing import save, styled
 from cli726.errors import Cmpt726Error, RequestError
 from cli726.finetune.folder.storage import replace_file
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
 from cli726.report.output import check_output
 from cli726.report.run_folder import finished_run
-from cli726.report.section import Section
+from cli726.report.section import Section, ready
 from cli726.report.sources import GIVEN, PROBLEMS, Source, library, scripts
 from cli726.report.typesetting import typeset
 from cli726.report.wording import prose
@@ -154,10 +156,14 @@ def attempt(
         reporter.finish(f"problem {number} failed: {message}")
         shown = entry(number, headline="Could not be computed.", failure=message)
         return Problem(number, message, status), shown
-    reporter.finish(f"problem {number}: {section.headline}")
-    data = {**section.data, "drawn": list(section.figures)}
-    shown = entry(number, headline=section.headline, data=data)
-    return Problem(number, section.headline, 0, run if number == 6 else None), shown
+    headline = plain(section.headline)
+    reporter.finish(f"problem {number}: {headline}")
+    data = {**ready(section.data), "number": number, "drawn": list(section.figures)}
+    shown = entry(number, headline=headline, data=data)
+    if section.document is not None:
+        data["document"] = section.document.to_typst()
+        shown = {**shown, "headline": typeset_content(section.headline)}
+    return Problem(number, headline, 0, run if number == 6 else None), shown
 
 
 def explained(error: Exception) -> tuple[str, int]:
