@@ -39,7 +39,7 @@ def memory(name):
     return 1024 * int(re.search(name + r":\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 count, cut = int(sys.argv[1]), int(sys.argv[2])
-pool = Images(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), (), "0")
+pool = Images(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), ())
 everything = {name: Split("train", np.arange(count)) for name in ("train", "validation", "test")}
 data = Dataset("zeros", ("a", "b"), {"train": pool}, everything)
 cpu = torch.device("cpu")

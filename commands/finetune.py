@@ -103,10 +103,18 @@ def finetune(
         Path | None, typer.Option(metavar="DIR", help="Where data sets live.", rich_help_panel=DATA)
     ] = None,
     test_fraction: Annotated[
-        float, typer.Option(help="Share for testing, where the data set has no such split.", rich_help_panel=DATA)
+        float | None,
+        typer.Option(
+            help="Share for testing, where the data set has no such split (default 0.15, at most 5,000 images).",
+            rich_help_panel=DATA,
+        ),
     ] = DEFAULTS.test_fraction,
     val_fraction: Annotated[
-        float, typer.Option(help="The same for validation.", rich_help_panel=DATA)
+        float | None,
+        typer.Option(
+            help="Share for validation, where the data set has no such split (default 0.15, at most 5,000 images).",
+            rich_help_panel=DATA,
+        ),
     ] = DEFAULTS.val_fraction,
     strict: Annotated[
         bool, typer.Option("--strict", help="A broken image is an error, not skipped.", rich_help_panel=DATA)

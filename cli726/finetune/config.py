@@ -214,8 +214,10 @@ class FinetuneConfig(TrainingConfig):
 
     dataset: str = "auto"
     data_dir: str | None = None
-    test_fraction: float = 0.15
-    val_fraction: float = 0.15
+    test_fraction: float | None = None
+    """Of all images, where the data set has no test split. None: 15 %, at most 5,000 images."""
+    val_fraction: float | None = None
+    """The same for validation."""
     weights: str = "bundled"
     cache: bool = False
     cache_dir: str | None = None
@@ -243,14 +245,12 @@ class FinetuneConfig(TrainingConfig):
 
     def problems(self) -> list[str]:
         found = super().problems()
-        for name in ("test_fraction", "val_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                found.append(f"--{name.replace('_', '-')} must lie between 0 and 1; got {getattr(self, name)}")
-        if max(self.test_fraction, self.val_fraction) < 1 <= self.test_fraction + self.val_fraction:
-            found.append(
-                f"--test-fraction and --val-fraction must leave images to train on; got {self.test_fraction} and "
-                f"{self.val_fraction}"
-            )
+        test, val = (0.15 if share is None else share for share in (self.test_fraction, self.val_fraction))
+        for name, share in (("test", test), ("val", val)):
+            if not 0 < share < 1:
+                found.append(f"--{name}-fraction must lie between 0 and 1; got {share}")
+        if max(test, val) < 1 <= test + val:
+            found.append(f"--test-fraction and --val-fraction must leave images to train on; got {test} and {val}")
         if not self.l2 or not all(math.isfinite(value) and value >= 0 for value in self.l2):
             found.append(f"--l2 must be 0 or more; got {', '.join(map(str, self.l2))}")
         elif max(self.l2) > LARGEST_NUMBER:

@@ -25,9 +25,6 @@ from cli726.reporting import Reporter, Silent
 
 __all__ = ["choose_auto", "fetch_dataset", "inventory", "load_dataset", "shared_dataset"]
 
-# CIFAR has no validation images of its own: so many of its training images.
-CIFAR_VALIDATION = 5000
-
 
 def choose_auto(folder: str | None = None) -> tuple[str, str]:
     """What `--dataset auto` is here: (name, why)."""
@@ -50,8 +47,8 @@ def load_dataset(
     name: str,
     *,
     data_folder: str | None = None,
-    test_fraction: float = 0.15,
-    val_fraction: float = 0.15,
+    test_fraction: float | None = None,
+    val_fraction: float | None = None,
     strict: bool = False,
     workers: int | None = None,
     reporter: Reporter | None = None,
@@ -61,7 +58,7 @@ def load_dataset(
     Args:
         name: auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION, or a data set of torchvision.
         data_folder: `--data-dir`.
-        test_fraction, val_fraction: Where the data set has no such split of its own.
+        test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000.
         strict: Raise at a broken image.
         workers: Threads that decode image files.
 
@@ -99,9 +96,6 @@ def load_dataset(
             f"--dataset must be auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION or one of "
             f"{', '.join(sorted(KNOWN))}; got {name}{did_you_mean(name, (*DATASETS, *KNOWN))}"
         )
-    # Of what the user calls cifar10, a share.
-    if vision is not None and title in CIFAR:
-        val_fraction = CIFAR_VALIDATION / len(pools["train"])
     if len(classes) < 2:
         raise RequestError(f"a data set must have at least two classes; {name} has {len(classes)}; add another")
     splits = make_splits(pools, test_fraction, val_fraction, classes)

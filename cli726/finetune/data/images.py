@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -34,8 +35,11 @@ SIZE = 32
 TREATMENT = (
     f"upright by EXIF; centre square; {SIZE} x {SIZE} Lanczos, antialiased; RGB on white; Pillow {PIL.__version__}"
 )
-# Splits are drawn with a seed of their own, so that runs with different --seed are tested on the same images.
-SPLIT_SEED = 726
+# Splits are drawn by a hash of their own, so that runs with different --seed are tested on the same images.
+SPLIT_SEED = b"cmpt726 splits"
+# Of all images, where no share was typed, and no more than so many.
+SHARE = 0.15
+MOST_DRAWN = 5000
 # Formats that decoders handle safely; a name's ending proves nothing, and EPS would start an interpreter.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Pillow only warns of these, and a filter of warnings can't be set in one of several threads.
@@ -54,27 +58,32 @@ class Images:
         pixels: uint8 ndarray of shape (N, 32, 32, 3), RGB.
         labels: int64 ndarray of shape (N,), from 0.
         names: File name or number of each image, to show.
-        digest: SHA-256 of pixels and labels, or of the files' bytes and labels.
     """
 
     pixels: Pixels
     labels: Labels
     names: tuple[str, ...]
-    digest: str
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @classmethod
     def of(cls, pixels: Pixels, labels: Labels, names: Sequence[str] | None = None) -> Images:
-        """From arrays; the digest is theirs."""
-        pixels = np.ascontiguousarray(pixels, dtype=np.uint8)
-        labels = np.ascontiguousarray(labels, dtype=np.int64)
-        digest = hashlib.sha256(repr(pixels.shape).encode())
-        digest.update(pixels.data)
-        digest.update(labels.data)
-        shown = tuple(str(i) for i in range(len(labels))) if names is None else tuple(names)
-        return cls(pixels, labels, shown, digest.hexdigest())
+        """Return images from arrays, numbered where there are no names."""
+        shown = map(str, range(len(labels))) if names is None else names
+        return cls(np.ascontiguousarray(pixels, np.uint8), np.ascontiguousarray(labels, np.int64), tuple(shown))
+
+    @cached_property
+    def digests(self) -> Pixels:
+        """SHA-256 of each image's pixels: uint8 ndarray of shape (N, 32)."""
+        hashed = b"".join(hashlib.sha256(image.data).digest() for image in self.pixels)
+        return np.frombuffer(hashed, np.uint8).reshape(len(self.pixels), 32)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape, pixels and labels."""
+        parts = (repr(self.pixels.shape[1:]).encode(), self.digests.data, self.labels.data)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -128,8 +137,13 @@ class Dataset:
         indices = chosen.indices if members is None else chosen.indices[members]
         return self.pools[chosen.pool].pixels[indices]
 
+    def image_digests(self, split: SplitName) -> Pixels:
+        """Return the SHA-256 of each image's pixels, uint8 of shape (N, 32), of one split."""
+        chosen = self.splits[split]
+        return self.pools[chosen.pool].digests[chosen.indices]
+
     def images(self, split: SplitName) -> Images:
-        """The images of one split, copied out of their pool."""
+        """Return the images of one split, copied out of their pool."""
         chosen = self.splits[split]
         pool = self.pools[chosen.pool]
         names = [pool.names[i] for i in chosen.indices]
@@ -215,69 +229,98 @@ def fit_size(pixels: Pixels) -> Pixels:
     return np.stack([treat(Image.fromarray(image)) for image in pixels])
 
 
-def draw_stratified(labels: Labels, among: Labels, share: float, purpose: int, leave: int) -> tuple[Labels, Labels]:
-    """Divide `among` into (rest, drawn) with about `share` of each class drawn: at least one, and `leave` left.
+def share_of(typed: float | None, images: int) -> tuple[float, float]:
+    """Return a drawn split's share of `images` images and what is added before rounding down.
 
-    Shares are of all of a class's images in `among`; both parts come back in increasing order.
+    The largest number of images holds for images rounded up to two digits, so that one more changes no class's share.
     """
-    chance = np.random.default_rng((SPLIT_SEED, purpose))
-    drawn = []
-    for label in np.unique(labels[among]):
-        members = among[labels[among] == label]
-        count = min(max(round(share * len(members)), 1), len(members) - leave)
-        drawn.append(chance.permutation(members)[:count])
-    chosen = np.sort(np.concatenate(drawn))
-    return np.setdiff1d(among, chosen), chosen
+    if typed is not None:
+        return typed, 0.5
+    unit = 10 ** max(len(str(images)) - 2, 0)
+    most = MOST_DRAWN / (-(-images // unit) * unit)
+    return (SHARE, 0.5) if most >= SHARE else (most, 1e-6)
+
+
+def divide(units: int, shares: Mapping[SplitName, tuple[float, float]]) -> npt.NDArray[np.int64]:
+    """Return the split of each of `units` ranked images: 1 (test) for the first, 2 (validation) for the last, else 0.
+
+    One more unit moves each boundary by at most one. Each part has at least one.
+    """
+    parts = np.zeros(units, np.int64)
+    room = units - len(shares) - 1
+    for split, (share, extra) in shares.items():
+        count = 1 + min(max(int(share * units + extra) - 1, 0), room)
+        room -= count - 1
+        parts[slice(count) if split == "test" else slice(units - count, None)] = 1 if split == "test" else 2
+    return parts
+
+
+def draw_parts(images: Images, shares: Mapping[SplitName, tuple[float, float]]) -> npt.NDArray[np.int64]:
+    """Return the part of each image (0 training, 1 test, 2 validation), by the rank of its content within its class.
+
+    Identical images get the same part, which the lowest of their labels decides; only a class of fewer different
+    images than there are parts is divided copy by copy. One image added, removed or relabelled moves at most one other
+    across each boundary in the classes that it touches.
+    """
+    hashed = [hashlib.sha256(SPLIT_SEED + digest.tobytes()).digest()[:8] for digest in images.digests]
+    places = np.frombuffer(b"".join(hashed), ">u8")
+    units, unit_of = np.unique(places, return_inverse=True)  # in the order of their places
+    home = np.full(len(units), np.iinfo(np.int64).max)
+    np.minimum.at(home, unit_of, images.labels)
+    parts_of_units = np.zeros(len(units), np.int64)
+    scarce = []
+    for label in np.unique(images.labels):
+        own = np.flatnonzero(home == label)
+        if len(own) > len(shares):
+            parts_of_units[own] = divide(len(own), shares)
+        else:
+            scarce.append(label)
+    parts = parts_of_units[unit_of]
+    for label in scarce:
+        members = np.flatnonzero(images.labels == label)
+        parts[members[np.argsort(places[members], kind="stable")]] = divide(len(members), shares)
+    return parts
 
 
 def make_splits(
-    pools: Mapping[str, Images], test_fraction: float, val_fraction: float, classes: Sequence[str]
+    pools: Mapping[str, Images], test_fraction: float | None, val_fraction: float | None, classes: Sequence[str]
 ) -> dict[str, Split]:
-    """Train, validation and test: the pools of that name, or stratified shares where there is none.
+    """Return train, validation and test: the pools of that name, or stratified shares where there is none.
 
     Args:
         pools: Has "train" (or all there is), and perhaps "validation" and "test".
-        test_fraction, val_fraction: Shares of all images that could still be trained on.
+        test_fraction, val_fraction: Shares of all images that could still be trained on; None: 15 %, at most 5,000.
         classes: Names, for messages.
 
     Raises:
         RequestError: if a class has too few images for a part in every split.
     """
     everything = pools["train"]
-    missing = [split for split in ("validation", "test") if split not in pools]
+    typed: dict[SplitName, float | None] = {"test": test_fraction, "validation": val_fraction}
+    shares = {split: share_of(typed[split], len(everything)) for split in typed if split not in pools}
     counts = np.bincount(everything.labels, minlength=len(classes))
-    poor = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < 1 + len(missing)]
+    poor = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count <= len(shares)]
     if poor:
         raise RequestError(
-            f"every class needs at least {1 + len(missing)} images to be divided into "
-            f"{', '.join(['training', *missing])}; too few: {', '.join(poor[:5])}; add images or leave the class out"
+            f"every class needs at least {1 + len(shares)} images to be divided into "
+            f"{', '.join(['training', *reversed(shares)])}; too few: {', '.join(poor[:5])}; add images or leave the "
+            "class out"
         )
-    rest = np.arange(len(everything))
-    splits = {}
-    if "test" in pools:
-        splits["test"] = Split("test", np.arange(len(pools["test"])))
-    else:
-        rest, chosen = draw_stratified(everything.labels, rest, test_fraction, 0, leave=len(missing))
-        splits["test"] = Split("train", chosen)
-    if "validation" in pools:
-        splits["validation"] = Split("validation", np.arange(len(pools["validation"])))
-    else:
-        share = min(val_fraction * len(everything) / len(rest), 1)
-        rest, chosen = draw_stratified(everything.labels, rest, share, 1, leave=1)
-        splits["validation"] = Split("train", chosen)
-    splits["train"] = Split("train", rest)
+    parts = draw_parts(everything, shares) if shares else np.zeros(len(everything), np.int64)
+    splits = {"train": Split("train", np.flatnonzero(parts == 0))}
+    for number, split in enumerate(typed, 1):
+        own = split in pools
+        indices = np.arange(len(pools[split])) if own else np.flatnonzero(parts == number)
+        splits[split] = Split(split if own else "train", indices)
     return splits
 
 
 def duplicates_across(dataset: Dataset) -> int:
-    """How many validation and test images are identical, pixel for pixel, to an image of another split."""
+    """Return how many validation and test images are identical, pixel for pixel, to an image of another split."""
     seen: dict[bytes, str] = {}
     copies = 0
-    for name in ("train", "validation", "test"):
-        split = dataset.splits[name]
-        pixels = dataset.pools[split.pool].pixels
-        for index in split.indices:
-            digest = hashlib.blake2b(pixels[index], digest_size=16).digest()
-            if seen.setdefault(digest, name) != name:
-                copies += 1
+    names: tuple[SplitName, ...] = ("train", "validation", "test")
+    for name in names:
+        for digest in dataset.image_digests(name):
+            copies += seen.setdefault(digest.tobytes(), name) != name
     return copies

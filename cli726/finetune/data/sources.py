@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -73,20 +72,20 @@ def allocate(images: int) -> Pixels:
         return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
-def load_file(item: tuple[Path, int]) -> tuple[bytes, Pixels | str]:
-    """Digest and pixels of one file, or why there are none."""
+def load_file(item: tuple[Path, int]) -> Pixels | str:
+    """Return the pixels of one file, or why there are none."""
     content = item[0].read_bytes()
     try:
-        return hashlib.sha256(content).digest(), decode(content)
+        return decode(content)
     except ValueError as error:
-        return b"", str(error)
+        return str(error)
 
 
 def read_files(files: Sequence[tuple[Path, int]], reading: Reading) -> tuple[Images, list[str]]:
     """Decode files with their labels, several at a time, in order.
 
     Returns:
-        (images, names of the broken files). The digest covers the bytes and labels of all that were kept.
+        (images, names of the broken files).
 
     Raises:
         RequestError: at a broken image, if reading is strict.
@@ -95,12 +94,11 @@ def read_files(files: Sequence[tuple[Path, int]], reading: Reading) -> tuple[Ima
     labels: list[int] = []
     names: list[str] = []
     broken: list[str] = []
-    digest = hashlib.sha256()
     with warnings.catch_warnings(), ThreadPoolExecutor(reading.workers) as pool:
         warnings.simplefilter("ignore")  # what is wrong with an image decides whether it is kept, not what is odd
         for start in range(0, len(files), CHUNK):
             part = files[start : start + CHUNK]
-            for (path, label), (content, image) in zip(part, pool.map(load_file, part), strict=True):
+            for (path, label), image in zip(part, pool.map(load_file, part), strict=True):
                 reading.advance(1)
                 name = readable(f"{path.parent.name}/{path.name}")
                 if isinstance(image, str):
@@ -111,9 +109,8 @@ def read_files(files: Sequence[tuple[Path, int]], reading: Reading) -> tuple[Ima
                 pixels[len(labels)] = image
                 labels.append(label)
                 names.append(name)
-                digest.update(content + label.to_bytes(8, "little"))
     kept = pixels[: len(labels)]
-    return Images(kept, np.array(labels, dtype=np.int64), tuple(names), digest.hexdigest()), broken
+    return Images(kept, np.array(labels, dtype=np.int64), tuple(names)), broken
 
 
 def require_images(images: Images, origin: str, failures: Sequence[str]) -> None:

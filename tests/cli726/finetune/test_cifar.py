@@ -59,7 +59,7 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarr
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    monkeypatch.setattr("cli726.finetune.data.datasets.CIFAR_VALIDATION", 10)
+    monkeypatch.setattr("cli726.finetune.data.images.MOST_DRAWN", 5)
     return write_cifar10(tmp_path, monkeypatch)
 
 
@@ -73,7 +73,7 @@ def test_images_labels_and_names_come_in_the_files_order(tmp_path: Path, images:
     assert_array_equal(dataset.pools["test"].pixels, pixels[:9])
     assert dataset.class_names == tuple(NAMES)
     sizes = {name: len(split) for name, split in dataset.splits.items()}
-    assert sizes == {"train": 41, "validation": 9, "test": 9}  # 3 of each class: 10 of 50, rounded class by class
+    assert sizes == {"train": 47, "validation": 3, "test": 9}  # 5 of 50, rounded down class by class
 
 
 def test_torchvision_reads_the_same(

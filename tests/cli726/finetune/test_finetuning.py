@@ -247,8 +247,8 @@ def test_broken_images_and_copies_are_counted(tmp_path: Path, weights_file: Path
         name: {result.dataset.pools["train"].pixels[index].tobytes() for index in split.indices}
         for name, split in result.dataset.splits.items()
     }
-    assert result.duplicates > 0
-    assert seen["train"] & (seen["validation"] | seen["test"])
+    assert result.duplicates == 0, "copies go to one split"
+    assert not seen["train"] & (seen["validation"] | seen["test"])
     with pytest.raises(RequestError, match="broken image"):
         finetune(small_run(folder, weights_file, strict=True), tmp_path / "strict")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageOps
@@ -219,6 +221,10 @@ def test_the_digest_sees_every_pixel_and_every_label() -> None:
         changed_labels[number] += 1
         digests.add(Images.of(pixels, changed_labels).digest)
     digests.add(Images.of(pixels[::-1], labels[::-1]).digest)
+    one, other = Images.of(pixels, labels), Images.of(pixels, labels[::-1])
+    assert one.digests.shape == (6, 32)
+    assert bytes(one.digests[3]) == hashlib.sha256(pixels[3].tobytes()).digest()
+    assert_array_equal(one.digests, other.digests)
     assert len(digests) == 1 + 3 + 6 + 1
     assert Images.of(np.asfortranarray(pixels), labels, list("abcdef")).digest == Images.of(pixels, labels).digest
 
@@ -241,8 +247,14 @@ def labelled(draw: st.DrawFn) -> np.ndarray:
     return np.random.default_rng(draw(st.integers(0, 99))).permutation(labels)
 
 
-def empty_images(labels: np.ndarray) -> Images:
-    return Images(np.zeros((len(labels), 1, 1, 3), np.uint8), labels.astype(np.int64), (), "")
+def of_kinds(kinds: Sequence[int], labels: Sequence[int]) -> Images:
+    """Images of one pixel, identical where their kinds are."""
+    pixels = np.array(kinds, "<u4").view(np.uint8).reshape(-1, 1, 1, 4)[..., :3]
+    return Images.of(pixels, np.array(labels))
+
+
+def different(labels: np.ndarray) -> Images:
+    return of_kinds(range(len(labels)), list(labels))
 
 
 shares = st.floats(0.01, 0.98)
@@ -256,7 +268,7 @@ def test_splits_are_disjoint_cover_everything_and_have_each_class(
     if test + validation >= 1:
         test, validation = test / 2, validation / 2
     classes = [str(label) for label in range(labels.max() + 1)]
-    splits = make_splits({"train": empty_images(labels)}, test, validation, classes)
+    splits = make_splits({"train": different(labels)}, test, validation, classes)
     together = np.concatenate([splits[name].indices for name in ("train", "validation", "test")])
     assert_array_equal(np.sort(together), np.arange(len(labels)))
     for split in splits.values():
@@ -267,15 +279,75 @@ def test_splits_are_disjoint_cover_everything_and_have_each_class(
 @given(labels=labelled(), test=st.floats(0.05, 0.4), validation=st.floats(0.05, 0.4))
 def test_splits_are_stratified(labels: np.ndarray, test: float, validation: float) -> None:
     classes = [str(label) for label in range(labels.max() + 1)]
-    splits = make_splits({"train": empty_images(labels)}, test, validation, classes)
+    splits = make_splits({"train": different(labels)}, test, validation, classes)
     for name, share in (("test", test), ("validation", validation)):
         drawn = np.bincount(labels[splits[name].indices], minlength=len(classes))
-        # validation's share is rounded among what the test left, whose own rounding it inherits
-        assert np.abs(drawn - share * np.bincount(labels)).max() <= 1.5
+        assert np.abs(drawn - share * np.bincount(labels)).max() <= 1
+
+
+def parts_by_name(kinds: Sequence[int], labels: Sequence[int], names: Sequence[int], most: int) -> dict[int, str]:
+    """The split of each image, by its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_DRAWN", most)
+        splits = make_splits({"train": of_kinds(kinds, labels)}, None, None, ["a", "b", "c"])
+    return {names[index]: part for part, split in splits.items() for index in split.indices}
+
+
+@given(
+    kinds=st.lists(st.integers(0, 60), min_size=60, max_size=80), data=st.data(), most=st.sampled_from([6, 5000]),
+    change=st.sampled_from(["add", "remove", "relabel"]),
+)  # fmt: skip
+def test_one_image_changed_moves_at_most_one_across_each_boundary_of_the_classes_it_touches(
+    kinds: list[int], data: st.DataObject, most: int, change: str
+) -> None:
+    labels = [number % 3 for number in range(len(kinds))]
+    names = list(range(len(kinds)))
+    before = parts_by_name(kinds, labels, names, most)
+    at = data.draw(st.integers(0, len(kinds) - 1))
+    new_kinds, new_labels, new_names = list(kinds), list(labels), list(names)
+    if change == "add":
+        new_kinds.insert(at, data.draw(st.integers(0, 99)))
+        new_labels.insert(at, data.draw(st.integers(0, 2)))
+        new_names.insert(at, -1)
+        changed, touched = new_kinds[at], {new_labels[at]}
+    elif change == "remove":
+        changed, touched = new_kinds.pop(at), {new_labels.pop(at)}
+        new_names.pop(at)
+    else:
+        new_labels[at] = (labels[at] + 1) % 3
+        changed, touched = kinds[at], {labels[at], new_labels[at]}
+    after = parts_by_name(new_kinds, new_labels, new_names, most)
+    touched |= {label for kind, label in zip(kinds, labels, strict=True) if kind == changed}  # copies go with it
+    home = {kind: min(k for i, k in enumerate(labels) if kinds[i] == kind) for kind in kinds}
+    moved = {(home[kinds[name]], kinds[name], before[name], after[name]) for name in before.keys() & after.keys()}
+    crossings = [(label, {old, new}) for label, kind, old, new in moved if old != new and kind != changed]
+    assert {label for label, _ in crossings} <= touched
+    assert all(crossings.count(crossing) == 1 for crossing in crossings)
+
+
+@given(kinds=st.lists(st.integers(0, 40), min_size=60, max_size=80))
+def test_identical_images_go_to_one_split_under_whatever_label(kinds: list[int]) -> None:
+    labels = [number % 3 for number in range(len(kinds))]
+    parts = parts_by_name(kinds, labels, range(len(kinds)), 5000)
+    home = {kind: min(labels[i] for i, one in enumerate(kinds) if one == kind) for kind in kinds}
+    assume(all(list(home.values()).count(label) > 2 for label in range(3)))  # else a class is divided copy by copy
+    for kind in set(kinds):
+        assert len({parts[name] for name, one in enumerate(kinds) if one == kind}) == 1
+
+
+def test_a_class_of_identical_images_is_still_divided() -> None:
+    splits = make_splits({"train": of_kinds([1] * 10 + [2] * 10, [0] * 10 + [1] * 10)}, 0.2, 0.2, "ab")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 12, "test": 4, "validation": 4}
+
+
+@pytest.mark.parametrize(("typed", "expected"), [(None, 5000), (0.15, 9000)])
+def test_at_most_five_thousand_images_are_drawn_unless_typed(typed: float | None, expected: int) -> None:
+    splits = make_splits({"train": different(np.arange(60_000) % 10)}, typed, typed, "0123456789")
+    assert len(splits["test"]) == len(splits["validation"]) == expected
 
 
 def test_pools_of_their_own_are_taken_whole() -> None:
-    train, test = empty_images(np.tile([0, 1], 20)), empty_images(np.array([1, 0, 1]))
+    train, test = different(np.tile([0, 1], 20)), different(np.array([1, 0, 1]))
     splits = make_splits({"train": train, "test": test}, 0.5, 0.25, "ab")
     assert splits["test"].pool == "test"
     assert_array_equal(splits["test"].indices, [0, 1, 2])
@@ -285,14 +357,13 @@ def test_pools_of_their_own_are_taken_whole() -> None:
 
 def test_a_class_with_too_few_images_is_named() -> None:
     with pytest.raises(RequestError, match=r"at least 3 images.*rare \(2\)"):
-        make_splits({"train": empty_images(np.array([0, 0, 0, 1, 1]))}, 0.2, 0.2, ["common", "rare"])
+        make_splits({"train": different(np.array([0, 0, 0, 1, 1]))}, 0.2, 0.2, ["common", "rare"])
 
 
 def test_the_splits_of_a_data_set_never_move() -> None:
-    labels = np.tile(np.arange(3), 8)
-    splits = make_splits({"train": empty_images(labels)}, 0.15, 0.15, "abc")
-    assert splits["test"].indices.tolist() == [6, 14, 19]
-    assert splits["validation"].indices.tolist() == [1, 8, 18]
+    splits = make_splits({"train": different(np.tile(np.arange(3), 8))}, None, None, "abc")
+    assert splits["test"].indices.tolist() == [11, 18, 19]
+    assert splits["validation"].indices.tolist() == [1, 5, 12]
 
 
 def test_identical_images_across_splits_are_counted() -> None:
@@ -311,6 +382,7 @@ def test_a_split_is_copied_out_of_its_pool(shapes: Dataset) -> None:
     indices = shapes.splits["test"].indices
     assert_array_equal(part.pixels, shapes.pools["train"].pixels[indices])
     assert_array_equal(part.labels, shapes.pools["train"].labels[indices])
+    assert_array_equal(shapes.image_digests("test"), part.digests)
     assert part.names == tuple(str(i) for i in indices)
 
 
