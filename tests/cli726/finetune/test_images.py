@@ -285,24 +285,24 @@ def test_splits_are_stratified(labels: np.ndarray, test: float, validation: floa
         assert np.abs(drawn - share * np.bincount(labels)).max() <= 1
 
 
-def parts_by_name(kinds: Sequence[int], labels: Sequence[int], names: Sequence[int], most: int) -> dict[int, str]:
+def parts_by_name(
+    kinds: Sequence[int], labels: Sequence[int], names: Sequence[int], share: float | None
+) -> dict[int, str]:
     """The split of each image, by its name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_DRAWN", most)
-        splits = make_splits({"train": of_kinds(kinds, labels)}, None, None, ["a", "b", "c"])
+    splits = make_splits({"train": of_kinds(kinds, labels)}, share, share, ["a", "b", "c"])
     return {names[index]: part for part, split in splits.items() for index in split.indices}
 
 
 @given(
-    kinds=st.lists(st.integers(0, 60), min_size=60, max_size=80), data=st.data(), most=st.sampled_from([6, 5000]),
+    kinds=st.lists(st.integers(0, 60), min_size=60, max_size=80), data=st.data(), share=st.sampled_from([None, 0.08, 0.4]),
     change=st.sampled_from(["add", "remove", "relabel"]),
 )  # fmt: skip
 def test_one_image_changed_moves_at_most_one_across_each_boundary_of_the_classes_it_touches(
-    kinds: list[int], data: st.DataObject, most: int, change: str
+    kinds: list[int], data: st.DataObject, share: float | None, change: str
 ) -> None:
     labels = [number % 3 for number in range(len(kinds))]
     names = list(range(len(kinds)))
-    before = parts_by_name(kinds, labels, names, most)
+    before = parts_by_name(kinds, labels, names, share)
     at = data.draw(st.integers(0, len(kinds) - 1))
     new_kinds, new_labels, new_names = list(kinds), list(labels), list(names)
     if change == "add":
@@ -316,7 +316,7 @@ def test_one_image_changed_moves_at_most_one_across_each_boundary_of_the_classes
     else:
         new_labels[at] = (labels[at] + 1) % 3
         changed, touched = kinds[at], {labels[at], new_labels[at]}
-    after = parts_by_name(new_kinds, new_labels, new_names, most)
+    after = parts_by_name(new_kinds, new_labels, new_names, share)
     touched |= {label for kind, label in zip(kinds, labels, strict=True) if kind == changed}  # copies go with it
     home = {kind: min(k for i, k in enumerate(labels) if kinds[i] == kind) for kind in kinds}
     moved = {(home[kinds[name]], kinds[name], before[name], after[name]) for name in before.keys() & after.keys()}
@@ -328,7 +328,7 @@ def test_one_image_changed_moves_at_most_one_across_each_boundary_of_the_classes
 @given(kinds=st.lists(st.integers(0, 40), min_size=60, max_size=80))
 def test_identical_images_go_to_one_split_under_whatever_label(kinds: list[int]) -> None:
     labels = [number % 3 for number in range(len(kinds))]
-    parts = parts_by_name(kinds, labels, range(len(kinds)), 5000)
+    parts = parts_by_name(kinds, labels, range(len(kinds)), None)
     home = {kind: min(labels[i] for i, one in enumerate(kinds) if one == kind) for kind in kinds}
     assume(all(list(home.values()).count(label) > 2 for label in range(3)))  # else a class is divided copy by copy
     for kind in set(kinds):
@@ -344,6 +344,8 @@ def test_a_class_of_identical_images_is_still_divided() -> None:
 def test_at_most_five_thousand_images_are_drawn_unless_typed(typed: float | None, expected: int) -> None:
     splits = make_splits({"train": different(np.arange(60_000) % 10)}, typed, typed, "0123456789")
     assert len(splits["test"]) == len(splits["validation"]) == expected
+    shares = {module.share_of(None, images) for images in range(59_001, 60_001)}
+    assert len(shares) == 1, "one image more must not change the share of every class"
 
 
 def test_pools_of_their_own_are_taken_whole() -> None:
