@@ -294,8 +294,8 @@ def parts_by_name(
 
 
 @given(
-    kinds=st.lists(st.integers(0, 60), min_size=60, max_size=80), data=st.data(), share=st.sampled_from([None, 0.08, 0.4]),
-    change=st.sampled_from(["add", "remove", "relabel"]),
+    kinds=st.lists(st.integers(0, 60), min_size=60, max_size=80), data=st.data(),
+    share=st.sampled_from([None, 0.08, 0.4]), change=st.sampled_from(["add", "remove", "relabel"]),
 )  # fmt: skip
 def test_one_image_changed_moves_at_most_one_across_each_boundary_of_the_classes_it_touches(
     kinds: list[int], data: st.DataObject, share: float | None, change: str
