@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 
-from cli726.errors import RequestError
+from cli726.errors import Interrupted, RequestError, ToldElsewhere
 
-__all__ = ["local_rank", "local_world", "machines", "rank", "require_one", "restarts", "world"]
+__all__ = ["await_first", "local_rank", "local_world", "machines", "rank", "require_one", "restarts", "speaks", "world"]
+
+# Seconds within which the first of several processes comes as far as the others.
+GRACE = 30
+# Seconds by which the process that says what is wrong ends before the others: torchrun names the first.
+PAUSE = 1
 
 
 def told(name: str, alone: int) -> int:
@@ -52,3 +58,27 @@ def require_one(what: str) -> None:
     """
     if world() > 1:
         raise RequestError(f"{what} runs as one process; got {world()}; start it without torchrun")
+
+
+def await_first() -> bool:
+    """Let the first of several processes say what is wrong; False where it, or torchrun, has ended this one meanwhile.
+
+    What is wrong before the processes have met is wrong in all of them. torchrun ends all when one has ended: nobody
+    must be faster than the one that speaks.
+    """
+    try:
+        time.sleep(GRACE if rank() else 0)
+    except Interrupted:
+        return False
+    return True
+
+
+def speaks(error: BaseException) -> bool:
+    """Return whether this process is to say what ended it, once the one that does has done so.
+
+    One that is not the first is heard where it alone knows what happened.
+    """
+    if isinstance(error, ToldElsewhere):
+        time.sleep(PAUSE)
+        return False
+    return bool(getattr(error, "__notes__", ())) or await_first()

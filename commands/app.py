@@ -4,15 +4,14 @@ import errno
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
 from cli726 import launch
-from cli726.errors import Cmpt726Error, EnvironmentFailure, Interrupted, ToldElsewhere
+from cli726.errors import Cmpt726Error, EnvironmentFailure, ToldElsewhere
 from cli726.text import printable
 from commands import (
     backprop,
@@ -49,10 +48,6 @@ NAMES = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO,
 }  # fmt: skip
 LONGEST_NAME = 200
-# Seconds within which the first of several processes comes as far as the others.
-GRACE = 30
-# Seconds by which the process that says what is wrong ends before the others: torchrun names the first.
-PAUSE = 1
 
 
 def print_version(wanted: bool) -> None:
@@ -109,7 +104,6 @@ def fail(message: str, status: int) -> int:
 def status_of(error: BaseException) -> int:
     """Report an exception that reached the edge; its exit status."""
     if isinstance(error, ToldElsewhere):
-        time.sleep(PAUSE)
         return error.status
     if isinstance(error, Cmpt726Error):
         return fail(str(error), error.status)
@@ -151,28 +145,6 @@ def finish(status: int) -> int:
     return status
 
 
-def await_first() -> bool:
-    """Let the first of several processes say what is wrong; False where it, or torchrun, has ended this one meanwhile.
-
-    What is wrong before the processes have met is wrong in all of them. torchrun ends all when one has ended: nobody
-    must be faster than the one that speaks.
-    """
-    try:
-        time.sleep(GRACE)
-    except Interrupted:
-        return False
-    return True
-
-
-def status_of_other(error: BaseException, stderr: TextIO) -> int:
-    """The same for a process that is not the first: it is heard where it alone knows what happened."""
-    if isinstance(error, ToldElsewhere):
-        return status_of(error)
-    if getattr(error, "__notes__", ()) or await_first():
-        sys.stderr = stderr
-    return status_of(error)
-
-
 def main() -> None:
     """Run the command line and exit."""
     await_interrupts()
@@ -190,8 +162,10 @@ def main() -> None:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if status == 1:  # of their own accord Typer and Rich exit so for one reason: the reader went away
             status = 128 + signal.SIGPIPE
-        if status and launch.rank():
-            await_first()
+        if status:
+            launch.await_first()
     except BaseException as error:
-        status = status_of_other(error, stderr) if launch.rank() else status_of(error)
+        if launch.speaks(error):
+            sys.stderr = stderr
+        status = status_of(error)
     sys.exit(finish(status))

@@ -47,6 +47,7 @@ COURSE: dict[str, Any] = {
     "standardize": False,
     "normalization": "course",
     "precision": "fp32",
+    "even_batches": False,
 }
 # The best for CIFAR-10 so far: the head's optimum, then the whole network for 30 epochs, mirror averaging at the end.
 # Batch and rates come from the number of images: 256 and 0.2 on all of CIFAR-10.
@@ -116,6 +117,8 @@ class TrainingConfig:
     epochs: int = 10
     batch_size: int | None = None
     """Images a step. None: the largest power of two up to (training images)/40, within 16 and 256."""
+    even_batches: bool = True
+    """Batches that differ by one image at most; else a smaller last one, as the course's script has it."""
     lr: float | None = None
     """Peak rate of the head. None: 0.1 while it trains alone, 0.1 x batch/128 in unfrozen phases."""
     backbone_lr: float | None = None

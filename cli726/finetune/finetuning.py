@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
+from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, plan_phases
 from cli726.finetune.data.images import duplicates_across
 from cli726.finetune.finetuned import Finetuned, summarise
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder.checkpoint import read_checkpoint
+from cli726.finetune.folder.run_folder import RunFolder, create_run, open_run
 from cli726.finetune.output.artifacts import write_artifacts
-from cli726.finetune.parallel import join
 from cli726.finetune.session import Session, open_session, penalty
-from cli726.finetune.shared_run import create_run, open_run
 from cli726.finetune.training.evaluation import evaluate
 from cli726.reporting import Reporter, Silent
 
@@ -31,10 +31,10 @@ def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: R
         RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
         ToldElsewhere: if another process says what is wrong.
     """
-    with join() as group:
-        reporter = reporter if reporter and group.first else Silent()
-        session = open_session(config, reporter, group)
-        folder = create_run(run_dir, session.dataset.name, config, session.facts(), reporter, group)
+    with parallel.join():
+        reporter = reporter if reporter and parallel.first() else Silent()
+        session = open_session(config, reporter)
+        folder = create_run(run_dir, session.dataset.name, config, session.facts(), reporter)
         reporter.say(f"run: {folder.path}")
         return carry_out(session, folder)
 
@@ -49,9 +49,9 @@ def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None 
         RequestError: if there is nothing to resume, or the run names code that wasn't typed again.
         UntrustedDataError: if data or weights have changed since.
     """
-    with join() as group:
-        reporter = reporter if reporter and group.first else Silent()
-        folder, finished, config, facts = open_run(path, reporter, group)
+    with parallel.join():
+        reporter = reporter if reporter and parallel.first() else Silent()
+        folder, finished, config, facts = open_run(path, reporter)
         if finished:
             raise RequestError(
                 f"--resume must name an interrupted run; {path} is finished; see {path / 'summary.json'}"
@@ -62,7 +62,7 @@ def resume(path: Path, code: Collection[str] = (), *, reporter: Reporter | None 
                 f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust "
                 "it, type that option again beside --resume"
             )
-        session = open_session(config, reporter, group)
+        session = open_session(config, reporter)
         for name, now in session.facts().items():
             if name.endswith("digest") and facts.get(name) != now:
                 what = name.removesuffix("_digest")
@@ -76,17 +76,17 @@ def carry_out(session: Session, folder: RunFolder) -> Finetuned:
     try:
         return train_and_test(session, folder)
     except BaseException as error:
-        session.group.expect_the_end()
+        parallel.expect_the_end()
         with suppress(UntrustedDataError, OSError):  # what went wrong comes first
             say_how_to_go_on(session, folder, error)
         raise
 
 
 def say_how_to_go_on(session: Session, folder: RunFolder, error: BaseException) -> None:
-    if not session.group.first or not folder.checkpoint.exists():
+    if not parallel.first() or not folder.checkpoint.exists():
         return
     # Read by this process alone: the others may be gone.
-    best = RunFolder.progress(folder, plan_phases(session.config)).best
+    best = read_checkpoint(folder.checkpoint)[0].best
     kept = f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}" if best else ""
     on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
     # What diverged once diverges again from the same numbers.
@@ -113,7 +113,7 @@ def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
     result = Finetuned(
         config=session.config,
         dataset=session.dataset,
-        duplicates=session.group.tell(lambda: duplicates_across(session.dataset)),
+        duplicates=parallel.tell(lambda: duplicates_across(session.dataset)),
         weights=session.weights,
         cache=session.cache_facts(),
         phases=tuple(summarise(phase, folder.history, len(session.dataset.splits["train"])) for phase in phases),
@@ -127,7 +127,7 @@ def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
         run_dir=folder.path,
         solver=session.solved,
     )
-    if session.group.first:
+    if parallel.first():
         result = replace(result, figures=tuple(write_artifacts(result, session.reporter)))
     # Last: it says that the run is finished.
     folder.write_summary(result.to_json())

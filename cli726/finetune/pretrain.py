@@ -19,7 +19,7 @@ from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import Phase, TrainingConfig
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.features.extractor import Normalization, resolve_precision, say_if_emulated
-from cli726.finetune.features.feed import ImageFeed
+from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.folder.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import FEATURES, Network, build_backbone, channels_last
@@ -152,17 +152,11 @@ def pretrain(
     keeper = CheckpointKeeper(checkpoint, recipe, spent, reporter)
     reporter.say(f"each epoch is kept in {checkpoint}: interrupted, the same command with --resume goes on from there")
 
-    def feed(phase: Phase) -> ImageFeed:
-        return ImageFeed(
-            torch.from_numpy(training.pixels),
-            torch.from_numpy(training.labels),
-            config.batch_for(len(training)),
-            config.seed,
-            phase.name,
-            prefix=None,
-            normalization=normalization,
-            augmentations=parse_augmentations(config.augment),
-        )
+    def feed(phase: Phase) -> Feed:
+        pixels, labels = torch.from_numpy(training.pixels), torch.from_numpy(training.labels)
+        sizes = batch_sizes(len(labels), config.batch_for(len(labels)), even=config.even_batches)
+        source = from_images(pixels, normalization, None, parse_augmentations(config.augment))
+        return Feed(labels, sizes, (config.seed, phase.name), source)
 
     began = time.time()
     train(

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from cache.paths import default_cache_dir
 from cache.store import Store
 from cli726.errors import EnvironmentFailure
+from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase
 from cli726.finetune.data.datasets import load_dataset, shared_dataset
 from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
-from cli726.finetune.features.feed import Feed, ImageFeed, StoredFeed, ViewsFeed
+from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, coefficients, parse_head
 from cli726.finetune.network.resnet import FEATURES, Network, channels_last
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
-from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.training.exact_head import fit_exact
@@ -84,7 +84,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def open_dataset(config: FinetuneConfig, reporter: Reporter, group: Group = ALONE) -> Dataset:
+def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
     """The data set that a configuration names; what was left out of it is said."""
     dataset = shared_dataset(
         lambda: load_dataset(
@@ -95,15 +95,14 @@ def open_dataset(config: FinetuneConfig, reporter: Reporter, group: Group = ALON
             strict=config.strict,
             workers=config.workers,
             reporter=reporter,
-        ),
-        group,
+        )
     )
     if dataset.skipped:
         reporter.say(f"skipped {len(dataset.skipped)} broken images, such as {dataset.skipped[0]}")
     return dataset
 
 
-def open_session(config: FinetuneConfig, reporter: Reporter, group: Group = ALONE) -> Session:
+def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
     """Load everything that a run needs; nothing is computed yet.
 
     Of a group of processes the first one reads and downloads, and decides what depends on the machine.
@@ -111,16 +110,16 @@ def open_session(config: FinetuneConfig, reporter: Reporter, group: Group = ALON
     began = time.perf_counter()
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = group.own_device(choose_device(config.device))
-    precision = group.tell(lambda: resolve_precision(config.precision, device))
+    device = parallel.own_device(choose_device(config.device))
+    precision = parallel.tell(lambda: resolve_precision(config.precision, device))
     say_if_emulated(precision, device, reporter)
     parse_augmentations(config.augment)
     parse_head(config.head)
-    if group.world > 1:
-        reporter.say(f"{group}, {torch.get_num_threads()} threads each")
-    dataset = open_dataset(config, reporter, group)
-    group.require_batch(config.batch_for(len(dataset.splits["train"])))
-    weights = group.tell(lambda: load_weights(config.weights, seed=config.seed, reporter=reporter))
+    if parallel.world() > 1:
+        reporter.say(f"{parallel.described()}, {torch.get_num_threads()} threads each")
+    dataset = open_dataset(config, reporter)
+    parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
+    weights = parallel.tell(lambda: load_weights(config.weights, seed=config.seed, reporter=reporter))
     if weights.trained_on == dataset.name:
         reporter.say(f"note: the {weights.name} weights were trained on {dataset.name} itself")
     store = None
@@ -130,9 +129,8 @@ def open_session(config: FinetuneConfig, reporter: Reporter, group: Group = ALON
     # The bank's copy of the network is never trained.
     bank = Bank(
         dataset, weights.build(), normalization, precision, device, reporter, store=store, recompute=config.recompute,
-        group=group,
     )  # fmt: skip
-    session = Session(config, dataset, weights, bank, precision, device, reporter, group, began)
+    session = Session(config, dataset, weights, bank, precision, device, reporter, began)
     session.new_head()  # what is wrong with a head of the user's own is said before anything is written
     return session
 
@@ -148,7 +146,6 @@ class Session:
     precision: torch.dtype
     device: torch.device
     reporter: Reporter
-    group: Group
     began: float
     solved: Mapping[str, Any] | None = None
 
@@ -160,7 +157,7 @@ class Session:
             "versions": {"torch": torch.__version__},
             "precision": str(self.precision).removeprefix("torch."),
             "device": self.device.type,
-            "processes": self.group.world,
+            "processes": parallel.world(),
         }
 
     def model_facts(self) -> dict[str, Any]:
@@ -203,11 +200,11 @@ class Session:
             cut: Where the first phase has its features.
         """
         head = self.new_head()
-        network = self.group.share_statistics(channels_last(Network(self.weights.build(), head).to(self.device)))
+        network = parallel.share_statistics(channels_last(Network(self.weights.build(), head).to(self.device)))
         if self.config.standardize:
             layer = next(module for module in head.modules() if isinstance(module, Standardize))
             stored = self.bank.features("train", cut)
-            layer.fit(head_features(network, cut, stored, self.precision, self.bank.normalization, self.group))
+            layer.fit(head_features(network, cut, stored, self.precision, self.bank.normalization))
         return network
 
     def choose_l2(self, head_phase: Phase) -> tuple[float, tuple[Trial, ...]]:
@@ -243,14 +240,14 @@ class Session:
             solve=(lambda trained, phase: self.solve(trained, phase, l2)) if exact else None,
             progress=progress,
             reporter=self.reporter,
-            group=self.group,
         )
 
     def feed(self, phase: Phase) -> Feed:
         """A phase's training inputs; says what --cache, --augment and --views mean for it."""
         config, bank, cut = self.config, self.bank, phase.cut
         labels = bank.labels("train")
-        batch = config.batch_for(len(labels))
+        sizes = batch_sizes(len(labels), config.batch_for(len(labels)), even=config.even_batches)
+        purpose = (config.seed, phase.name)
         augmentations = parse_augmentations(config.augment)
         bank.forget_all_but(cut)
         say = self.reporter.say
@@ -259,7 +256,7 @@ class Session:
             variants = [Variant("view", number, config.augment, config.seed) for number in range(config.views)]
             say(f"phase {phase.name}: {config.views} augmented views of each image, one drawn in each epoch")
             views = [bank.features("train", cut, variant) for variant in variants]
-            return ViewsFeed(views, labels, batch, config.seed, phase.name, self.group)
+            return Feed(labels, sizes, purpose, from_views(views))
         if stored and augmentations and config.cache:
             say(
                 f"phase {phase.name}: trains on the cached features of plain images; --augment takes effect where "
@@ -275,29 +272,21 @@ class Session:
         elif cut > 1 and not stored and not config.recompute:
             say(f"phase {phase.name}: features exceed a quarter of memory and are computed in every epoch; try --cache")
         if stored:
-            return StoredFeed(bank.features("train", cut), labels, batch, config.seed, phase.name, self.group)
-        return ImageFeed(
-            bank.pixels("train"),
-            labels,
-            batch,
-            config.seed,
-            phase.name,
-            prefix=bank.prefix(cut) if cut else None,
-            normalization=bank.normalization,
-            augmentations=augmentations,
-            group=self.group,
-        )
+            return Feed(labels, sizes, purpose, from_stored(bank.features("train", cut)))
+        prefix = bank.prefix(cut) if cut else None
+        images = from_images(bank.pixels("train"), bank.normalization, prefix, augmentations)
+        return Feed(labels, sizes, purpose, images)
 
     def score(self, network: Network, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
         """Scores of a split's images, on the CPU."""
         stored = self.bank.features(split, cut, variant)
-        return network_scores(network, cut, stored, self.precision, self.bank.normalization, self.group).cpu()
+        return network_scores(network, cut, stored, self.precision, self.bank.normalization).cpu()
 
     def validate(self, network: Network, phase: Phase) -> Evaluation:
         """The network on the validation images, from the phase's cut on."""
         scores = self.score(network, "validation", phase.cut)
         # What is decided by it must be decided alike, on machines that round differently too.
-        return self.group.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
+        return parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
 
     def solve(self, network: Network, phase: Phase, l2: float) -> EpochMetrics:
         """Take the linear head to its optimum on the training features; stands for the phase's last epoch."""
@@ -314,7 +303,7 @@ class Session:
             raise AssertionError("the configuration admits only a linear head here")
         with torch.no_grad():
             inputs, classes = standardize(features).cpu(), len(self.dataset.class_names)
-            fit = self.group.tell(lambda: fit_exact(inputs, labels, classes, l2))
+            fit = parallel.tell(lambda: fit_exact(inputs, labels, classes, l2))
             linear.weight.copy_(fit.weights)
             linear.bias.copy_(fit.bias)
         seconds = time.perf_counter() - began

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
+from cli726.finetune import parallel
 from cli726.finetune.config import DATASETS
 from cli726.finetune.data.cifar import load_cifar
 from cli726.finetune.data.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
 from cli726.finetune.data.images import Dataset, Images, fit_size, make_splits
 from cli726.finetune.data.sources import Pools, Reading, load_csv, load_folder
 from cli726.finetune.data.vision import KNOWN, load_vision, read_parts, resolve_name
-from cli726.finetune.parallel import Group
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
 from cli726.finetune.user_code import load_function, own_code
 from cli726.reporting import Reporter, Silent
@@ -102,9 +102,9 @@ def load_dataset(
     return Dataset(title, classes, pools, splits, broken)
 
 
-def shared_dataset(load: Callable[[], Dataset], group: Group) -> Dataset:
-    """A data set that the first process of a group reads, held by every process."""
-    if group.world == 1:
+def shared_dataset(load: Callable[[], Dataset]) -> Dataset:
+    """A data set that the first process reads, held by every process."""
+    if parallel.world() == 1:
         return load()
     pixels: dict[str, Tensor] = {}
 
@@ -113,8 +113,8 @@ def shared_dataset(load: Callable[[], Dataset], group: Group) -> Dataset:
         pixels.update({name: torch.from_numpy(pool.pixels) for name, pool in whole.pools.items()})
         return replace(whole, pools={name: replace(p, pixels=p.pixels[:0]) for name, p in whole.pools.items()})
 
-    dataset = group.tell(all_but_pixels)
-    copied = {name: group.copy(pixels.get(name)).numpy() for name in dataset.pools}
+    dataset = parallel.tell(all_but_pixels)
+    copied = {name: parallel.copy(pixels.get(name)).numpy() for name in dataset.pools}
     return replace(dataset, pools={name: replace(p, pixels=copied[name]) for name, p in dataset.pools.items()})
 
 

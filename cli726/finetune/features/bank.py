@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cache.keys import Request
 from cache.store import Entry, Store
 from cli726 import launch
+from cli726.finetune import parallel
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.data.images import TREATMENT, Dataset, SplitName
@@ -23,7 +24,6 @@ from cli726.finetune.features.extractor import BLOCK, Extractor, Normalization, 
 from cli726.finetune.folder.storage import tensors_digest
 from cli726.finetune.network.kernels import fuses
 from cli726.finetune.network.resnet import depth_of, divide, feature_shape
-from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.places import memory_limit
 from cli726.reporting import Reporter
 
@@ -85,11 +85,10 @@ class Bank:
         *,
         store: Store | None = None,
         recompute: bool = False,
-        group: Group = ALONE,
     ) -> None:
         """Take a copy of `backbone` as it is now: what is trained later is never part of a prefix.
 
-        A group's processes compute a pool's blocks in turns; the first one writes the store.
+        Several processes compute a pool's blocks in turns; the first one writes the store.
         """
         self.dataset = dataset
         self.normalization = normalization
@@ -98,9 +97,8 @@ class Bank:
         self.reporter = reporter
         self.store = store
         self.recompute = recompute
-        self.group = group
         # What may lie in memory, of which each process on a machine has a copy; all must come to the same conclusion.
-        self.limit = min(group.collect(memory_limit() // launch.local_world()))
+        self.limit = min(parallel.collect(memory_limit() // launch.local_world()))
         self.backbone = backbone
         self.used: list[Used] = []
         self.seconds = 0.0
@@ -143,7 +141,7 @@ class Bank:
         if cut == 0 or not self.stores(cut):
             pixels = self.pixels(split)
             pixels = pixels.flip(2) if variant == MIRROR else pixels
-            return self.group.features(self.prefix(cut), pixels) if cut else pixels
+            return self.prefix(cut).together(pixels) if cut else pixels
         chosen = self.dataset.splits[split]
         whole = self.pool_features(chosen.pool, cut, variant)
         if len(chosen) == len(whole):
@@ -185,7 +183,7 @@ class Bank:
         def features_of(blocks: Iterable[slice]) -> Iterator[Tensor]:
             return (features.cpu() for features in prefix.each(blocks, seen))
 
-        for features in self.group.rows(len(pixels), BLOCK, features_of, everywhere=self.store is None):
+        for features in parallel.rows(len(pixels), BLOCK, features_of, everywhere=self.store is None):
             yield features
             self.reporter.advance(len(features))
         rate = len(pixels) / (time.perf_counter() - began)
@@ -220,15 +218,15 @@ class Bank:
         request, labels = self.request(pool, cut, variant), self.dataset.pools[pool].labels
 
         def produce() -> Iterator[np.ndarray]:
-            self.group.tell(lambda: True)
+            parallel.tell(lambda: True)
             for block in self.extract(pool, cut, variant):
                 yield (
                     block.view(torch.int16).numpy().view(np.uint16) if block.dtype == torch.bfloat16 else block.numpy()
                 )
 
-        if not self.group.first:
+        if not parallel.first():
             # The first process finds out whether there is anything to compute, and then needs everybody.
-            while self.group.tell(bool):
+            while parallel.tell(bool):
                 deque(self.extract(pool, cut, variant), maxlen=0)
             entry = store.hit(request, labels)
         else:
@@ -238,12 +236,12 @@ class Bank:
                 produce,
                 on_wait=lambda: self.reporter.say("another process is computing the same features: waiting for it"),
             )
-            self.group.tell(lambda: False)
+            parallel.tell(lambda: False)
             self.note(entry, pool, STAGES[cut - 1])
-        held = self.group.collect(entry is not None)
+        held = parallel.collect(entry is not None)
         features = as_tensor(entry.features) if entry else None
         if features is None or not all(held):  # a machine has a disk of its own
-            features = self.group.copy(features)
+            features = parallel.copy(features)
         return features
 
     def note(self, entry: Entry, pool: str, cut_name: str) -> None:

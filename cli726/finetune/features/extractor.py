@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from cli726.finetune import parallel
 from cli726.finetune.features.streams import in_streams
 from cli726.finetune.network.kernels import fuse_operations, fuses
 from cli726.finetune.network.resnet import channels_last, fuse
@@ -143,3 +144,11 @@ class Extractor:
         share = -(-len(stored) // torch.get_num_threads()) if self.on_cpu else BLOCK
         blocks = stored.split(min(BLOCK, share))
         return stack(self.each(range(len(blocks)), blocks.__getitem__), len(stored))
+
+    def together(self, stored: Tensor) -> Tensor:
+        """Features of all images, each computed by one process, on every process."""
+        if parallel.world() == 1:
+            return self(stored)
+        size = min(BLOCK, -(-len(stored) // parallel.world()))
+        blocks = parallel.rows(len(stored), size, lambda places: self.each(places, stored.__getitem__))
+        return stack(blocks, len(stored))

@@ -15,6 +15,7 @@ import torch
 
 from cache.files import read_small
 from cli726.errors import RequestError, UntrustedDataError
+from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.folder.checkpoint import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.folder.storage import encode_tensors, read_tensors, replace_file, sweep_parts
@@ -22,7 +23,7 @@ from cli726.finetune.network.resnet import Network
 from cli726.finetune.training.loop import Best, EpochMetrics, Progress
 from cli726.reporting import Reporter
 
-__all__ = ["RunFolder", "new_run_dir"]
+__all__ = ["RunFolder", "create_run", "new_run_dir", "open_run"]
 
 RUNS = Path("runs")
 # A million epochs.
@@ -139,17 +140,23 @@ class RunFolder:
         Raises:
             UntrustedDataError: if checkpoint and log can't both be of a run with these phases.
         """
-        if not self.checkpoint.exists():
-            self.history.clear()
-            return Progress()
-        progress, _ = read_checkpoint(self.checkpoint)
-        self.history = [metrics for metrics in self.history if metrics.epoch <= progress.epoch]
-        if not agree(progress, self.history, phases):
-            raise UntrustedDataError(f"{self.path}: its checkpoint and metrics.jsonl disagree; start the run again")
+
+        def read() -> tuple[Progress, list[EpochMetrics]]:
+            if not self.checkpoint.exists():
+                return Progress(), []
+            progress, _ = read_checkpoint(self.checkpoint)
+            history = [metrics for metrics in self.history if metrics.epoch <= progress.epoch]
+            if not agree(progress, history, phases):
+                raise UntrustedDataError(f"{self.path}: its checkpoint and metrics.jsonl disagree; start the run again")
+            return progress, history
+
+        progress, self.history = parallel.tell(read)
         return progress
 
     def keep_best(self, network: Network, best: Best) -> None:
         """Replace best model and `model.json`, so that a kill between the two leaves a pair that match."""
+        if not parallel.first():
+            return
         facts = {**self.model, "best": asdict(best)}
         content = encode_tensors(network.state_dict(), facts)
         stated = {**facts, "sha256": hashlib.sha256(content).hexdigest()}
@@ -163,6 +170,8 @@ class RunFolder:
         self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics
     ) -> None:
         self.history.append(metrics)
+        if not parallel.first():
+            return
         lines = [json.dumps(asdict(line), allow_nan=False) + "\n" for line in self.history]
         replace_file(self.path / "metrics.jsonl", "".join(lines).encode())
         # Last: whatever stands in the checkpoint has been written down before.
@@ -175,12 +184,37 @@ class RunFolder:
         )
 
     def restore(self, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
-        restore_checkpoint(self.checkpoint, network, optimizer)
+        if parallel.first():
+            restore_checkpoint(self.checkpoint, network, optimizer)
+        parallel.follow_first(network)
+        if optimizer is not None:
+            optimizer.load_state_dict(parallel.tell(optimizer.state_dict))
 
     def load_best(self, network: Network) -> None:
         """The best model's tensors into `network`."""
-        tensors, _ = read_tensors(self.path / "best.safetensors")
-        network.load_state_dict(tensors)
+        if parallel.first():
+            network.load_state_dict(read_tensors(self.path / "best.safetensors")[0])
+        parallel.follow_first(network)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        replace_file(self.path / "summary.json", to_bytes(summary))
+        if parallel.first():
+            replace_file(self.path / "summary.json", to_bytes(summary))
+
+
+def create_run(
+    path: Path | None, dataset: str, config: FinetuneConfig, facts: Mapping[str, Any], reporter: Reporter
+) -> RunFolder:
+    """A new run in `path`, or in a folder named after the data set."""
+    made = parallel.tell(lambda: RunFolder.create(path or new_run_dir(dataset), config, facts, reporter).path)
+    return RunFolder(made, reporter, {}, [])
+
+
+def open_run(path: Path, reporter: Reporter) -> tuple[RunFolder, bool, FinetuneConfig, dict[str, Any]]:
+    """An earlier run, whether it is finished, its configuration and facts."""
+
+    def read() -> tuple[list[EpochMetrics], bool, FinetuneConfig, dict[str, Any]]:
+        folder, config, facts = RunFolder.open(path, reporter)
+        return folder.history, folder.finished, config, facts
+
+    history, finished, config, facts = parallel.tell(read)
+    return RunFolder(path, reporter, {}, history), finished, config, facts

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.extractor import Extractor, Normalization
 from cli726.finetune.network.resnet import Network, divide
-from cli726.finetune.parallel import ALONE, Group
 
 __all__ = ["Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
 
@@ -128,13 +127,12 @@ def head_features(
     stored: Tensor,
     precision: torch.dtype,
     normalization: Normalization,
-    group: Group = ALONE,
 ) -> Tensor:
     """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
     if cut == HEAD_ONLY:
         return stored
     _, suffix = divide(network.backbone, cut)
-    return group.features(Extractor(suffix, precision, normalization if cut == 0 else None), stored)
+    return Extractor(suffix, precision, normalization if cut == 0 else None).together(stored)
 
 
 @torch.no_grad()
@@ -144,13 +142,12 @@ def network_scores(
     stored: Tensor,
     precision: torch.dtype,
     normalization: Normalization,
-    group: Group = ALONE,
 ) -> Tensor:
     """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was.
 
-    The convolutions are divided among the group; the head, which is small, is run by each process over all images.
+    The convolutions are divided among the processes; the head, which is small, is run by each process over all images.
     """
-    features = head_features(network, cut, stored, precision, normalization, group)
+    features = head_features(network, cut, stored, precision, normalization)
     training = network.head.training
     network.head.eval()
     try:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from cli726.errors import ComputationError
+from cli726.finetune import parallel
 from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
 from cli726.finetune.features.feed import Feed
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network, convolution_weights, divide
-from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation
 from cli726.finetune.training.optimizers import plain
@@ -220,7 +220,6 @@ def train(
     solve: Solve | None = None,
     progress: Progress | None = None,
     reporter: Reporter | None = None,
-    group: Group = ALONE,
 ) -> Progress:
     """Run the phases, from where `progress` says.
 
@@ -232,7 +231,6 @@ def train(
         precision: bfloat16 for mixed precision in the unfrozen stages.
         l2: Penalty on the head's coefficients.
         solve: Takes the place of the epochs of a head phase: sets the head, and says how good it is.
-        group: The processes that train together, each from its own part of every batch.
 
     Returns:
         The progress at the end.
@@ -253,14 +251,12 @@ def train(
             progress = record(network, phase, config, keeper, progress, solve(network, phase))
             continue
         feed = make_feed(phase)
-        optimizer = make_optimizer(network, phase, config, feed.batch_size, l2)
+        optimizer = make_optimizer(network, phase, config, config.batch_for(len(feed.labels)), l2)
         if resumed:
             keeper.restore(network, optimizer if progress.epoch >= phase.first else None)
             resumed = False
-        reporter.start(f"training {' '.join(phase.trains)}", (phase.last - progress.epoch) * feed.steps)
-        progress = run_phase(
-            network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter, group
-        )
+        reporter.start(f"training {' '.join(phase.trains)}", (phase.last - progress.epoch) * len(feed.sizes))
+        progress = run_phase(network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter)
     return progress
 
 
@@ -275,39 +271,39 @@ def run_phase(
     precision: torch.dtype,
     progress: Progress,
     reporter: Reporter,
-    group: Group,
 ) -> Progress:
     """One phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
     smoothing = config.smoothing_for(phase)
     device = feed.labels.device
     # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
     mixed = precision != torch.float32 and phase.cut != HEAD_ONLY
-    steps = feed.steps * phase.epochs
+    steps = len(feed.sizes) * phase.epochs
     with only_suffix_trains(network, phase.cut) as suffix:
         trained = Trained(suffix, network.head, device, precision if mixed else None)
-        forward = group.share_gradients(trained, partly_used=bool(config.code))
+        forward = parallel.share_gradients(trained, partly_used=bool(config.code))
     for epoch in range(progress.epoch + 1, phase.last + 1):
         began = time.perf_counter()
-        step = (epoch - phase.first) * feed.steps
+        step = (epoch - phase.first) * len(feed.sizes)
         total = torch.zeros((), dtype=torch.float64, device=device)
         correct = torch.zeros((), dtype=torch.int64, device=device)
-        purpose = (config.seed, phase.name, epoch, *group.own_purpose)
+        purpose = (config.seed, phase.name, epoch, *parallel.own_purpose())
         with only_suffix_trains(network, phase.cut), drawing_from(device, *purpose):
-            for (inputs, labels), mine in zip(feed.batches(epoch), feed.parts, strict=True):
+            for (inputs, labels), size in zip(feed.batches(epoch), feed.sizes, strict=True):
+                counted, weight = parallel.part_of(size)
                 for options in optimizer.param_groups:
                     options["lr"] = options["peak"] * rate_factor(config, phase, step, steps)
                 scores = forward(inputs)
                 loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
                 optimizer.zero_grad()
-                (loss * mine.weight).backward()
+                (loss * weight).backward()
                 optimizer.step()
                 with torch.no_grad():
-                    total += loss.detach() * mine.images
-                    correct += (scores.argmax(1) == labels)[: mine.images].sum()
+                    total += loss.detach() * counted
+                    correct += (scores.argmax(1) == labels)[:counted].sum()
                 step += 1
                 reporter.advance(1)
-        group.sum(total, correct)
-        group.follow_first(network)
+        parallel.sum_all(total, correct)
+        parallel.follow_first(network)
         seconds = time.perf_counter() - began
         train_loss = total.item() / len(feed.labels)
         rate = optimizer.param_groups[0]["lr"]
@@ -317,7 +313,7 @@ def run_phase(
             if phase.cut != HEAD_ONLY and step < SETTLING_STEPS:
                 with only_suffix_trains(network, phase.cut):
                     settle_statistics(suffix, feed, trained)
-                group.follow_first(network)
+                parallel.follow_first(network)
             result = validate(network, phase)
         if result is not None:
             require_finite(result.loss, epoch, phase, optimizer)

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from cache.store import Store
 from cli726 import launch
 from cli726.errors import Cmpt726Error, RequestError
-from cli726.finetune import finetuning
+from cli726.finetune import finetuning, parallel
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig
 from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.features.feed import ImageFeed
+from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.network.resnet import Network, divide
-from cli726.finetune.parallel import Group, join
 from cli726.finetune.training.loop import Trained, settle_statistics
 from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures, small_dataset, small_run
 
@@ -29,60 +28,60 @@ NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
 CPU = torch.device("cpu")
 
 
-def blocks(group: Group) -> dict[str, Any]:
+def blocks() -> dict[str, Any]:
     """Rows of a table, in blocks, for as many rows as give whole, partial and missing blocks."""
     table = torch.arange(100.0).reshape(50, 2)
     found = {}
     for total in (1, 7, 8, 13, 14, 50):
         for everywhere in (True, False):
             rows = table[:total]
-            made = group.rows(total, 7, lambda places, rows=rows: map(rows.__getitem__, places), everywhere=everywhere)
+            made = parallel.rows(
+                total, 7, lambda places, rows=rows: map(rows.__getitem__, places), everywhere=everywhere
+            )
             found[f"{total} {everywhere}"] = list(made)
     return found
 
 
-def extraction(group: Group, folder: Path) -> dict[str, Tensor]:
+def extraction(folder: Path) -> dict[str, Tensor]:
     """Features in memory, in a store that all share, in stores of their own, and of a pool that is not stored."""
     dataset = small_dataset(300)
 
     def bank(store: Path | None = None, precision: torch.dtype = torch.float32, **options: Any) -> Bank:
         stored = Store(store) if store else None
-        return Bank(
-            dataset, lively_backbone(), NORMALIZATION, precision, CPU, Listener(), store=stored, group=group, **options
-        )
+        return Bank(dataset, lively_backbone(), NORMALIZATION, precision, CPU, Listener(), store=stored, **options)
 
     found = {"maps": bank(precision=torch.bfloat16).pool_features("train", 3, MIRROR).view(torch.int16)}
-    for name, place in (("shared", folder / "shared"), ("apart", folder / f"apart {group.rank}")):
+    for name, place in (("shared", folder / "shared"), ("apart", folder / f"apart {parallel.HERE.rank}")):
         for state in ("built", "hit"):
             filled = bank(place)
             found[f"{name} {state}"] = filled.features("train", HEAD_ONLY)
-            assert not group.first or [used.state for used in filled.used] == [state]
+            assert not parallel.first() or [used.state for used in filled.used] == [state]
     found["recomputed"] = bank(recompute=True).features("validation", HEAD_ONLY)
     return found
 
 
-def gradients(group: Group, images: int) -> dict[str, Tensor]:
+def gradients(images: int) -> dict[str, Tensor]:
     """Of one unfrozen step in float64 with BatchNorm held."""
     pixels, labels = map(torch.from_numpy, pictures(images))
-    network = Network(lively_backbone(seed=group.rank), nn.Linear(64, 3)).double()
-    if group.first:
+    network = Network(lively_backbone(seed=parallel.HERE.rank), nn.Linear(64, 3)).double()
+    if parallel.first():
         nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))
         nn.init.zeros_(network.head.bias)
     network.eval()
-    forward = group.share_gradients(Trained(network.backbone, network.head, CPU, None))
-    mine, weight = group.part(torch.arange(images)), group.part_of(images).weight
+    forward = parallel.share_gradients(Trained(network.backbone, network.head, CPU, None))
+    mine, (_, weight) = parallel.part(torch.arange(images)), parallel.part_of(images)
     scores = forward(NORMALIZATION(pixels[mine]).double())
     (nn.functional.cross_entropy(scores, labels[mine], label_smoothing=0.1) * weight).backward()
     return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
-def statistics(group: Group) -> dict[str, Tensor]:
+def statistics() -> dict[str, Tensor]:
     """BatchNorm's averages, estimated anew by networks that differ but for the first process's."""
     pixels, labels = map(torch.from_numpy, pictures(40))
-    network = Network(lively_backbone(seed=group.rank), nn.Linear(64, 3))
+    network = Network(lively_backbone(seed=parallel.HERE.rank), nn.Linear(64, 3))
     _, suffix = divide(network.backbone, 0)
-    feed = ImageFeed(pixels, labels, 16, 0, "all", prefix=None, normalization=NORMALIZATION, group=group)
-    group.follow_first(network)
+    feed = Feed(labels, batch_sizes(40, 16), (0, "all"), from_images(pixels, NORMALIZATION, None))
+    parallel.follow_first(network)
     settle_statistics(suffix, feed, suffix.train())
     return network.backbone.state_dict()
 
@@ -119,11 +118,11 @@ def failure(everywhere: bool) -> str:
     The last thing that it says: the others notice by its end.
     """
     try:
-        with join() as group:
-            if everywhere or group.rank == group.world - 1:
+        with parallel.join():
+            if everywhere or parallel.HERE.rank == parallel.world() - 1:
                 raise RequestError("wrong")
-            group.tell(lambda: 0)
-            group.tell(lambda: 0)
+            parallel.tell(lambda: 0)
+            parallel.tell(lambda: 0)
     except Cmpt726Error as error:
         return " ".join([type(error).__name__, str(error), *getattr(error, "__notes__", [])])
     return "nothing"
@@ -132,13 +131,13 @@ def failure(everywhere: bool) -> str:
 def main() -> None:
     folder, shapes, weights = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
-    with join() as group:
+    with parallel.join():
         found: dict[str, Any] = {
-            "blocks": blocks(group),
-            "extraction": extraction(group, folder),
-            "gradients": {images: gradients(group, images) for images in (11, 3)},
-            "statistics": statistics(group),
-            "told": (group.tell(lambda: "first"), group.collect(group.rank)),
+            "blocks": blocks(),
+            "extraction": extraction(folder),
+            "gradients": {images: gradients(images) for images in (11, 3)},
+            "statistics": statistics(),
+            "told": (parallel.tell(lambda: "first"), parallel.collect(parallel.HERE.rank)),
         }
     found["runs"] = runs(folder, shapes, weights, long=launch.world() == 2)
     found["failure"] = failure(everywhere=launch.world() == 2)

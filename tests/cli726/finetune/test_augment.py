@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cli726.errors import RequestError
 from cli726.finetune.augment.table import crop, flip, parse_augmentations
 from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.features.feed import ImageFeed
+from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.training.chance import generator
 from tests.cli726.finetune.synthetic import pictures
 
@@ -66,15 +66,13 @@ def test_the_strength_of_a_crop_is_how_far_it_reaches(pixels: int) -> None:
     assert (int(drawn.min()), int(drawn.max())) == (-pixels, pixels)
 
 
-def feed(batch_size: int, text: str = "flip,crop", seed: int = 0, count: int = 40) -> ImageFeed:
+def feed(batch_size: int, text: str = "flip,crop", seed: int = 0, count: int = 40) -> Feed:
     labels = torch.arange(count)  # so that a label tells which image it is
-    return ImageFeed(
-        images(count), labels, batch_size, seed, "all",
-        prefix=None, normalization=PLAIN, augmentations=parse_augmentations(text),
-    )  # fmt: skip
+    source = from_images(images(count), PLAIN, None, parse_augmentations(text))
+    return Feed(labels, batch_sizes(count, batch_size), (seed, "all"), source)
 
 
-def by_image(feed: ImageFeed, epoch: int) -> Tensor:
+def by_image(feed: Feed, epoch: int) -> Tensor:
     """The epoch's inputs in the images' own order."""
     inputs, labels = map(torch.cat, zip(*feed.batches(epoch), strict=True))
     return inputs[labels.argsort()]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli726.finetune import parallel
 from cli726.finetune.finetuning import finetune, resume
 from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.folder.storage import read_tensors
-from cli726.finetune.parallel import ALONE, Group
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune import processes
 from tests.cli726.finetune.synthetic import metrics
@@ -62,7 +61,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, weights
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
         found = processes.runs(folder, shapes_folder, weights_file)
-    return folder, {**found, "extraction": processes.extraction(ALONE, folder)}
+    return folder, {**found, "extraction": processes.extraction(folder)}
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids="{} processes".format)
@@ -88,7 +87,7 @@ def test_what_the_first_process_makes_reaches_all(together: Together) -> None:
 
 
 def test_blocks_come_in_order_to_everybody_or_to_the_first(together: Together) -> None:
-    expected = processes.blocks(ALONE)
+    expected = processes.blocks()
     for rank, found in enumerate(together[1]):
         for name, blocks in expected.items():
             wanted = blocks if rank == 0 or name.endswith("True") else []
@@ -115,7 +114,7 @@ def test_entries_are_written_once_and_byte_for_byte_as_by_one_process(together: 
 
 @pytest.mark.parametrize("images", [11, 3], ids=["uneven parts", "fewer parts than processes"])
 def test_a_steps_gradients_are_those_of_the_whole_batch(together: Together, images: int) -> None:
-    expected = processes.gradients(ALONE, images)
+    expected = processes.gradients(images)
     assert len(expected) > 60
     for found in together[1]:
         for name, gradient in expected.items():
@@ -123,7 +122,7 @@ def test_a_steps_gradients_are_those_of_the_whole_batch(together: Together, imag
 
 
 def test_statistics_are_the_same_everywhere(together: Together) -> None:
-    expected = processes.statistics(ALONE)
+    expected = processes.statistics()
     for found in together[1]:
         assert all(torch.equal(found["statistics"][name], tensor) for name, tensor in expected.items())
 
@@ -182,28 +181,26 @@ def test_one_process_says_what_went_wrong(together: Together) -> None:
         assert all(line.startswith("ToldElsewhere") for line in said[:-1])
 
 
-def member(rank: int, world: int) -> Group:
-    """How one of `world` processes divides a batch."""
-    group = Group()
-    group.rank, group.world = rank, world
-    return group
-
-
 @given(images=st.integers(1, 300), world=st.integers(1, 40))
 def test_parts_make_up_the_batch_and_are_weighted_for_its_mean(images: int, world: int) -> None:
     batch = torch.arange(images)
-    members = [member(rank, world) for rank in range(world)]
-    parts = [each.part_of(images) for each in members]
-    counted = [each.part(batch)[: part.images] for each, part in zip(members, parts, strict=True)]
-    assert torch.equal(torch.cat(counted), batch)
-    assert all(
-        len(each.part(batch)) == part.images or part.images == 0 for each, part in zip(members, parts, strict=True)
-    )
-    assert all(len(each.part(batch)) >= min(2, images) for each in members)
-    assert sum(part.weight for part in parts) == pytest.approx(world)
-    means = [part.weight * mine.double().mean() for part, mine in zip(parts, counted, strict=True) if len(mine)]
+    parts, counts, weights = [], [], []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parallel.HERE, "world", world)
+        for rank in range(world):
+            patched.setattr(parallel.HERE, "rank", rank)
+            counted, weight = parallel.part_of(images)
+            mine = parallel.part(batch)
+            assert len(mine) == counted or counted == 0
+            assert len(mine) >= min(2, images)
+            parts.append(mine[:counted])
+            counts.append(counted)
+            weights.append(weight)
+    assert torch.equal(torch.cat(parts), batch)
+    assert sum(weights) == pytest.approx(world)
+    means = [weight * mine.double().mean() for mine, weight in zip(parts, weights, strict=True) if len(mine)]
     assert float(sum(means)) / world == pytest.approx(batch.double().mean().item())
-    assert all(earlier.images >= later.images for earlier, later in pairwise(parts))
+    assert counts == sorted(counts, reverse=True)
 
 
 def start(count: int, *arguments: object, **options: Any) -> subprocess.Popen[str]:

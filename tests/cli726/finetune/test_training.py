@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cli726.errors import ComputationError
 from cli726.finetune.config import CUTS, HEAD_ONLY, FinetuneConfig, Phase, TrainingConfig, plan_phases
 from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
-from cli726.finetune.features.feed import StoredFeed
+from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
 from cli726.finetune.network.heads import build_head, coefficients
 from cli726.finetune.network.resnet import Network, channels_last, convolution_weights, divide
 from cli726.finetune.training import loop as training
@@ -40,8 +40,9 @@ def new_network() -> Network:
     return channels_last(Network(lively_backbone(), head))
 
 
-def feed(phase: Phase, batch: int = 24) -> StoredFeed:
-    return StoredFeed(STORED[phase.cut], LABELS, batch, 0, phase.name)
+def feed(phase: Phase, batch: int = 24, stored: Tensor | None = None) -> Feed:
+    features = STORED[phase.cut] if stored is None else stored
+    return Feed(LABELS, batch_sizes(24, batch), (0, phase.name), from_stored(features))
 
 
 def judged(error: float, loss: float) -> Evaluation:
@@ -159,7 +160,7 @@ def test_the_frozen_prefix_keeps_every_bit_and_the_rest_moves(cut: int, precisio
     stored = Extractor(divide(network.backbone, cut)[0], precision, NORMALIZATION)(PIXELS)
     keeper = Keeper()
     train(
-        network, one_phase(cut, 2), TrainingConfig(), make_feed=lambda phase: StoredFeed(stored, LABELS, 8, 0, "x"),
+        network, one_phase(cut, 2), TrainingConfig(), make_feed=lambda phase: feed(phase, 8, stored),
         validate=always, keeper=keeper, precision=precision,
     )  # fmt: skip
     prefix, suffix = divide(network.backbone, cut)
