@@ -1,11 +1,12 @@
-"""Words: foreign names made printable, numbers and lists for reading, singular and plural."""
+"""Words: foreign names made printable, numbers and lists for reading, singular and plural; paths as typed."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["counted", "listed", "number", "printable"]
+__all__ = ["counted", "listed", "number", "printable", "typed_path"]
 
 
 def printable(text: str) -> str:
@@ -31,3 +32,15 @@ def listed(items: Iterable[object], last: str = "and") -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: "1 epoch", "3 epochs", "1,797 images"."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def typed_path(text: str) -> Path:
+    """Return the path that somebody typed: `~` is the home folder, unless something of that literal name is there.
+
+    A shell expands `~` at the beginning of a word only, so not after `--out=` or `folder:`.
+
+    Raises:
+        RuntimeError: for the home of a user who doesn't exist.
+    """
+    path = Path(text)
+    return path if path.exists() else path.expanduser()

@@ -30,10 +30,10 @@ from commands import (
     vanishing,
 )
 from commands.interrupts import await_interrupts, interrupt_behind
-from commands.options import examples
+from commands.options import App, examples
 from commands.streams import flush, mute, open_streams
 
-app = typer.Typer(
+app = App(
     name="cmpt726",
     help="A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations.",
     no_args_is_help=True,

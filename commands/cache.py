@@ -14,7 +14,7 @@ from cache.quantities import as_size, parse_age, parse_size, short_key
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.text import printable
 from commands.completion import cache_keys
-from commands.options import OUTPUT, Json, examples
+from commands.options import OUTPUT, App, Json, examples
 from commands.render import emit, notice, table
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WHICH = "Which entries"
 LONGEST_CELL = 60
 EPILOG = examples("cmpt726 cache ls", "cmpt726 cache verify", "cmpt726 cache prune --max-size 5GB --older-than 30d")
 
-app = typer.Typer(
+app = App(
     name="cache",
     help="The feature caches that `cmpt726 finetune --cache` keeps: list, check, remove.",
     no_args_is_help=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.config import AUGMENTATIONS, DATASETS, WEIGHTS
+from cli726.finetune.config import AUGMENTATIONS, CUTS, DATASETS, WEIGHTS
 
 Complete = Callable[[str], list[str]]
 RUNS = Path("runs")
@@ -84,8 +84,8 @@ def cache_keys(context: typer.Context, incomplete: str) -> list[str]:
 
 augmentations = several_of(*AUGMENTATIONS)
 weights = one_of(*WEIGHTS)
+stages = one_of(*CUTS)
 heads = one_of("linear", "mlp:128", "mlp:128,64", "python:")
 devices = one_of("auto", "cpu", "cuda", "mps")
-precisions = one_of("auto", "bf16", "fp32")
 depths = one_of("20", "32", "44", "56")
 problems = several_of(*PROBLEMS)

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from commands.completion import downloads
-from commands.options import Json, examples
+from commands.options import App, Json, examples
 from commands.progress import progress
 from commands.render import emit, table
 
-app = typer.Typer(
+app = App(
     help="List and fetch data sets.",
     no_args_is_help=True,
     epilog=examples("cmpt726 data ls", "cmpt726 data get cifar10"),

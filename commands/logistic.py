@@ -9,7 +9,7 @@ import typer
 from cli726.errors import ComputationError, RequestError
 from commands.drawing import Figures, draw
 from commands.logistic_tables import comparison_tables, descent_tables, newton_tables, stochastic_tables
-from commands.options import FigureFormat, Format, Json, NoFigures, Out, Seed, Show, examples
+from commands.options import App, FigureFormat, Format, Json, NoFigures, Out, Seed, Show, examples
 from commands.progress import progress
 from commands.render import emit
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DESCENT, POINTS = "Descent", "Points"
 RATES = (0.5, 0.3, 0.1, 0.05, 0.01)
 
-app = typer.Typer(
+app = App(
     name="lr",
     help="Logistic regression by gradient descent, stochastic gradient descent and Newton's method (problem 5).",
     no_args_is_help=True,

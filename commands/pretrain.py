@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli726.finetune.config import PretrainConfig
+from cli726.finetune.recipe import MACHINE, PHASES, RECIPE
+from cli726.text import typed_path
 from commands import completion
-from commands.options import Json, Seed, examples
+from commands.options import Json, configured, examples
 from commands.progress import progress
 from commands.render import emit, table
 
@@ -15,8 +18,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cli726.finetune.pretrain import Pretrained
-
-RECIPE = "Recipe"
 
 
 def tables(result: "Pretrained") -> "Iterator[RenderableType]":
@@ -35,50 +36,24 @@ def tables(result: "Pretrained") -> "Iterator[RenderableType]":
     yield table("Pre-training", "what", "value", rows=rows)
 
 
+@configured(PretrainConfig, (RECIPE, PHASES, MACHINE))
 def pretrain(
+    typed: dict[str, Any],
     dataset: Annotated[
         str,
         typer.Option(help="As for `cmpt726 finetune`: cifar100, folder:PATH, ...", autocompletion=completion.data_sets),
     ] = "cifar100",
-    depth: Annotated[
-        int,
-        typer.Option(help="20, 32, 44 or 56 layers.", autocompletion=completion.depths, rich_help_panel=RECIPE),
-    ] = 20,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=RECIPE)] = 60,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.", rich_help_panel=RECIPE)] = 128,
-    lr: Annotated[float, typer.Option(help="Peak of the learning rate.", rich_help_panel=RECIPE)] = 0.2,
-    weight_decay: Annotated[
-        float, typer.Option(help="On convolutions and the classifier.", rich_help_panel=RECIPE)
-    ] = 5e-4,
-    label_smoothing: Annotated[float, typer.Option(help="Helps here, hurts transfer.", rich_help_panel=RECIPE)] = 0.0,
-    augment: Annotated[
-        str,
-        typer.Option(help="Comma list, in order.", autocompletion=completion.augmentations, rich_help_panel=RECIPE),
-    ] = "flip,crop",
-    precision: Annotated[
-        str, typer.Option(help="fp32, bf16 or auto.", autocompletion=completion.precisions, rich_help_panel=RECIPE)
-    ] = "auto",
-    output: Annotated[Path, typer.Option(help="The weights file to write.")] = Path("resnet.safetensors"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
-    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE", help="The weights file to write.")] = Path(
+        "resnet.safetensors"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint beside the output.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a CIFAR ResNet from scratch and write weights that `finetune --weights` takes."""
     from cli726.finetune.data.datasets import load_dataset
-    from cli726.finetune.pretrain import PretrainConfig
     from cli726.finetune.pretrain import pretrain as run
 
-    config = PretrainConfig(
-        depth=depth,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        label_smoothing=label_smoothing,
-        augment=augment,
-        precision=precision,
-        seed=seed,
-    )
+    config = PretrainConfig(**typed)
     with progress() as reporter:
         data = load_dataset(dataset, reporter=reporter)
         result = run(data, config, output, resume=resume, reporter=reporter)

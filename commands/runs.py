@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli726.text import printable
-from commands.options import Json, examples
+from commands.options import App, Json, examples
 from commands.render import emit, table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cli726.finetune.folder.history import RunInfo
 
-app = typer.Typer(
+app = App(
     help="List fine-tuning runs.",
     no_args_is_help=True,
     epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"),

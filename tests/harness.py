@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,12 @@ def load_script(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def unless_given(usual: Sequence[object], arguments: Sequence[object]) -> list[object]:
+    """Options of a fixture, in pairs, without those that a test gives itself: each may stand once."""
+    pairs = zip(usual[::2], usual[1::2], strict=True)
+    return [word for pair in pairs if pair[0] not in arguments for word in pair]
 
 
 def times(few: int, full: int) -> int:

@@ -16,7 +16,7 @@ import torch
 
 from cli726.errors import RequestError
 from cli726.finetune.augment.table import parse_augmentations
-from cli726.finetune.config import Phase, TrainingConfig
+from cli726.finetune.config import Phase, PretrainConfig
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.features.extractor import Normalization, resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
@@ -30,20 +30,6 @@ from cli726.finetune.training.loop import Best, EpochMetrics, Progress, train
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["PretrainConfig", "Pretrained", "pretrain"]
-
-
-@dataclass(frozen=True)
-class PretrainConfig(TrainingConfig):
-    """`cmpt726 pretrain`: the recipe, and how deep the network is."""
-
-    epochs: int = 60
-    batch_size: int | None = 128
-    lr: float | None = 0.2
-    label_smoothing: float | None = 0.0
-    """Smoothing helps the accuracy here and hurts what a new head can learn from the features."""
-    warmup: float = 0.1
-    augment: str = "flip,crop"
-    depth: int = 20
 
 
 @dataclass(frozen=True)

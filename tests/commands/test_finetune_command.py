@@ -13,6 +13,7 @@ import pytest
 
 from cli726.errors import Interrupted
 from tests.cli726.finetune.synthetic import metrics, write_pictures
+from tests.harness import unless_given
 
 Run = Callable[..., Any]
 
@@ -32,7 +33,7 @@ def finetune(cmpt726: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     def run(*arguments: object, plain: bool = True) -> Any:
         if plain:
             monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
-        return cmpt726("finetune", *always, *arguments)
+        return cmpt726("finetune", *unless_given(always, arguments), *arguments)
 
     return run
 
@@ -115,9 +116,9 @@ def test_tables_say_the_same_and_progress_is_plain_lines_on_stderr(finetune: Run
         (("--epochs", 5, "--unfreeze-after", 9), "--unfreeze-after must be below --epochs, 5; got 9"),
         (("--unfreeze-after", "x"), "--unfreeze-after"),
         (("--unfreeze", "layer4"), "layer4"),
-        (("--lr", -1), "--lr must be a positive number; got -1"),
+        (("--lr", -1), "--lr must be above 0 and at most 1e+38; got -1"),
         (("--lr", "nan"), "--lr"),
-        (("--l2", -0.1), "--l2 must be 0 or more; got -0.1"),
+        (("--l2", -0.1), "--l2 must be at least 0 and at most 1e+38; got -0.1"),
         (("--batch-size", 1), "--batch-size must be at least 2; got 1"),
         (("--test-fraction", 1.5), "--test-fraction"),
         (("--val-fraction", 0), "--val-fraction"),

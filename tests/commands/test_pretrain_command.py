@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.cli726.finetune.synthetic import write_pictures
+from tests.harness import unless_given
 
 Run = Callable[..., Any]
 
@@ -18,7 +19,8 @@ Run = Callable[..., Any]
 def pretrain(cmpt726: Run, tmp_path: Path) -> Run:
     torch.set_num_threads(1)
     folder = write_pictures(tmp_path / "data" / "shapes", 36)
-    return lambda *arguments: cmpt726("pretrain", "--dataset", f"folder:{folder}", *arguments)
+    usual = ("--dataset", f"folder:{folder}")
+    return lambda *arguments: cmpt726("pretrain", *unless_given(usual, arguments), *arguments)
 
 
 def test_it_writes_what_finetune_takes(pretrain: Run, cmpt726: Run, tmp_path: Path) -> None:

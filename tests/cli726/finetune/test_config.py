@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.errors import RequestError
-from cli726.finetune.config import CUTS, HEAD_ONLY, PRESETS, FinetuneConfig, Phase, TrainingConfig, plan_phases
+from cli726.finetune.config import (
+    CUTS,
+    HEAD_ONLY,
+    PRESETS,
+    FinetuneConfig,
+    Phase,
+    PretrainConfig,
+    TrainingConfig,
+    plan_phases,
+)
+from cli726.finetune.options import described
 
 
 def plan(**options: Any) -> list[tuple[str, int, int, int]]:
@@ -154,9 +165,53 @@ def test_rates_and_smoothing_by_phase() -> None:
     assert (typed.smoothing_for(head), typed.smoothing_for(whole)) == (0.1, 0.1)
 
 
-def test_the_courses_preset_is_a_valid_configuration_of_one_phase() -> None:
-    config = FinetuneConfig(**PRESETS["course"])
-    assert [phase.name for phase in plan_phases(config)] == ["head"]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_hold_from_python_as_on_the_command_line(preset: Any) -> None:
+    config = FinetuneConfig(preset=preset)
+    assert all(getattr(config, name) == value for name, value in PRESETS[preset].items())
+    assert [phase.name for phase in plan_phases(config)] == {"course": ["head"], "best": ["head", "all"]}[preset]
+
+
+def test_what_is_given_goes_before_the_preset_and_other_usual_values() -> None:
+    config = FinetuneConfig(preset="best", epochs=3, l2=(0.0,), tta=False)
+    assert (config.epochs, config.l2, config.tta, config.solver) == (3, (0.0,), False, "exact")
+    assert FinetuneConfig(solver="exact").l2 == (1e-3,)
+    assert FinetuneConfig(solver="exact", l2=(0.5,)).l2 == (0.5,)
+    assert FinetuneConfig(preset="course").recompute
+    assert not FinetuneConfig(preset="course", cache=True).recompute
+    assert FinetuneConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("configuration", [FinetuneConfig, PretrainConfig])
+def test_every_field_refuses_other_types_unknown_choices_and_what_is_beyond_its_limits(configuration: Any) -> None:
+    """Generated from the fields: each choice, each limit, each type."""
+    tried = 0
+    for name, field in described(configuration).items():
+        wrong: list[Any] = [object(), ["x"], b"x"]
+        if field.choices:
+            wrong += ["nonsense", "", field.choices[0].upper()]
+        option = field.option
+        numbers = [] if option is None else [option.low, option.above, option.high, option.below]
+        if any(bound is not None for bound in numbers):
+            assert option is not None
+            wrong += [float("nan")]
+            wrong += [] if option.low is None else [option.low - 1]
+            wrong += [] if option.high is None else [option.high * 2]
+            wrong += [bound for bound in (option.above, option.below) if bound is not None]
+            if field.kind is int:
+                wrong = [int(value) if isinstance(value, float) and value == value else value for value in wrong]
+        for value in wrong:
+            given = (value,) if field.kind == tuple[float, ...] and isinstance(value, float | int) else value
+            with pytest.raises(RequestError, match=re.escape("--" + name.replace("_", "-")) + " must be .*; got "):
+                configuration(**{name: given})
+            tried += 1
+    assert tried > 60
+
+
+def test_pretraining_has_no_options_that_it_would_not_heed() -> None:
+    for name in ("patience", "backbone_lr", "validate_every"):
+        with pytest.raises(TypeError):
+            PretrainConfig(**{name: 3})
 
 
 def test_the_configuration_needs_only_the_standard_library() -> None:

@@ -1,0 +1,175 @@
+"""How any network is trained: the options that fine-tuning and pre-training share. Standard library only."""
+
+# Annotations are objects, not strings: options are made of them at every start.
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from cli726.errors import RequestError
+from cli726.finetune.options import Option, broken_rules, described, fits
+from cli726.finetune.phases import HEAD_ONLY, Phase
+
+__all__ = ["AUGMENTATIONS", "DEPTHS", "PretrainConfig", "TrainingConfig"]
+
+DEPTHS = (20, 32, 44, 56)
+# The command line says and completes these; `augment` does them.
+AUGMENTATIONS = (
+    "flip", "crop", "color", "rotate", "randaugment", "erase", "blur", "noise", "motionblur", "saltpepper",
+)  # fmt: skip
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+# Beyond, torch does not complain but crashes.
+MOST_THREADS = 1024
+# float32 ends at 3.4e38.
+LARGEST_NUMBER = 1e38
+# In the order in which `--help` lists them.
+MAIN, DATA, FEATURES = "Most used", "Data", "Features"
+PHASES, RECIPE, MACHINE = "What is trained, and when", "Recipe", "Machine and run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How any network is trained: what `finetune` and `pretrain` share.
+
+    None stands for "chosen from the data or the phase"; the finetune guide says how.
+    """
+
+    epochs: Annotated[int, Option("Total number of epochs, all phases together.", MAIN, low=1)] = 10
+    augment: Annotated[
+        str,
+        Option(
+            f"Comma list, in order: {', '.join(AUGMENTATIONS)}, python:FILE.py:FUNCTION; each with an optional "
+            "strength, as in blur:0.5.",
+            MAIN,
+            complete="augmentations",
+        ),
+    ] = "none"
+    validate_every: Annotated[int, Option("Number of epochs between validations.", PHASES, low=1)] = 1
+    patience: Annotated[
+        int | None, Option("End a phase after this many validations without a better one.", PHASES, low=1)
+    ] = None
+    weight_decay: Annotated[
+        float, Option("L2 penalty on the unfrozen convolutions.", RECIPE, low=0, high=LARGEST_NUMBER)
+    ] = 5e-4
+    optimizer: Annotated[Literal["sgd", "adamw"], Option("The update rule.", RECIPE)] = "sgd"
+    lr: Annotated[
+        float | None,
+        Option(
+            "Peak learning rate of the new layers. Default: 0.1 while they train alone, then 0.1 x batch / 128.",
+            RECIPE,
+            above=0,
+            high=LARGEST_NUMBER,
+        ),
+    ] = None
+    backbone_lr: Annotated[
+        float | None,
+        Option(
+            "Peak learning rate of the unfrozen stages (default: that of --lr).", RECIPE, above=0, high=LARGEST_NUMBER
+        ),
+    ] = None
+    momentum: Annotated[float, Option("Nesterov momentum (sgd) or beta1 (adamw).", RECIPE, low=0, below=1)] = 0.9
+    schedule: Annotated[
+        Literal["cosine", "linear", "constant"], Option("Fall of the learning rate, to 0 at each phase's end.", RECIPE)
+    ] = "cosine"
+    batch_size: Annotated[
+        int | None,
+        Option(
+            "Images in a step. Default: the largest power of two up to (training images) / 40, from 16 to 256.",
+            RECIPE,
+            low=2,
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float | None, Option("Default: 0.05 in unfrozen phases, else 0.", RECIPE, low=0, below=1)
+    ] = None
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"],
+        Option("Arithmetic of the network; auto: bf16 where the processor has it.", MACHINE),
+    ] = "auto"
+    device: Annotated[
+        str, Option("auto (a GPU where there is one), cpu, cuda, cuda:1, mps ...", MACHINE, complete="devices")
+    ] = "auto"
+    threads: Annotated[
+        int | None, Option("CPU threads (default: all; with torchrun, per process).", MACHINE, low=1, high=MOST_THREADS)
+    ] = None
+    seed: Annotated[
+        int, Option("Same seed, same machine: same numbers.", MACHINE, low=0, high=2**63 - 1, metavar="N")
+    ] = 0
+    even_batches: bool = True
+    """Batches that differ by one image at most; else a smaller last one, as the course's script has it."""
+    nesterov: bool = True
+    warmup: float = 0.2
+    """Share of an unfrozen phase's steps in which the learning rate climbs linearly from 0."""
+
+    def __post_init__(self) -> None:
+        problems = list(broken_rules(self))
+        if all(fits(getattr(self, name), field) for name, field in described(type(self)).items()):
+            problems += self.conflicts()
+        if problems:
+            raise RequestError("; ".join(problems))
+
+    @property
+    def code(self) -> list[str]:
+        """Everything in it that names code of the user's own."""
+        return []
+
+    def conflicts(self) -> list[str]:
+        """Return every rule that options break together, so that all are reported at once."""
+        return []
+
+    def batch_for(self, images: int) -> int:
+        """The batch size for `images` training images.
+
+        A small set still takes tens of steps an epoch: 1,797 digits reach 10 to 63 % with batches of 256 and 99 %
+        with 32 in the same number of epochs.
+        """
+        if self.batch_size is not None:
+            return min(self.batch_size, max(images, 2))
+        power = 1 << int(math.log2(max(images / 40, 1)))
+        return max(SMALLEST_BATCH, min(LARGEST_BATCH, power))
+
+    def rates_for(self, phase: Phase, batch: int) -> tuple[float, float]:
+        """Peak rates (head, backbone) of a phase."""
+        default = 0.1 if phase.cut == HEAD_ONLY else 0.1 * batch / 128
+        if self.optimizer == "adamw":
+            default *= 0.01
+        head = default if self.lr is None else self.lr
+        return head, head if self.backbone_lr is None else self.backbone_lr
+
+    def smoothing_for(self, phase: Phase) -> float:
+        """Label smoothing of a phase."""
+        if self.label_smoothing is not None:
+            return self.label_smoothing
+        return 0.0 if phase.cut == HEAD_ONLY else 0.05
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainingConfig):
+    """Every option of `cmpt726 pretrain`."""
+
+    epochs: Annotated[int, Option("Passes over the images.", RECIPE, low=1)] = 60
+    depth: Annotated[int, Option("Layers of the network: 20, 32, 44 or 56.", RECIPE, complete="depths")] = 20
+    batch_size: Annotated[int | None, Option("Images in a step.", RECIPE, low=2)] = 128
+    lr: Annotated[float | None, Option("Peak learning rate.", RECIPE, above=0, high=LARGEST_NUMBER)] = 0.2
+    weight_decay: Annotated[
+        float, Option("L2 penalty on convolutions and the classifier.", RECIPE, low=0, high=LARGEST_NUMBER)
+    ] = 5e-4
+    label_smoothing: Annotated[
+        float | None,
+        Option("Raises the accuracy here, lowers what a new head can learn from the features.", RECIPE, low=0, below=1),
+    ] = 0.0
+    augment: Annotated[
+        str, Option(f"Comma list, in order: {', '.join(AUGMENTATIONS)}.", RECIPE, complete="augmentations")
+    ] = "flip,crop"
+    warmup: float = 0.1
+    # Nothing is held out and nothing is frozen.
+    validate_every: int = field(default=1, init=False)
+    patience: int | None = field(default=None, init=False)
+    backbone_lr: float | None = field(default=None, init=False)
+
+    def conflicts(self) -> list[str]:
+        known = ", ".join(map(str, DEPTHS))
+        return [] if self.depth in DEPTHS else [f"--depth must be one of {known}; got {self.depth}"]
