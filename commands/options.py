@@ -5,7 +5,7 @@ Where options stand, annotations are objects: Typer evaluates strings three time
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -133,10 +133,8 @@ def configured(configuration: type[Any], panels: tuple[str, ...]) -> Callable[[F
 
         @wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
-            given = {name: values.pop(name) for name in fields}
-            typed = {name: value for name, value in given.items() if was_typed(context, name)}
-            typed |= {name: tuple(value) for name, value in typed.items() if isinstance(value, list)}
-            function(typed, **values)
+            own_values = {name: value for name, value in values.items() if name not in fields}
+            function(typed_options(context, fields), **own_values)
 
         parameters = [context, *options(), *own]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -146,7 +144,12 @@ def configured(configuration: type[Any], panels: tuple[str, ...]) -> Callable[[F
     return decorate
 
 
-def was_typed(context: typer.Context, name: str) -> bool:
-    """Tell whether an option stood on the command line."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
+def typed_options(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
+    """Return those options that stood on the command line, with their values."""
+    values = {}
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            value = context.params[name]
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return values

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import typer
 
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.options import described
 from commands.app import app
-from commands.finetune import configure
+from commands.options import typed_options
 from tests.harness import REPOSITORY as ROOT
 from tests.harness import load_script
 
@@ -89,7 +91,7 @@ def ids(line: str) -> str:
 def test_every_command_in_the_documentation_is_accepted(line: str) -> None:
     name, context = parsed(LINES[line])
     if name == "finetune" and context.params["resume"] is None:
-        configure(context, context.params["preset"])
+        FinetuneConfig(**typed_options(context, described(FinetuneConfig)))
 
 
 @pytest.mark.parametrize(
