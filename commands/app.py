@@ -21,7 +21,6 @@ from commands import (
     finetune,
     glm,
     logistic,
-    package,
     predict,
     pretrain,
     report,
@@ -83,7 +82,7 @@ app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
 app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
 app.command(epilog=pretrain.EPILOG, rich_help_panel=TUNING)(pretrain.pretrain)
 app.command(epilog=report.EPILOG, rich_help_panel=HANDING_IN)(report.report)
-app.command(epilog=package.EPILOG, rich_help_panel=HANDING_IN)(package.package)
+app.command(epilog=report.EPILOG_PACKAGE, rich_help_panel=HANDING_IN)(report.package)
 app.add_typer(data.app, name="data", rich_help_panel=KEEPING)
 app.add_typer(cache.app, rich_help_panel=KEEPING)
 app.command(epilog=doctor.EPILOG, rich_help_panel=KEEPING)(doctor.doctor)
@@ -160,7 +159,8 @@ def main() -> None:
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        if status == 1:  # of their own accord Typer and Rich exit so for one reason: the reader went away
+        # Typer and Rich exit with 1 where the reader went away; a command's own 1 is a bug of ours that it has told.
+        if status == 1 and isinstance(stop.__context__, OSError) and stop.__context__.errno == errno.EPIPE:
             status = 128 + signal.SIGPIPE
         if status:
             launch.await_first()

@@ -1,32 +1,40 @@
-"""Builds the report: computes the problems, draws their figures, typesets everything."""
+"""Builds the report: computes the problems, draws their figures, typesets everything.
+
+The compiler of Typst sees one folder and nothing else: no file outside it, no package, no network. Texts reach it as
+strings of a JSON file, so that no name can be markup.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import typst
 
 from cli726.document.content import plain
 from cli726.document.content import typeset as typeset_content
 from cli726.drawing import save, styled
-from cli726.errors import Cmpt726Error, RequestError
+from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
 from cli726.finetune.folder.storage import replace_file
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
-from cli726.report.output import check_output
+from cli726.report.code import PROBLEMS, Code, check_output, listings
 from cli726.report.run_folder import finished_run
 from cli726.report.section import Section, ready
-from cli726.report.sources import GIVEN, PROBLEMS, Source, library, scripts
-from cli726.report.typesetting import typeset
 from cli726.report.wording import prose
 from cli726.reporting import Reporter, Silent
+from cli726.text import printable
 
 __all__ = ["Problem", "Report", "Request", "build"]
 
@@ -40,6 +48,9 @@ TITLES = (
 )
 # Whose versions stand on the title page.
 PACKAGES = ("cmpt726", "numpy", "matplotlib", "torch", "typst")
+# The scripts of Typst's own fonts, and letters of other scripts that these have.
+SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "HEBREW")
+SMALL = "′ₖₗₙᵢⱼˡᵏⁿ"
 # A failure that raised none of our errors.
 BUG = 1
 
@@ -53,6 +64,7 @@ class Request:
         data: Problem 5's points; None for the bundled ones.
         run: A finished fine-tuning run: a folder, a name in `runs/`, or "latest"; None to fine-tune now.
         dataset: What to fine-tune on, as `cmpt726 finetune --dataset` takes it.
+        code: How much of the code stands at the end.
         name, student_id: For the title page.
     """
 
@@ -60,6 +72,7 @@ class Request:
     data: Path | None = None
     run: str | None = None
     dataset: str = "auto"
+    code: Code = "core"
     name: str = ""
     student_id: str = ""
 
@@ -106,6 +119,7 @@ def build(request: Request, output: Path, *, reporter: Reporter | None = None) -
 
     Raises:
         RequestError: for an output, points or a run that can't be, before anything is computed.
+        OSError: if the report itself can't be written.
     """
     reporter = reporter or Silent()
     check_output(output, ".pdf")
@@ -125,7 +139,7 @@ def build(request: Request, output: Path, *, reporter: Reporter | None = None) -
 
 
 def timestamp() -> int:
-    """SOURCE_DATE_EPOCH, or the beginning of this day, in seconds since 1970.
+    """Return SOURCE_DATE_EPOCH, or the beginning of this day, in seconds since 1970.
 
     Raises:
         RequestError: if SOURCE_DATE_EPOCH is no such number.
@@ -142,39 +156,41 @@ def timestamp() -> int:
 def attempt(
     number: int, request: Request, run: Path | None, folder: Path, reporter: Reporter
 ) -> tuple[Problem, Mapping[str, Any]]:
-    """One problem, computed and drawn, or why it could not be: a failure takes nothing but its own place."""
+    """Compute and draw one problem, or say why it could not be: a failure takes nothing but its own place."""
+    shown = {"number": number, "title": TITLES[number - 1], "data": None, "failure": None}
     try:
         if number == 6 and run is None:
             run = finetune.train(request.dataset, reporter)
         reporter.start(f"problem {number}", 0)
         section = compute(number, request, run, reporter)
         draw(number, section, folder, reporter)
-    except OSError:
-        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the other problems must not suffer
         message, status = explained(error)
         reporter.finish(f"problem {number} failed: {message}")
-        shown = entry(number, headline="Could not be computed.", failure=message)
-        return Problem(number, message, status), shown
+        return Problem(number, message, status), {**shown, "headline": ["Could not be computed."], "failure": message}
     headline = plain(section.headline)
     reporter.finish(f"problem {number}: {headline}")
     data = {**ready(section.data), "number": number, "drawn": list(section.figures)}
-    shown = entry(number, headline=headline, data=data)
+    # A class or data set may be called like a symbol; the headline of problem 6 is text as it stands.
+    words = prose(headline) if section.document is None and number != 6 else typeset_content(section.headline)
     if section.document is not None:
         data["document"] = section.document.to_typst()
-        shown = {**shown, "headline": typeset_content(section.headline)}
-    return Problem(number, headline, 0, run if number == 6 else None), shown
+    return Problem(number, headline, 0, run if number == 6 else None), {**shown, "headline": words, "data": data}
 
 
 def explained(error: Exception) -> tuple[str, int]:
-    """What went wrong, in one line, and the exit status."""
+    """Return what went wrong, in one line, and the exit status."""
     if isinstance(error, Cmpt726Error):
-        return " ".join(str(error).split()), error.status
-    return " ".join(f"a bug of ours, {type(error).__name__}: {error}".split()), BUG
+        message, status = str(error), error.status
+    elif isinstance(error, OSError | MemoryError):
+        message, status = f"{error or 'out of memory'}; make room, or leave this problem out", EnvironmentFailure.status
+    else:
+        message, status = f"a bug of ours, {type(error).__name__}: {error}", BUG
+    return printable(" ".join(message.split())), status
 
 
 def compute(number: int, request: Request, run: Path | None, reporter: Reporter) -> Section:
-    """A problem's section."""
+    """Return a problem's section."""
     sections: Mapping[int, Callable[[], Section]] = {
         1: softmax.section,
         2: glm.section,
@@ -190,7 +206,7 @@ def compute(number: int, request: Request, run: Path | None, reporter: Reporter)
 
 
 def draw(number: int, section: Section, folder: Path, reporter: Reporter) -> None:
-    """A section's figures and images, where its template looks for them."""
+    """Write a section's figures and images where its template looks for them."""
     for stem, make in section.figures.items():
         with styled():
             figure = make()
@@ -200,70 +216,51 @@ def draw(number: int, section: Section, folder: Path, reporter: Reporter) -> Non
         (folder / name).write_bytes(content)
 
 
-def entry(
-    number: int,
-    *,
-    headline: str,
-    data: Mapping[str, Any] | None = None,
-    failure: str | None = None,
-) -> Mapping[str, Any]:
-    """A problem as the template reads it."""
-    # A class or data set may be called like a symbol; the headline of problem 6 is text as it stands.
-    words = [headline] if number == 6 else prose(headline)
-    return {
-        "number": number,
-        "title": TITLES[number - 1],
-        "headline": words,
-        "data": data,
-        "failure": failure,
-    }
-
-
 def document(request: Request, done: Sequence[tuple[Problem, Mapping[str, Any]]], moment: int) -> Mapping[str, Any]:
-    """Everything that the template reads."""
+    """Return everything that the template reads."""
     date = datetime.fromtimestamp(moment, UTC)
     python = f"Python {platform.python_version()}"
     return {
-        "name": one_line(request.name),
-        "student_id": one_line(request.student_id),
+        "name": printable(request.name).strip(),
+        "student_id": printable(request.student_id).strip(),
         "date": f"{date.day} {date:%B %Y}",
         "versions": ", ".join([*(f"{package} {version(package)}" for package in PACKAGES), python]),
         "sections": [shown for _, shown in done],
-        "listings": list(listings([problem.number for problem, _ in done])),
+        "listings": list(listings([problem.number for problem, _ in done], request.code)),
     }
 
 
-def one_line(text: str) -> str:
-    """Foreign text in one line of printable characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).strip()
+def typeset(folder: Path, content: Mapping[str, Any], timestamp: int) -> bytes:
+    """Typeset the report; the same document, figures and time give the same bytes.
+
+    Args:
+        folder: Where its figures are; the templates and the data are written there, too.
+        content: What the templates read.
+        timestamp: The time that the PDF carries, in seconds since 1970.
+
+    Returns:
+        The PDF file.
+    """
+    for template in (files("cli726.report") / "templates").iterdir():
+        if template.name.endswith(".typ"):
+            (folder / template.name).write_bytes(template.read_bytes())
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    compiler = typst.Compiler(
+        folder / "report.typ",
+        root=folder,
+        # Names in other scripts need the machine's own fonts; nothing else does.
+        ignore_system_fonts=covered(text),
+        package_path=folder / "packages",
+        package_cache_path=folder / "packages",
+    )
+    pdf = compiler.compile(format="pdf", timestamp=timestamp)
+    if not isinstance(pdf, bytes):
+        raise AssertionError("a PDF is one file")
+    return pdf
 
 
-def listings(numbers: Sequence[int]) -> Iterator[Mapping[str, Any]]:
-    """The code of each problem; a module that several share is listed once, with the first."""
-    first: dict[str, int] = {GIVEN: 0}
-    for number in numbers:
-        own: list[Source] = []
-        shared: dict[int, list[str]] = {}
-        for source in library(number):
-            if source.path not in first:
-                first[source.path] = number
-                own.append(source)
-            elif first[source.path]:
-                shared.setdefault(first[source.path], []).append(Path(source.path).name)
-        handed = [source for source in scripts(number) if source.language == "python"]
-        yield {
-            "number": number,
-            "note": ""
-            if not shared
-            else "It uses also, listed before: "
-            + "; ".join(f"{', '.join(names)} (problem {other})" for other, names in shared.items())
-            + ".",
-            "sources": [
-                {"path": source.path, "language": source.language, "text": source.text.rstrip("\n")}
-                for source in (*(named(number, script) for script in handed), *own)
-            ],
-        }
-
-
-def named(number: int, script: Source) -> Source:
-    return Source(f"P{number}/{script.path}", script.language, script.text)
+def covered(text: Iterable[str]) -> bool:
+    """Say whether Typst's own fonts have every letter."""
+    letters = {c for c in text if not c.isascii() and unicodedata.category(c)[0] == "L" and c not in SMALL}
+    return all(unicodedata.name(c, "").startswith(SCRIPTS) for c in letters)

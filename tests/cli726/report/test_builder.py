@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typst
 
 from cli726.errors import ComputationError, EnvironmentFailure, RequestError, UntrustedDataError
-from cli726.report.builder import Report, Request, build, timestamp
+from cli726.report.builder import Report, Request, build, covered, timestamp, typeset
 from cli726.report.section import Section
 from tests.cli726.finetune.synthetic import Listener
 
 EPOCH = "1700000000"  # 14 November 2023
+HOSTILE = '#panic("x") #read("/etc/passwd") *bold* $x$ \\ " ] }'
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ def test_all_six_problems(run: Path, tmp_path: Path, text_of: Callable[..., str]
     listener = Listener()
     request = Request(run=str(run), name="Ada #Lovelace", student_id="301*4*")
     result = build(request, tmp_path / "report.pdf", reporter=listener)
-    assert result.status == 0
+    assert result.status == 0, result.problems
     assert [problem.number for problem in result.problems] == [1, 2, 3, 4, 5, 6]
     text = text_of(tmp_path / "report.pdf")
     summary = json.loads((run / "summary.json").read_text())
@@ -43,6 +45,7 @@ def test_all_six_problems(run: Path, tmp_path: Path, text_of: Callable[..., str]
     for key in ("Ada #Lovelace", "301*4*", "14 November 2023", "3/22", "1/3", f"Best validation error {best}"):
         assert key in text, key
     pages = text.split("\f")
+    assert len(pages) - 1 <= 85
     for number in range(1, 7):
         starts = [page for page in pages if f"\nCode of problem {number}\n" in page[:200] and f"P{number}/" in page]
         assert len(starts) == 1, number
@@ -51,11 +54,10 @@ def test_all_six_problems(run: Path, tmp_path: Path, text_of: Callable[..., str]
     assert sum(line.startswith("problem ") for line in listener.lines) == 6
 
 
-@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     contents = []
     for name in ("one.pdf", "two.pdf"):
-        build(Request(problems=(2,), name="Ada"), tmp_path / name)
+        build(Request(problems=(2,), name="Ada", code="none"), tmp_path / name)
         contents.append((tmp_path / name).read_bytes())
     assert contents[0] == contents[1]
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["one.pdf", "two.pdf"]
@@ -66,23 +68,31 @@ def failing(monkeypatch: pytest.MonkeyPatch, path: Path, **errors: Exception) ->
     numbers = {"softmax": 1, "glm": 2, "backprop": 3}
     for name, error in errors.items():
         monkeypatch.setattr(f"cli726.report.builder.{name}.section", fail(error))
-    return build(Request(problems=tuple(numbers[name] for name in errors)), path)
+    return build(Request(problems=tuple(numbers[name] for name in errors), code="none"), path)
 
 
 def test_a_failure_stands_in_its_place(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text_of: Callable[..., str]
 ) -> None:
     path = tmp_path / "report.pdf"
-    result = failing(monkeypatch, path, softmax=ComputationError("it #diverged"), glm=KeyError("a bug"))
-    assert [(problem.number, problem.status) for problem in result.problems] == [(1, 5), (2, 1)]
+    full = OSError(28, "No space left on device", "/tmp/#x")
+    result = failing(monkeypatch, path, softmax=ComputationError("it #diverged"), glm=KeyError("a bug"), backprop=full)
+    assert [(problem.number, problem.status) for problem in result.problems] == [(1, 5), (2, 1), (3, 4)]
     assert result.status == 5
-    first, second = (page for page in text_of(path).split("\f") if "could not be computed" in page)
-    assert "it #diverged" in first
-    assert "a bug" in second
+    failed = [page for page in text_of(path).split("\f") if "could not be computed" in page]
+    for page, said in zip(failed, ("it #diverged", "a bug", "No space left on device"), strict=True):
+        assert said in page
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(UntrustedDataError("x"), 3), (RequestError("x"), 2), (ValueError("x"), 1)]
+    ("error", "status"),
+    [
+        (UntrustedDataError("x"), 3),
+        (RequestError("x"), 2),
+        (ValueError("x"), 1),
+        (MemoryError(), 4),
+        (PermissionError(13, "x"), 4),
+    ],
 )
 def test_the_status_is_the_failures_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, status: int
@@ -90,9 +100,10 @@ def test_the_status_is_the_failures_own(
     assert failing(monkeypatch, tmp_path / "report.pdf", backprop=error).status == status
 
 
-def test_a_full_disk_is_not_a_problems_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("cli726.report.builder.replace_file", fail(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
-        failing(monkeypatch, tmp_path / "report.pdf", softmax=OSError(28, "No space left on device"))
+        failing(monkeypatch, tmp_path / "report.pdf", softmax=ValueError())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,12 +118,9 @@ def test_what_cannot_be_met_is_refused_before_anything_runs(monkeypatch: pytest.
     ):
         with pytest.raises(RequestError, match=re.escape(message)):
             build(request, place)
-
-
-def test_a_folder_that_cannot_be_written_is_refused_early(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(EnvironmentFailure, match="may write"):
-        build(Request(problems=(1,)), tmp_path / "report.pdf")
+        build(Request(problems=(1,)), output)
 
 
 @pytest.mark.parametrize("problems", [(), (0,), (1, 7)])
@@ -131,15 +139,44 @@ def test_without_a_stated_time_it_is_the_days(monkeypatch: pytest.MonkeyPatch) -
         timestamp()
 
 
-def test_problem_six_trains_where_no_run_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Path) -> None:
-    asked = []
+def content(**changes: Any) -> dict[str, Any]:
+    """A report with one problem that failed, and one file of code."""
+    failed = {"number": 1, "title": "A title", "headline": ["A headline"], "data": None, "failure": "A failure."}
+    source = {"path": "P1/a.py", "language": "python", "text": "a = 1"}
+    words = {"name": "", "student_id": "", "date": "1 January 1970", "versions": "none"}
+    return words | {"sections": [failed], "listings": [{"number": 1, "note": "", "sources": [source]}], **changes}
 
-    def train(dataset: str, reporter: Any) -> Path:
-        asked.append(dataset)
-        return run
 
-    monkeypatch.setattr("cli726.report.builder.finetune.train", train)
-    monkeypatch.setattr("cli726.report.builder.finetune.section", fail(ComputationError("enough")))
-    result = build(Request(problems=(6,), dataset="digits"), tmp_path / "report.pdf")
-    assert asked == ["digits"]
-    assert result.status == 5
+def test_markup_stays_text(tmp_path: Path, text_of: Callable[..., str]) -> None:
+    shown = content(name=HOSTILE, student_id="#1 *2*")
+    shown["sections"][0]["failure"] = HOSTILE
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "report.pdf").write_bytes(typeset(tmp_path / "folder", shown, 0))
+    text = " ".join(text_of(tmp_path / "report.pdf").split())
+    assert text.count('#panic("x") #read("/etc/passwd") *bold* $x$') == 2
+    assert "#1 *2*" in text
+
+
+def test_the_time_is_the_only_thing_that_differs(tmp_path: Path) -> None:
+    made = []
+    for name, time in (("one", 86400), ("two", 86400), ("three", 2 * 86400)):
+        (tmp_path / name).mkdir()
+        made.append(typeset(tmp_path / name, content(), time))
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.parametrize("place", ["../secret.txt", "/../secret.txt"])
+def test_files_outside_are_out_of_reach(tmp_path: Path, place: str) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "report.typ").write_text(f'#read("{place}")')
+    with pytest.raises(typst.TypstError, match="escape the project root"):
+        typst.Compiler(tmp_path / "folder" / "report.typ", root=tmp_path / "folder").compile(format="pdf")
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [("Ada", True), ("Łukasz Ω Жуков", True), ("h′(a₁⁽ˡ⁾) ≤ 1/4", True), ("张伟", False), ("علي", False)],
+)
+def test_other_scripts_need_the_machines_fonts(text: str, own: bool) -> None:
+    assert covered(text) is own

@@ -1,6 +1,9 @@
 """Problem 1: the softmax of three linear activations where its regions meet, along their boundaries, and far away."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726 import exact
 from cli726.drawing import save, styled

@@ -1,6 +1,9 @@
 """Problem 2: two scores over the basis functions 1, x1^2, x2^2, their surfaces and decision regions."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726 import exact
 from cli726.drawing import save, styled

@@ -1,6 +1,9 @@
 """Problem 3: the six derivatives of error back-propagation, as formulas and numbers, checked by differences."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726.backprop import solve
 from cli726.drawing import save, styled

@@ -1,6 +1,9 @@
 """Problem 4: the gradient of every layer of a network of 152 layers, why it vanishes, and when it is exactly zero."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726.choices import Connect, Hidden
 from cli726.drawing import save, styled

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
+
 from cli726 import logistic
 from cli726.drawing import save, styled
 from cli726.figures import logistic_rates as figures

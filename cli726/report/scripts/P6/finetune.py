@@ -1,6 +1,10 @@
 """Problem 6: fine-tune a pre-trained ResNet20 in two stages from stored features; see --help for what can be chosen."""
 
 import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.finetuning import finetune

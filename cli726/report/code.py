@@ -1,0 +1,213 @@
+"""The code of each problem: what the report prints of it, and the zip that is handed in."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+from cli726.errors import EnvironmentFailure, RequestError
+from cli726.finetune.folder.storage import replace_file
+from cli726.text import listed
+
+__all__ = ["PROBLEMS", "Code", "Package", "Source", "check_output", "core", "library", "listings", "package", "scripts"]
+
+PROBLEMS = (1, 2, 3, 4, 5, 6)
+# How much of it the report prints: the scripts and what computes the answers, all that they reach, or nothing.
+Code: TypeAlias = Literal["core", "all", "none"]
+# The network of problem 6 was given; what was added to it is what is handed in.
+GIVEN = "cli726/finetune/network/resnet.py"
+# What computes the answers begins so; what says, tabulates and draws them is called as in SAID.
+CORE = {
+    1: ("cli726/softmax", "cli726/exact"),
+    2: ("cli726/glm", "cli726/exact"),
+    3: ("cli726/backprop",),
+    4: ("cli726/vanishing",),
+    5: ("cli726/logistic",),
+    6: (
+        "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/features/feed",
+        "cli726/finetune/training/loop", "cli726/finetune/training/optimizers", "cli726/finetune/training/evaluation",
+        "cli726/finetune/augment/pixels",
+    ),
+}  # fmt: skip
+SAID = ("findings", "tables", "figures")
+PACKAGES = ("cli726", "cache")
+LANGUAGES = {".py": "python", ".md": "md", ".js": "js", ".j2": "html", ".css": "css", ".sh": "sh"}
+# The earliest date that a zip can state: the same code gives the same bytes at any time.
+UNDATED = (1980, 1, 1, 0, 0, 0)
+# Unix, an ordinary file, rw-r--r--.
+UNIX, ORDINARY = 3, 0o100644 << 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file.
+
+    Attributes:
+        path: Where it belongs, with slashes.
+        content: Its bytes, with line ends as on every machine.
+    """
+
+    path: str
+    content: bytes
+
+    @classmethod
+    def of(cls, path: str, file: Traversable) -> Source:
+        """Read a file; text gets the same line ends everywhere."""
+        content = file.read_bytes()
+        return cls(path, content.replace(b"\r\n", b"\n") if PurePosixPath(path).suffix in LANGUAGES else content)
+
+    @property
+    def language(self) -> str:
+        """What it is written in, as syntax highlighters call it."""
+        name = PurePosixPath(self.path.removesuffix(".j2"))
+        return LANGUAGES.get(name.suffix, LANGUAGES.get(PurePosixPath(self.path).suffix, "txt"))
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return self.content.decode()
+
+
+def scripts(problem: int | None) -> tuple[Source, ...]:
+    """Return a problem's scripts, its README.md and its commands; those of no problem lie beside its directories."""
+    above = f"P{problem}/" if problem else ""
+    folder = files("cli726.report").joinpath("scripts", *above.split("/")[:-1])
+    found = sorted((file for file in folder.iterdir() if file.is_file()), key=lambda file: file.name)
+    return tuple(Source.of(above + file.name, file) for file in found if PurePosixPath(file.name).suffix in LANGUAGES)
+
+
+def library(problem: int) -> tuple[Source, ...]:
+    """Return the modules that a problem's scripts reach, nearest first, and the files that these fill in."""
+    modules: dict[str, Source] = {}
+    waiting = [name for script in scripts(problem) if script.language == "python" for name in imported(script.text)]
+    for name in waiting:
+        source = module(name)
+        if source is not None and source.path not in modules:
+            modules[source.path] = source
+            # Python runs the packages above a module first.
+            waiting += [*imported(source.text), *(".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1))]
+    return (*modules.values(), *templates(modules))
+
+
+def imported(text: str) -> Iterator[str]:
+    """Yield every name that may be a module of ours, in the order of the imports."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
+            yield node.module
+            yield from (f"{node.module}.{item.name}" for item in node.names)
+
+
+def module(name: str) -> Source | None:
+    """Return the source of a module; None if the name is none."""
+    package, *inner = name.split(".")
+    for parts in ([*inner, "__init__.py"], [*inner[:-1], f"{inner[-1]}.py"] if inner else []):
+        file = files(package).joinpath(*parts)
+        if file.is_file():
+            return Source.of("/".join([package, *parts]), file)
+    return None
+
+
+def templates(modules: Mapping[str, Source]) -> Iterator[Source]:
+    """Yield the files in the `templates` folders beside modules."""
+    for folder in dict.fromkeys(PurePosixPath(path).parent for path in modules):
+        package, *inner = folder.parts
+        place = files(package).joinpath(*inner, "templates")
+        if place.is_dir():
+            for file in sorted(place.iterdir(), key=lambda file: file.name):
+                yield Source.of(str(folder / "templates" / file.name), file)
+
+
+def core(problem: int) -> tuple[Source, ...]:
+    """Return the modules that compute a problem's answers."""
+    return tuple(
+        source
+        for source in library(problem)
+        if source.path.startswith(CORE[problem]) and not PurePosixPath(source.path).stem.endswith(SAID)
+    )
+
+
+def listings(numbers: Sequence[int], code: Code) -> Iterator[Mapping[str, Any]]:
+    """Yield the code of each problem for the template; a module that several share is listed once, with the first."""
+    first: dict[str, int] = {GIVEN: 0}
+    for number in numbers if code != "none" else ():
+        own = [source for source in scripts(number) if source.language == "python"]
+        shared: dict[int, list[str]] = {}
+        for source in core(number) if code == "core" else library(number):
+            if code == "core" and len(ast.parse(source.text).body) == 1:
+                continue  # nothing but a docstring
+            if source.path not in first:
+                first[source.path] = number
+                own.append(source)
+            elif first[source.path]:
+                shared.setdefault(first[source.path], []).append(PurePosixPath(source.path).name)
+        before = "; ".join(f"{listed(names)} (problem {other})" for other, names in shared.items())
+        yield {
+            "number": number,
+            "note": before and f"It uses also, listed before: {before}.",
+            "sources": [
+                {"path": source.path, "language": source.language, "text": source.text.rstrip("\n")} for source in own
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Package:
+    """What was packed.
+
+    Attributes:
+        size: Bytes of the zip.
+        files: Names in it, in order.
+    """
+
+    output: Path
+    size: int
+    files: tuple[str, ...]
+
+
+def package(output: Path) -> Package:
+    """Write the zip, atomically: a directory for each problem, and in `lib/` all that their scripts need of ours.
+
+    The same code gives the same bytes.
+
+    Raises:
+        RequestError: if `output` is a folder or doesn't end in .zip.
+    """
+    check_output(output, ".zip")
+    assets = files("cli726") / "assets"
+    own = [source for number in (None, *PROBLEMS) for source in scripts(number)]
+    used = [source for number in PROBLEMS for source in library(number)]
+    used += [Source.of(f"cli726/assets/{file.name}", file) for file in assets.iterdir() if file.is_file()]
+    contents = {source.path: source.content for source in own} | {f"lib/{item.path}": item.content for item in used}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(name, UNDATED)
+            entry.create_system, entry.external_attr, entry.compress_type = UNIX, ORDINARY, zipfile.ZIP_DEFLATED
+            archive.writestr(entry, contents[name])
+    replace_file(output, buffer.getvalue())
+    return Package(output, len(buffer.getvalue()), tuple(sorted(contents)))
+
+
+def check_output(output: Path, ending: str) -> None:
+    """Refuse early what could not be written in the end; makes the folder.
+
+    Raises:
+        RequestError: for a folder, or another ending.
+        EnvironmentFailure: if nothing may be written there.
+    """
+    if output.is_dir() or output.suffix.lower() != ending:
+        kind = "a folder" if output.is_dir() else "not that"
+        raise RequestError(f"--output must be a file that ends in {ending}; {output} is {kind}; try {output}{ending}")
+    if output.parent.exists() and not output.parent.is_dir():
+        raise RequestError(f"--output must lie in a folder; {output.parent} is a file; choose another place")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(output.parent, os.W_OK):
+        raise EnvironmentFailure(f"--output must lie where you may write; {output.parent} is not; choose another place")
