@@ -83,6 +83,7 @@ def report(
     code: Annotated[
         Literal["core", "all", "none"],
         typer.Option(
+            metavar="core|all|none",
             help="Code at the end: the hand-in scripts and the modules that compute the answers, all that the scripts "
             "use, or none.",
             rich_help_panel=CONTENT,
