@@ -11,16 +11,19 @@ class Reporter(Protocol):
     """Somebody who wants to know how far we are."""
 
     def start(self, task: str, total: int) -> None:
-        """A task of `total` steps begins."""
+        """Begin a task of `total` steps; 0 where their number isn't known."""
 
     def advance(self, steps: int) -> None:
-        """So many more steps of it are done."""
+        """Count that many more steps of it as done."""
+
+    def note(self, text: str) -> None:
+        """Say how the task stands, in a few words beside its bar; after each of its rounds, such as epochs."""
 
     def finish(self, text: str) -> None:
-        """It is done; one line about it."""
+        """End it with one line about it."""
 
     def say(self, text: str) -> None:
-        """A line that belongs to no task."""
+        """Print a line that belongs to no task."""
 
 
 class Silent:
@@ -30,6 +33,9 @@ class Silent:
         pass
 
     def advance(self, steps: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def finish(self, text: str) -> None:

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-# Seconds: of a task until its pace is known, and left from which on a log says so.
-ENOUGH_TO_JUDGE, LONG = 5, 30
+# A task's pace is known after so many seconds and that share of its steps, or after its first round; and the seconds
+# left from which on a log says so.
+ENOUGH_TO_JUDGE, SHARE_TO_JUDGE, LONG = 5, 0.05, 30
 
 
 def duration(seconds: float) -> str:
-    """A rough time, in the unit that one would say it in."""
+    """Return a rough time, in the unit that one would say it in."""
     for unit, length in (("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -45,6 +46,7 @@ class TerminalProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console(stderr=True),
             transient=True,
         )
@@ -61,11 +63,16 @@ class TerminalProgress:
 
     def start(self, task: str, total: int) -> None:
         self.clear()
-        self.task = self.progress.add_task(printable(task), total=total)
+        # Rich takes 0 steps for a task that is finished, and stops its clock.
+        self.task = self.progress.add_task(printable(task), total=total or None, note="")
 
     def advance(self, steps: int) -> None:
         if self.task is not None:
             self.progress.advance(self.task, steps)
+
+    def note(self, text: str) -> None:
+        if self.task is not None:
+            self.progress.update(self.task, note=printable(text))
 
     def finish(self, text: str) -> None:
         self.clear()
@@ -97,15 +104,27 @@ class PlainProgress:
     def start(self, task: str, total: int) -> None:
         self.task, self.total, self.done = task, total, 0
         self.began = time.perf_counter()
+        self.warm: tuple[float, int] | None = None
         self.announced = False
 
     def advance(self, steps: int) -> None:
         self.done += steps
-        spent = time.perf_counter() - self.began
-        if self.announced or spent < ENOUGH_TO_JUDGE or not 0 < self.done < self.total:
+        now = time.perf_counter()
+        if self.warm is None:  # the first step also loads and compiles what later ones use
+            self.warm = now, self.done
+        elif now - self.began >= ENOUGH_TO_JUDGE and self.done >= SHARE_TO_JUDGE * self.total:
+            self.announce()
+
+    def note(self, text: str) -> None:
+        self.announce()  # a whole round includes what is done once in each, as validation
+
+    def announce(self) -> None:
+        """Say once how long the rest will take at the pace so far, where that is long."""
+        began, before = self.warm or (self.began, 0)
+        if self.announced or self.done == before:
             return
         self.announced = True
-        left = spent * (self.total - self.done) / self.done
+        left = (time.perf_counter() - began) / (self.done - before) * (self.total - self.done)
         if left >= LONG:
             self.say(f"{self.task}: about {duration(left)} to go")
 

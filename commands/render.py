@@ -48,8 +48,8 @@ def plain(text: str) -> str:
 
 
 def notice(text: str) -> None:
-    """One line on stderr."""
-    console(stderr=True).print(printable(text), markup=False)
+    """Print one line on stderr, never broken: it may hold a command to copy."""
+    console(stderr=True).print(printable(text), markup=False, soft_wrap=True)
 
 
 def jsonable(value: Any) -> Any:

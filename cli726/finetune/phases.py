@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cli726.errors import RequestError, did_you_mean
+from cli726.text import listed
 
 __all__ = ["CUTS", "HEAD_ONLY", "STAGES", "Phase", "plan"]
 
@@ -42,6 +43,13 @@ class Phase:
     def trains(self) -> tuple[str, ...]:
         """The stages that train, from the input on, and the head."""
         return (*(stage for stage in STAGES[self.cut :] if stage != "pool"), "head")
+
+    @property
+    def label(self) -> str:
+        """The trained layers in a few words, for a bar of progress."""
+        if self.cut == 0:
+            return "the whole network"
+        return listed([*self.trains[:-1], "the head"])
 
 
 def parse_steps(text: str, default: str) -> list[tuple[int, str]]:

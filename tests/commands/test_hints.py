@@ -107,17 +107,49 @@ def test_a_log_is_told_once_how_long_a_long_task_takes(
     monkeypatch.setattr("time.perf_counter", lambda: now)
     plain = progress.PlainProgress()
 
-    def work(total: int, *moments: float) -> str:
+    def work(total: int, *moments: float, rounds: int = 0) -> str:
         nonlocal now
         began = now
         plain.start("reading", total)
-        for moment in moments:
+        for step, moment in enumerate(moments, start=1):
             now = began + moment
             plain.advance(1)
+            if rounds and step % rounds == 0:
+                plain.note("epoch done")
         return capfd.readouterr().err
 
-    assert work(100, 1, 2, 10, 20, 30) == "reading: about 5 minutes to go\n"
+    assert work(20, 1, 2, 10, 20, 30) == "reading: about 76 seconds to go\n", "by the steps after the first"
+    assert work(100, 1, 2, 10) == "", "3 % of the steps tell too little"
     assert work(4, 1, 2, 10) == ""
     assert work(0, 10, 20) == ""
-    assert work(12, 10, 20) == "reading: about 110 seconds to go\n"
-    assert work(10_000, 10) == "reading: about 28 hours to go\n"
+    assert work(10_000, 10) == ""
+    assert work(600, 9, 10, 11, 17, rounds=4) == "reading: about 26 minutes to go\n", "an epoch has its validation"
+
+
+@pytest.mark.parametrize("warm_up", [0, 5, 60])
+@pytest.mark.parametrize("epochs", [3, 30])
+def test_the_time_left_is_right_within_a_third(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, warm_up: int, epochs: int
+) -> None:
+    """40 steps of a second an epoch and 10 seconds of validation, after a first step that takes longer."""
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    plain = progress.PlainProgress()
+    plain.start("training", 40 * epochs)
+    announced = None
+    for epoch in range(epochs):
+        for step in range(40):
+            now += 1 + (warm_up if epoch == step == 0 else 0)
+            plain.advance(1)
+            if announced is None and (said := capfd.readouterr().err):
+                announced = now, said
+        now += 10
+        plain.note("epoch")
+        if announced is None and (said := capfd.readouterr().err):
+            announced = now, said
+    assert announced is not None
+    moment, said = announced
+    found = re.search(r"about (\d+) (seconds|minutes) to go", said)
+    assert found is not None
+    left = int(found[1]) * {"seconds": 1, "minutes": 60}[found[2]]
+    assert 2 / 3 <= left / (now - moment) <= 4 / 3

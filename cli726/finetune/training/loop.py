@@ -255,7 +255,7 @@ def train(
         if resumed:
             keeper.restore(network, optimizer if progress.epoch >= phase.first else None)
             resumed = False
-        reporter.start(f"training {' '.join(phase.trains)}", (phase.last - progress.epoch) * len(feed.sizes))
+        reporter.start(f"training {phase.label}", (phase.last - progress.epoch) * len(feed.sizes))
         progress = run_phase(network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter)
     return progress
 
@@ -329,10 +329,19 @@ def run_phase(
             seconds,
         )
         progress = record(network, phase, config, keeper, progress, metrics, optimizer)
+        reporter.note(standing(metrics, phase, progress.best))
         if progress.ended:
             break
     reporter.finish(f"phase {phase.name}: epochs {phase.first} to {progress.epoch}")
     return progress
+
+
+def standing(metrics: EpochMetrics, phase: Phase, best: Best | None) -> str:
+    """Return the epoch, its validation accuracy and the best so far, for a bar of progress."""
+    text = f"epoch {metrics.epoch} of {phase.last}"
+    if metrics.val_error is not None:
+        text += f", accuracy {1 - metrics.val_error:.2%}"
+    return text + (f", best {1 - best.val_error:.2%}" if best is not None else "")
 
 
 def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim.Optimizer) -> None:

@@ -8,16 +8,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.finetuning import finetune
+from cli726.reporting import Silent
 
 
-class Printing:
+class Printing(Silent):
     """A reporter that prints a line for each finished step."""
-
-    def start(self, task: str, total: int) -> None:
-        pass
-
-    def advance(self, steps: int) -> None:
-        pass
 
     def finish(self, text: str) -> None:
         print(text)
