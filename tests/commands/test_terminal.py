@@ -49,8 +49,9 @@ def frames(text: str) -> str:
 def test_bars_of_a_fine_tuning_run(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "shapes", 60)
     status, seen = on_terminal(
-        *CMPT726, "finetune", "--dataset", f"folder:{folder}", "--weights", "random", "--epochs", 4, "--unfreeze-after", 2,
-        "--unfreeze", "layer3", "--threads", 1, "--precision", "fp32", "--run-dir", "out", folder=tmp_path,
+        *CMPT726, "finetune", "--dataset", f"folder:{folder}", "--weights", "random", "--epochs", 4,
+        "--unfreeze-after", 2, "--unfreeze", "layer3", "--threads", 1, "--precision", "fp32", "--run-dir", "out",
+        folder=tmp_path,
     )  # fmt: skip
     text = frames(seen)
     assert status == 0, text
