@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cli726.backprop.network import logistic
 from cli726.choices import Connect, Hidden
 from cli726.errors import RequestError
 from cli726.exact import number
-from cli726.layered_network import logistic
 from cli726.wide_floats import OF_ZERO, Wide, dot, from_log, normalised, plus, times, total, widen
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cli726.backprop.network import logistic
 from cli726.choices import Dtype, Hidden
 from cli726.deep_network import DeepNetwork
-from cli726.layered_network import logistic
 
 __all__ = ["plain_error", "plain_gradients"]
 

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cli726.backprop.network import logistic
 from cli726.choices import Connect, Dtype, Hidden
 from cli726.drawing import COLORS, new_figure
 from cli726.gradient_causes import Saturation
-from cli726.layered_network import logistic
 from cli726.vanishing import Vanishing
 
 __all__ = ["by_layer", "saturation"]

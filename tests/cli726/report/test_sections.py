@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
 from cli726.report.run_folder import ROWS, Gallery, chosen, finished_run, gallery, read_run, wrapping
+from cli726.report.section import ready
 from cli726.reporting import Silent
 
 
@@ -34,8 +35,9 @@ def texts(value: Any) -> Iterator[str]:
 @pytest.mark.parametrize("make", [softmax.section, glm.section, backprop.section, vanishing.section])
 def test_data_are_json_and_hold_no_plain_text_mathematics(make: Any) -> None:
     section = make()
-    text = " ".join(texts(section.data))
-    assert json.loads(json.dumps(section.data, allow_nan=False))
+    data = ready(section.data)
+    text = " ".join(texts(data))
+    assert json.loads(json.dumps(data, allow_nan=False))
     assert not any(sign in text for sign in ("^", "_", "ₙ", "⁽", "eta ", "e-0", "exp("))
     assert section.figures
     assert section.headline

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from cli726.backprop import example
 from cli726.choices import Hidden
 from cli726.errors import RequestError
-from cli726.worked_example import example
 
 
 def written(folder: Path, document: Any) -> Path:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cli726.backprop.network import LayeredNetwork
 from cli726.choices import Hidden
 from cli726.errors import RequestError
-from cli726.layered_network import LayeredNetwork
 from cli726.vectors import integers, vector
 
 __all__ = ["example"]
@@ -41,26 +41,13 @@ def check_sizes(sizes: Sequence[int]) -> None:
         raise RequestError(f"at most {MOST_WEIGHTS:,} weights; --layers {shown} has {total:,}; use smaller layers")
 
 
-def draw_weights(sizes: Sequence[int], seed: int) -> tuple[Array, ...]:
-    """Weights from N(0, 1 / inputs of the unit), rounded to two decimals so that a page can hold them exactly.
-
-    Raises:
-        RequestError: for sizes that make no network.
-    """
-    check_sizes(sizes)
-    generator = np.random.default_rng([seed, WEIGHT_STREAM])
-    return tuple(
-        np.round(generator.normal(0, below**-0.5, (above, below)), 2) + 0.0 for below, above in pairwise(sizes)
-    )
-
-
-def draw_vector(length: int, seed: int, stream: int) -> Array:
-    """Standard normal numbers, rounded to two decimals; each `stream` of a seed is independent of the others."""
-    return np.round(np.random.default_rng([seed, stream]).normal(size=length), 2) + 0.0
+def draw(shape: Sequence[int], generator: np.random.Generator, scale: float = 1.0) -> Array:
+    """Return normal numbers, rounded to two decimals so that a page can hold them exactly."""
+    return np.round(generator.normal(0, scale, shape), 2) + 0.0
 
 
 def read_json(path: Path) -> Any:
-    """The JSON document in a file.
+    """Return the JSON document in a file.
 
     Raises:
         RequestError: if there is no such file, or it is no JSON.
@@ -75,8 +62,14 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def shown(value: Any) -> str:
+    """Return a value of a file, short enough for a message."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
 def row_of(values: Any, where: str) -> list[float]:
-    """A JSON list of finite numbers."""
+    """Return a JSON list of finite numbers."""
     if not isinstance(values, list) or not values:
         raise RequestError(f"{where} must be a list of numbers with at least one; got {shown(values)}; see --json")
     for value in values:
@@ -87,65 +80,29 @@ def row_of(values: Any, where: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def shown(value: Any) -> str:
-    """A value that somebody typed, short enough for a message."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+def matrix_of(rows: Any, where: str) -> Array:
+    """Return a JSON list of rows as ndarray of shape (rows, columns)."""
+    if not isinstance(rows, list) or not rows:
+        raise RequestError(f"{where} must be a list of rows, a row for each unit; got {shown(rows)}; see --json")
+    numbers = [row_of(row, f"{where}, row {index}") for index, row in enumerate(rows, start=1)]
+    if len({len(row) for row in numbers}) > 1:
+        lengths = ", ".join(str(len(row)) for row in numbers)
+        raise RequestError(f"{where} must have rows of one length; got lengths {lengths}; correct the file")
+    return np.array(numbers)
 
 
-def matrices(document: Any, path: Path) -> tuple[Array, ...]:
-    """The matrices of a weights file: a list of them, or a document that has one under `weights`.
-
-    Returns:
-        One ndarray of shape (rows, columns) for each.
+def matrices(listed: Any, path: Path) -> tuple[Array, ...]:
+    """Return the matrices of a weights file.
 
     Raises:
         RequestError: if the content is no list of matrices.
     """
-    listed = document.get("weights") if isinstance(document, Mapping) else document
     if not isinstance(listed, list) or not listed:
         raise RequestError(
             f"a weights file holds a list with a matrix for each layer, alone or under `weights`; {path} holds "
-            f"{shown(document)}; write it as --json prints it"
+            f"{shown(listed)}; write it as --json prints it"
         )
-    result = []
-    for layer, matrix in enumerate(listed, start=1):
-        where = f"{path}: matrix {layer}"
-        if not isinstance(matrix, list) or not matrix:
-            raise RequestError(f"{where} must be a list of rows, a row for each unit; got {shown(matrix)}; see --json")
-        rows = [row_of(row, f"{where}, row {index}") for index, row in enumerate(matrix, start=1)]
-        if len({len(row) for row in rows}) > 1:
-            raise RequestError(
-                f"{where} must have rows of one length; got lengths {', '.join(str(len(row)) for row in rows)}; "
-                "give each unit one number for every unit below it"
-            )
-        result.append(np.array(rows))
-    return tuple(result)
-
-
-def field(document: Any, name: str, count: int, path: Path) -> Array | None:
-    """The number or list of `count` numbers that a document has under `name`; None if it has none.
-
-    Raises:
-        RequestError: if it is something else.
-    """
-    value = document.get(name) if isinstance(document, Mapping) else None
-    if value is None:
-        return None
-    row = row_of(value if isinstance(value, list) else [value], f"{path}: {name}")
-    if len(row) != count:
-        raise RequestError(
-            f"{path}: {name} must have {count} numbers; got {len(row)}; correct the file or give --{name}"
-        )
-    return np.array(row)
-
-
-def hidden_of(document: Any, path: Path) -> Hidden | None:
-    """What hidden units do, if a document says it."""
-    value = document.get("hidden") if isinstance(document, Mapping) else None
-    if value is not None and value not in list(Hidden):
-        raise RequestError(f"{path}: hidden must be logistic or relu; got {shown(value)}; correct the file")
-    return None if value is None else Hidden(value)
+    return tuple(matrix_of(rows, f"{path}: matrix {layer}") for layer, rows in enumerate(listed, start=1))
 
 
 def example(
@@ -157,7 +114,7 @@ def example(
     hidden: Hidden | None = None,
     seed: int = 0,
 ) -> tuple[LayeredNetwork, Array, Array]:
-    """A network and a data point; what was not typed comes from the file, and what that lacks from the seed.
+    """Return a network and a data point; what was not typed comes from the file, and what that lacks from the seed.
 
     Args:
         layers: Units in each layer, inputs first, such as "3,3,3,1".
@@ -175,21 +132,37 @@ def example(
     """
     sizes = ASSIGNED_SIZES if layers is None else tuple(integers(layers, "--layers", "3,3,3,1"))
     check_sizes(sizes)
-    path = Path() if weights is None else weights
-    document = None if weights is None else read_json(weights)
-    drawn = draw_weights(sizes, seed) if weights is None else matrices(document, path)
-    network = LayeredNetwork(drawn, hidden or hidden_of(document, path) or Hidden.logistic)
+    path, stated = weights or Path(), {} if weights is None else read_json(weights)
+    fields: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {"weights": stated}
+    if weights is None:
+        generator = np.random.default_rng([seed, WEIGHT_STREAM])
+        # N(0, 1 / inputs of the unit).
+        matrix = tuple(draw((above, below), generator, below**-0.5) for below, above in pairwise(sizes))
+    else:
+        matrix = matrices(fields.get("weights"), path)
+    kind = fields.get("hidden")
+    if kind is not None and kind not in list(Hidden):
+        raise RequestError(f"{path}: hidden must be logistic or relu; got {shown(kind)}; correct the file")
+    network = LayeredNetwork(matrix, hidden or Hidden(kind or Hidden.logistic))
     if layers is not None and network.sizes != sizes:
         raise RequestError(
             f"the weights must be those of --layers {layers}; {path} has layers {','.join(map(str, network.sizes))}; "
             "leave out --layers or change the file"
         )
     check_sizes(network.sizes)
+
+    def point(name: str, option: str | None, count: int, stream: int) -> Array:
+        if option is not None:
+            return vector(option, count, f"--{name}")
+        value = fields.get(name)
+        if value is None:
+            return draw((count,), np.random.default_rng([seed, stream]))
+        row = row_of(value if isinstance(value, list) else [value], f"{path}: {name}")
+        if len(row) != count:
+            raise RequestError(
+                f"{path}: {name} must have {count} numbers; got {len(row)}; correct the file or give --{name}"
+            )
+        return np.array(row)
+
     inputs, outputs = network.sizes[0], network.sizes[-1]
-    point = vector(x, inputs, "--x") if x is not None else field(document, "x", inputs, path)
-    target = vector(t, outputs, "--t") if t is not None else field(document, "t", outputs, path)
-    return (
-        network,
-        draw_vector(inputs, seed, INPUT_STREAM) if point is None else point,
-        draw_vector(outputs, seed, TARGET_STREAM) if target is None else target,
-    )
+    return network, point("x", x, inputs, INPUT_STREAM), point("t", t, outputs, TARGET_STREAM)

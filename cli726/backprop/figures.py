@@ -1,0 +1,150 @@
+"""Problem 3's figure: the network in the assignment's notation, and the way that each delta comes from the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from cli726.backprop.findings import formula, left_side, symbol, typed
+from cli726.backprop.network import Backprop, Variable, asked
+from cli726.document import mathtext
+from cli726.drawing import COLORS, new_figure
+
+__all__ = ["figures"]
+
+# The error's way, and the weight whose derivative follows.
+BLUE, ORANGE = COLORS[0], COLORS[5]
+FAINT, PLAIN = "#CCCCCC", "#555555"
+MOST_UNITS, MOST_LAYERS = 5, 6
+RADIUS, INCHES = 0.35, 0.82
+CENTERED: Any = {"ha": "center", "va": "center", "fontsize": 13}
+Edge = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the units that are drawn stand: (layer, unit) -> (x, y); dots stand for those left out."""
+
+    sizes: tuple[int, ...]
+    columns: dict[int, float]
+    places: dict[tuple[int, int], tuple[float, float]]
+    dots: tuple[tuple[float, float, str], ...]
+
+    @property
+    def height(self) -> float:
+        return max(abs(y) for _, y in self.places.values())
+
+    def edges(self) -> Iterator[Edge]:
+        """(layer, source, unit) of each weight whose two ends are drawn."""
+        for layer, source in self.places:
+            yield from ((layer, source, unit) for other, unit in self.places if other == layer + 1)
+
+
+def shown(count: int, most: int, tail: int) -> list[int]:
+    """Return the numbers from 1 to `count`, or the first and the `tail` last of them."""
+    return list(range(1, count + 1)) if count <= most else [*range(1, most - tail), *range(count - tail + 1, count + 1)]
+
+
+def layout(sizes: tuple[int, ...]) -> Layout:
+    """Return columns of units, the first at the top, with gaps where layers or units are left out."""
+    columns: dict[int, float] = {}
+    places, dots = {}, []
+    x, previous = 0.0, 0
+    for layer in shown(len(sizes), MOST_LAYERS, 3):
+        if layer != previous + 1:
+            dots.append((x - 0.55, 0.0, r"$\cdots$"))
+            x += 0.6
+        columns[layer] = x
+        units = shown(sizes[layer - 1], MOST_UNITS, 1)
+        rows = len(units) + (len(units) < sizes[layer - 1])
+        for row, unit in enumerate(units):
+            gap = unit != row + 1
+            places[layer, unit] = (x, (rows - 1) / 2 - row - gap)
+            if gap:
+                dots.append((x, (rows - 1) / 2 - row, r"$\vdots$"))
+        x, previous = x + 1.7, layer
+    return Layout(sizes, columns, places, tuple(dots))
+
+
+def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight: Variable | None = None) -> None:
+    """Draw the network: in orange the way from the outputs to `start`, in blue the weight."""
+    reached = set() if start is None else {(start.layer, start.unit), *(p for p in plan.places if p[0] > start.layer)}
+    target = None if weight is None else (weight.layer, weight.source, weight.unit)
+    for edge in plan.edges():
+        layer, source, unit = edge
+        (x0, y0), (x1, y1) = plan.places[layer, source], plan.places[layer + 1, unit]
+        if edge == target:
+            axes.plot([x0, x1], [y0, y1], color=BLUE, linewidth=3.2, zorder=2)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            middle = (0.5 * (x0 + x1), 0.5 * (y0 + y1))
+            axes.text(*middle, mathtext(symbol("w", layer, unit, source)), color=BLUE, bbox=box, **CENTERED, zorder=5)
+        elif (layer, source) in reached:
+            # From the upper unit to the lower one: errors travel backwards.
+            reach = RADIUS / np.hypot(x1 - x0, y1 - y0)
+            style = {"arrowstyle": "-|>", "color": ORANGE, "linewidth": 2.2, "shrinkA": 0, "shrinkB": 0}
+            tip = (x0 + (x1 - x0) * reach, y0 + (y1 - y0) * reach)
+            axes.annotate("", xy=tip, xytext=(x1, y1), arrowprops=style, zorder=2)
+        else:
+            axes.plot([x0, x1], [y0, y1], color=FAINT, linewidth=1.0, zorder=1)
+    for (layer, unit), (x, y) in plan.places.items():
+        lit = (layer, unit) in reached
+        style = {"edgecolor": ORANGE, "linewidth": 2.2} if lit else {"edgecolor": PLAIN, "linewidth": 1.0}
+        axes.add_patch(Circle((x, y), RADIUS, facecolor="white", zorder=3, **style))
+        output = "y" if plan.sizes[-1] == 1 else f"y_{unit}"
+        text = output if layer == len(plan.sizes) else symbol("z", layer, unit)
+        name = symbol("delta", layer, unit) if lit else text
+        axes.text(x, y, mathtext(name), color=ORANGE if lit else "black", **CENTERED, zorder=4)
+    for x, y, dots in plan.dots:
+        axes.text(x, y, dots, **CENTERED)
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.6, max(plan.columns.values()) + 0.6)
+    axes.set_ylim(-plan.height - 1.0, plan.height + 0.6)
+    axes.set_axis_off()
+
+
+def overview(axes: Axes, plan: Layout) -> None:
+    """Draw the network with its layers and weight matrices named."""
+    draw_network(axes, plan)
+    low = -plan.height - 0.72
+    for layer, x in plan.columns.items():
+        name = "inputs" if layer == 1 else "output" if layer == len(plan.sizes) else f"layer {layer}"
+        axes.text(x, low, name, ha="center", va="center", fontsize=12)
+    for lower, upper in pairwise(plan.columns):
+        if upper == lower + 1:
+            middle = (plan.columns[lower] + plan.columns[upper]) / 2
+            axes.text(middle, low, mathtext(f"w^({lower})"), **CENTERED)
+    axes.set_title("The network", fontsize=14)
+
+
+def paths(result: Backprop) -> Figure:
+    """Draw the network, then a panel for each delta that the assignment asks for and this network has."""
+    plan = layout(result.network.sizes)
+    variables = [item for item in asked(plan.sizes).values() if isinstance(item, Variable)]
+    deltas = [item for item in variables if item.source is None]
+    weights = {item.layer + 1: item for item in variables if item.source is not None}
+    count = len(deltas) + 1
+    rows, columns = (2, 2) if count == 4 else (1, count)
+    width, height = max(plan.columns.values()) + 1.2, 2 * plan.height + 2.6
+    figure = new_figure(columns * INCHES * width, rows * INCHES * height)
+    first, *others = figure.subplots(rows, columns).ravel()
+    overview(first, plan)
+    for axes, delta in zip(others, deltas, strict=True):
+        weight = weights.get(delta.layer)
+        draw_network(axes, plan, delta, weight)
+        axes.set_title(mathtext(f"{left_side(delta)} = {formula(delta, plan.sizes)}"), color=ORANGE, fontsize=14)
+        if weight is not None:
+            text = mathtext(f"∂E_n/∂{typed(weight)} = {formula(weight, plan.sizes)}")
+            axes.text(max(plan.columns.values()) / 2, -plan.height - 0.75, text, color=BLUE, **CENTERED)
+    return figure
+
+
+def figures(result: Backprop) -> dict[str, Callable[[], Figure]]:
+    """Return the name of each figure and how to draw it."""
+    return {"network": lambda: paths(result)}
