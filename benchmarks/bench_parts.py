@@ -17,8 +17,9 @@ from benchmarks import bench_exact_head, bench_logistic
 from benchmarks.data import images
 from benchmarks.measure import PYTHON, ROOT, Row, command_seconds, compare, in_seconds, in_turn
 from cache import reading
+from cache.format import read_manifest
 from cache.keys import Request
-from cache.store import Store
+from cache.store import Store, digest_of
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
 from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.network.resnet import Network, channels_last
@@ -112,24 +113,25 @@ def cache_rows(rounds: int) -> list[Row]:
             chance = np.random.default_rng(0)
             kind = np.float32 if dtype == "float32" else np.uint16
             array = chance.integers(0, 1000, (count, *shape)).astype(kind)
-            labels = np.zeros(count, np.int64)
-            store, request = Store(Path(name)), Request({"x": 1}, count, tuple(shape), dtype)
-            entry = store.get_or_build(request, labels, lambda array=array: iter([array]))
+            images = chance.integers(0, 256, (count, 32), np.uint8)
+            store, request = Store(Path(name)), Request({"images": digest_of(images)}, count, tuple(shape), dtype)
+            entry = store.get_or_build(request, images, lambda _, array=array: iter([array]))
+            sha256 = read_manifest(store.path(request.key)).sha256
             np.save(Path(name) / "plain.npy", array)
             content = array.tobytes()
             del entry
 
-            def opened(store: Store = store, request: Request = request, labels: np.ndarray = labels) -> object:
-                return store.get_or_build(request, labels, lambda: iter(()))
+            def opened(store: Store = store, request: Request = request, images: np.ndarray = images) -> object:
+                return store.get_or_build(request, images, lambda _: iter(()))
 
-            def unhashed(opened: Callable[[], object] = opened) -> None:
-                real, check = reading.hashlib, reading.check
-                nothing = SimpleNamespace(update=lambda _: None, hexdigest=lambda: "")
-                reading.hashlib, reading.check = SimpleNamespace(sha256=lambda: nothing), lambda *_: None
+            def unhashed(opened: Callable[[], object] = opened, sha256: str = sha256) -> None:
+                real = reading.hashlib
+                nothing = SimpleNamespace(update=lambda _: None, hexdigest=lambda: sha256)
+                reading.hashlib = SimpleNamespace(sha256=lambda: nothing)
                 try:
                     opened()
                 finally:
-                    reading.hashlib, reading.check = real, check
+                    reading.hashlib = real
 
             seconds = in_turn(
                 {

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["SCHEMA", "Dtype", "Request", "canonical", "differences", "nearest", "normalized"]
+__all__ = ["IMAGES", "SCHEMA", "Dtype", "Request", "as_size", "canonical", "differences", "nearest", "short_key"]
 
-# Raised whenever the same fields would be stored as other bytes: old entries then count as foreign, never as hits.
-SCHEMA = 1
+# Raised whenever the same fields would be stored as other bytes: entries of before then count as superseded, never as
+# hits. 1 had labels in the key and beside the features.
+SCHEMA = 2
+# The field that stands for the rows: SHA-256 of what tells each image apart, in the rows' order.
+IMAGES = "images"
 Dtype: TypeAlias = Literal["float32", "bfloat16"]
 ITEM_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 # Far above any real entry and far below what overflows; a hostile manifest can't ask for more.
@@ -21,42 +24,21 @@ MOST_BYTES = 2**42
 MOST_DIMENSIONS = 8
 # Entries that differ in more fields than this have nothing to say about each other.
 NEAR = 3
-# Entries that differ in one of these, or in something nested in it, as a field or in their provenance, are two things
-# and not versions of one.
-PLACES = {"pool", "cut", "variant"}
+UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def normalized(value: Any) -> Any:
-    """A copy of `value` in plain JSON types; lone surrogates (undecodable file names) become visible escapes.
+def canonical(value: Any) -> str:
+    """Return one text for one value: names sorted, no spaces, ASCII, floats as the shortest that reads back.
 
     Raises:
         ValueError: for NaN and infinities.
         TypeError: for anything that JSON has no form for.
     """
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"a cache key takes finite numbers only; got {value}")
-        return value
-    if isinstance(value, list | tuple):
-        return [normalized(item) for item in value]
-    if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            raise TypeError("a cache key takes mappings with text for names only")
-        return {normalized(name): normalized(item) for name, item in value.items()}
-    raise TypeError(f"a cache key takes JSON values only; got {type(value).__name__}")
-
-
-def canonical(value: Any) -> str:
-    """One text for one value: names sorted, no spaces, ASCII, floats as the shortest that reads back."""
-    return json.dumps(normalized(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON, in hexadecimal."""
+    """Return the SHA-256 of the canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
@@ -65,11 +47,13 @@ class Request:
     """One entry: what decides its content, and what it measures.
 
     Attributes:
-        fields: Everything that the features depend on, JSON values, possibly nested. Never a path or a time.
+        fields: Everything that the features depend on, JSON values, possibly nested; `images` stands for the rows.
+            Never a path, a time or a label.
         rows: Number of images, at least 1.
         shape: Shape of one image's features, for instance (64,) or (16, 16, 32).
         dtype: "float32", or "bfloat16" kept as its bits in uint16.
         provenance: For people to read; not part of the key. `model`, `data`, `pool` and `cut` are shown in lists.
+            Entries of one provenance are versions of one thing.
     """
 
     fields: Mapping[str, Any]
@@ -87,19 +71,14 @@ class Request:
         for name in ("fields", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} must be a mapping; got {type(getattr(self, name)).__name__}")
-            object.__setattr__(self, name, normalized(getattr(self, name)))
+            object.__setattr__(self, name, json.loads(canonical(getattr(self, name))))
         sizes = (self.rows, *self.shape)
         if not all(type(size) is int and size >= 1 for size in sizes) or not 1 <= len(self.shape) <= MOST_DIMENSIONS:
             raise ValueError(f"rows and shape must be whole numbers from 1, at most {MOST_DIMENSIONS}; got {sizes}")
         if self.dtype not in ITEM_BYTES:
             raise ValueError(f"dtype must be one of {', '.join(ITEM_BYTES)}; got {self.dtype!r}")
-        if max(*sizes, self.feature_bytes + 8 * self.rows) > MOST_BYTES:
+        if max(*sizes, self.rows * (math.prod(self.shape) * ITEM_BYTES[self.dtype] + 32)) > MOST_BYTES:
             raise ValueError(f"an entry holds at most {MOST_BYTES} bytes; got rows and shape {sizes}")
-
-    @property
-    def feature_bytes(self) -> int:
-        """Size of the features alone."""
-        return self.rows * math.prod(self.shape) * ITEM_BYTES[self.dtype]
 
     @cached_property
     def key(self) -> str:
@@ -108,9 +87,14 @@ class Request:
             {"schema": SCHEMA, "fields": self.fields, "rows": self.rows, "shape": self.shape, "dtype": self.dtype}
         )
 
+    @property
+    def family(self) -> str:
+        """A name that all versions of the same thing share: 16 hexadecimal digits."""
+        return digest(self.provenance)[:16]
+
 
 def leaves(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted name and canonical value of everything in nested `fields`; a list counts as one value."""
+    """Yield dotted name and canonical value of everything in nested `fields`; a list counts as one value."""
     for name, value in fields.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{name}.")
@@ -119,21 +103,27 @@ def leaves(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> tuple[str, ...]:
-    """Dotted names, sorted, of what only one of the two has or has otherwise: ("images.treatment", "weights")."""
+    """Return the dotted names, sorted, of what only one of the two has or has otherwise: ("images", "variant.seed")."""
     ours, theirs = dict(leaves(left)), dict(leaves(right))
     return tuple(sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name)))
 
 
 def nearest(request: Request, others: Iterable[Request]) -> tuple[str, ...]:
-    """Which fields differ from the closest other version of the same thing; empty if there is none near."""
+    """Return which fields differ from the closest of the other versions; nothing if none is near."""
+    found = [differences(request.fields, other.fields) for other in others]
+    return min((names for names in found if 1 <= len(names) <= NEAR), key=lambda n: (len(n), n), default=())
 
-    def thing(which: Request) -> list[str]:
-        return [canonical(which.provenance.get(name)) for name in ("data", *sorted(PLACES))]
 
-    found = [differences(request.fields, other.fields) for other in others if thing(other) == thing(request)]
-    near = [
-        names
-        for names in found
-        if 1 <= len(names) <= NEAR and not any(PLACES.intersection(name.split(".")) for name in names)
-    ]
-    return min(near, key=lambda names: (len(names), names), default=())
+def short_key(key: str) -> str:
+    """Return the first twelve digits: enough to tell entries apart, and the commands take any number that does."""
+    return key[:12]
+
+
+def as_size(number: int) -> str:
+    """Return `number` bytes with a decimal unit: 12800000 is "12.8 MB"."""
+    value = float(number)
+    for unit in UNITS:
+        if value < 999.95 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == UNITS[0] else f"{value:.1f} {unit}"

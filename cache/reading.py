@@ -1,54 +1,68 @@
 """Reads an entry that anybody may have written or damaged: structure and hash first, use afterwards.
 
 The file is read once, in plain reads, into the arrays that are handed out, and hashed there: so the bytes that were
-checked are the bytes that are used. HDF5 takes no part in it (see `cache.layout`).
+checked are the bytes that are used. HDF5 takes no part in it (see `cache.format`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.files import open_regular
-from cache.layout import LABEL, Layout, layout_of
-from cache.manifest import DATA, Distrusted, Manifest
-from cache.memory import available_memory
+from cache.format import DATA, IMAGE, MANIFEST, Distrusted, Layout, Manifest, State, layout_of, read_manifest
+from cache.keys import Request
+from cache.system import SAFELY, available_memory, open_regular, read_small
 
-__all__ = ["BLOCK", "Content", "as_bytes", "examine", "is_large", "load", "open_data"]
+__all__ = ["BLOCK", "EntryInfo", "as_bytes", "describe", "load", "touch_usage", "write_usage"]
 
 # Small enough to be hashed while it is still in the processor's cache, large enough to be handed from thread to thread
 # for nothing: with blocks of 4 MB opening 160 MB takes 1.9 times as long as hashing them, with 1 MB 1.1 times.
 BLOCK = 2**20
-# Above this size a file of holes, which takes no space, would keep us hashing zeros for minutes or days.
-SUSPICIOUS = 64 * 2**30
-HOLLOW = 1024
+# The sidecar: when an entry was built, in how many seconds, and (its own time) when it was last used. Losing it loses
+# nothing that matters, so it is written without care and read with suspicion.
+USAGE = "usage.json"
+LARGEST_USAGE = 4096
+# A hundred years: a longer build is nonsense, as are NaN and infinity.
+LONGEST = 3.2e9
 
 
-@dataclass(frozen=True, eq=False)
-class Content:
-    """The data of one entry.
+@dataclass(frozen=True)
+class EntryInfo:
+    """One folder of the store.
 
     Attributes:
-        features: ndarray of shape (rows, *shape), float32, or uint16 holding the bits of bfloat16; a read-only memory
-            map if it is large, else writable and the caller's own.
-        labels: int64 ndarray of shape (rows,).
+        key: Its name; a key unless it is foreign.
+        path: Where it is.
+        state: "ok" (it looks whole; only `verify` reads the data), "damaged", "superseded" (an earlier version's),
+            "foreign" (not ours), or "partial" (being built, or left by a killed process).
+        reason: Why it is not ok, or why it is removed.
+        bytes: Size of its files.
+        request: What it holds; None unless it is ok.
+        built: When it was built, ISO 8601; None if unknown.
+        seconds: How long that took, or reading it where it was verified; None if unknown.
+        used: When it was last used, in seconds since 1970; None if unknown.
     """
 
-    features: NDArray[Any]
-    labels: NDArray[np.int64]
-
-
-def is_large(size: int) -> bool:
-    """Whether features of that size are mapped rather than loaded: above a quarter of the memory available."""
-    return 4 * size > available_memory()
+    key: str
+    path: Path
+    state: State
+    reason: str | None = None
+    bytes: int = 0
+    request: Request | None = None
+    built: str | None = None
+    seconds: float | None = None
+    used: float | None = None
 
 
 def fill(file: BinaryIO, block: memoryview) -> None:
@@ -61,15 +75,11 @@ def fill(file: BinaryIO, block: memoryview) -> None:
 
 
 def read_ahead(file: BinaryIO, target: memoryview) -> Iterator[memoryview]:
-    """The blocks of `target`, each once it is filled; the next ones are filled meanwhile by another thread.
+    """Yield the blocks of `target`, each once it is filled; the next ones are filled meanwhile by another thread.
 
     Fresh memory costs about as much as reading into it, and neither needs the processor that hashes.
     """
     blocks = [target[start : start + BLOCK] for start in range(0, len(target), BLOCK)]
-    if len(blocks) == 1:
-        fill(file, target)
-        yield target
-        return
     reader = ThreadPoolExecutor(1, "reader")
     try:
         fillings = [reader.submit(fill, file, block) for block in blocks]
@@ -84,12 +94,8 @@ def as_bytes(array: NDArray[Any]) -> memoryview:
     return memoryview(array).cast("B")  # type: ignore[arg-type]  # before Python 3.12 no type says Buffer
 
 
-def scan(file: BinaryIO, layout: Layout, features: NDArray[Any] | None, labels: NDArray[Any] | None) -> str:
-    """Read the whole file, into the arrays where given; its SHA-256.
-
-    Raises:
-        Distrusted: if one byte of the structure is not as in `layout`.
-    """
+def scan(file: BinaryIO, layout: Layout, features: NDArray[Any] | None, images: NDArray[np.uint8]) -> str:
+    """Read the whole file, into the arrays; features that are None are only hashed. Return its SHA-256."""
     sha256 = hashlib.sha256()
 
     def structure(expected: bytes) -> None:
@@ -99,72 +105,49 @@ def scan(file: BinaryIO, layout: Layout, features: NDArray[Any] | None, labels: 
             raise Distrusted(f"the structure of {DATA} is not the one that cmpt726 writes")
         sha256.update(found)
 
-    def data(length: int, array: NDArray[Any] | None) -> None:
-        if array is not None:
-            for block in read_ahead(file, as_bytes(array)):
-                sha256.update(block)
-            return
-        scratch = memoryview(bytearray(min(BLOCK, length)))
-        for start in range(0, length, BLOCK):
-            fill(file, scratch[: length - start])
-            sha256.update(scratch[: length - start])
-
     structure(layout.head)
-    data(layout.feature_bytes, features)
+    if features is None:
+        scratch = memoryview(bytearray(min(BLOCK, layout.feature_bytes)))
+        for start in range(0, layout.feature_bytes, BLOCK):
+            block = scratch[: layout.feature_bytes - start]
+            fill(file, block)
+            sha256.update(block)
+    else:
+        for block in read_ahead(file, as_bytes(features)):
+            sha256.update(block)
     structure(layout.middle)
-    data(layout.label_bytes, labels)
+    fill(file, as_bytes(images))
+    sha256.update(as_bytes(images))
     structure(layout.tail)
     return sha256.hexdigest()
 
 
 def open_data(entry: Path, manifest: Manifest, layout: Layout) -> BinaryIO:
-    """The data file, opened, if its size is right in every respect: the cheap check, before anything is allocated.
-
-    Raises:
-        Distrusted: if it is missing, no ordinary file, or of another size.
-        OSError: if it can't be read.
-    """
+    """Open the data file, if its size is right in every respect: the cheap check, before anything is allocated."""
     try:
         file = open_regular(entry / DATA)
     except (FileNotFoundError, NotADirectoryError):
         raise Distrusted(f"it has no {DATA}") from None
     except ValueError as error:
         raise Distrusted(str(error)) from None
-    try:
-        status = os.fstat(file.fileno())
-        if not status.st_size == manifest.size == layout.size:
-            raise Distrusted(f"{DATA} has {status.st_size} bytes; {layout.size} are right for what the manifest says")
-        # A file system that counts no blocks reports 0.
-        allocated = 512 * getattr(status, "st_blocks", 0)
-        if status.st_size > SUSPICIOUS and 0 < allocated < status.st_size // HOLLOW:
-            raise Distrusted(f"{DATA} is a file of holes")
-    except BaseException:
+    size = os.fstat(file.fileno()).st_size
+    if not size == manifest.size == layout.size:
         file.close()
-        raise
+        raise Distrusted(f"{DATA} has {size} bytes; {layout.size} are right for what the manifest says")
     return file
 
 
-def check(found: str, manifest: Manifest) -> None:
-    if found != manifest.sha256:
-        raise Distrusted(f"the SHA-256 of {DATA} is {found[:12]}...; the manifest says {manifest.sha256[:12]}...")
+def load(entry: Path, manifest: Manifest, *, keep: bool = True) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Return features and images of the entry in folder `entry`.
 
+    Args:
+        keep: False to check only: the features are mapped whatever their size.
 
-def examine(entry: Path, manifest: Manifest) -> None:
-    """Read the data file in `entry` and keep nothing, in a block of memory.
-
-    Raises:
-        Distrusted: if structure, size or hash is wrong.
-        OSError: if it can't be read.
-    """
-    layout = layout_of(manifest.request)
-    with open_data(entry, manifest, layout) as file:
-        check(scan(file, layout, None, None), manifest)
-
-
-def load(entry: Path, manifest: Manifest) -> Content:
-    """The data of the entry in folder `entry`, whole in memory, or mapped if that takes over a quarter of it.
-
-    A map stays right when the entry is removed meanwhile: the file lives until its last user lets go.
+    Returns:
+        features: ndarray of shape (rows, *shape), float32, or uint16 holding the bits of bfloat16; writable and the
+            caller's own, or a read-only memory map if it takes over a quarter of the available memory. A map stays
+            right when the entry is removed meanwhile: the file lives until its last user lets go.
+        images: uint8 ndarray of shape (rows, 32): what tells each image apart.
 
     Raises:
         Distrusted: if structure, size or hash is wrong.
@@ -172,11 +155,64 @@ def load(entry: Path, manifest: Manifest) -> Content:
     """
     layout = layout_of(manifest.request)
     with open_data(entry, manifest, layout) as file:
-        labels = np.empty(layout.rows, LABEL)
-        if is_large(layout.feature_bytes):
-            check(scan(file, layout, None, labels), manifest)
-            features: NDArray[Any] = np.memmap(file, layout.dtype, "r", len(layout.head), layout.shape)
-        else:
-            features = np.empty(layout.shape, layout.dtype)
-            check(scan(file, layout, features, labels), manifest)
-    return Content(features, labels)
+        images = np.empty((layout.shape[0], IMAGE), np.uint8)
+        whole = keep and 4 * layout.feature_bytes <= available_memory()
+        features = np.empty(layout.shape, layout.dtype) if whole else None
+        found = scan(file, layout, features, images)
+        if found != manifest.sha256:
+            raise Distrusted(f"the SHA-256 of {DATA} is {found[:12]}...; the manifest says {manifest.sha256!s:.12}...")
+        if features is None:
+            features = np.memmap(file, layout.dtype, "r", len(layout.head), layout.shape)
+    return features, images
+
+
+def write_usage(entry: Path, seconds: float) -> None:
+    """Note that `entry` was built just now, in `seconds`."""
+    built = datetime.now(UTC).isoformat(timespec="seconds")
+    with suppress(OSError):
+        (entry / USAGE).write_text(json.dumps({"built": built, "seconds": seconds}) + "\n")
+
+
+def touch_usage(entry: Path) -> None:
+    """Note that `entry` was used just now; not in a folder that may not be written to, and through no link."""
+    with suppress(OSError):
+        os.close(os.open(entry / USAGE, os.O_WRONLY | os.O_CREAT | SAFELY, 0o666))
+        os.utime(entry / USAGE)
+
+
+def usage_of(entry: Path) -> dict[str, Any]:
+    """Return `built`, `seconds` and `used`; without a sidecar an entry counts as last used when it was built."""
+    known: dict[str, Any] = {}
+    for name in (MANIFEST, USAGE):
+        with suppress(OSError):
+            known["used"] = (entry / name).lstat().st_mtime
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        document = json.loads(read_small(entry / USAGE, LARGEST_USAGE))
+        known["built"] = datetime.fromisoformat(document["built"]).isoformat()
+        if type(document["seconds"]) in (int, float) and 0 <= document["seconds"] < LONGEST:
+            known["seconds"] = float(document["seconds"])
+    return known
+
+
+def files_size(folder: Path) -> int:
+    """Return the size of the files directly in a folder, or of a file itself."""
+    total = 0
+    with suppress(OSError):
+        for path in [folder] if folder.is_symlink() or not folder.is_dir() else folder.iterdir():
+            total += path.lstat().st_size
+    return total
+
+
+def describe(entry: Path) -> EntryInfo:
+    """Return what an entry's manifest and sizes say: no content is read, none is trusted."""
+    known = {"bytes": files_size(entry), **usage_of(entry)}
+    try:
+        if entry.is_symlink() or not entry.is_dir():
+            raise Distrusted("it is not a folder")
+        manifest = read_manifest(entry)
+        open_data(entry, manifest, layout_of(manifest.request)).close()
+    except Distrusted as error:
+        return EntryInfo(entry.name, entry, error.state, str(error), **known)
+    except OSError as error:
+        return EntryInfo(entry.name, entry, "damaged", error.strerror or str(error), **known)
+    return EntryInfo(entry.name, entry, "ok", request=manifest.request, **known)

@@ -1,88 +1,68 @@
 """The feature store: entries that are built once, found again, checked every time, and thrown away at will.
 
 >>> store = Store(default_cache_dir())
->>> entry = store.get_or_build(request, labels, produce)
->>> entry.features, entry.labels, entry.state
+>>> entry = store.get_or_build(request, images, produce)
+>>> entry.features, entry.state
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from cache import inventory, parts, writing
-from cache.errors import UntrustedDataError
-from cache.inventory import EntryInfo
-from cache.keys import Request, nearest
-from cache.layout import LABEL, layout_of
-from cache.locks import forget, turn
-from cache.manifest import Distrusted, Manifest, read_manifest
-from cache.paths import as_option
-from cache.quantities import short_key
-from cache.reading import Content, examine, load
-from cache.usage import read_usage, touch_usage, write_usage
+from cache import writing
+from cache.errors import RequestError, UntrustedDataError
+from cache.format import IMAGE, Distrusted, Manifest, layout_of, read_manifest
+from cache.keys import IMAGES, Request, differences, nearest, short_key
+from cache.reading import EntryInfo, describe, files_size, load, touch_usage, usage_of, write_usage
+from cache.system import as_option
 
-__all__ = ["Entry", "EntryInfo", "Removal", "Removed", "Store", "Verdict"]
+__all__ = ["Entry", "EntryInfo", "Removed", "Store", "digest_of"]
 
-VERSION = "v1"
-PARTS = "parts"
-LOCKS = "locks"
+VERSION, PARTS, LOCKS, FAMILIES = "v1", "parts", "locks", "families"
+KEY = re.compile("[0-9a-f]{64}")
+PREFIX = re.compile("[0-9a-f]{2}")
+CANDIDATES = 5
+# Of the other versions of a thing, so many are compared with what is asked for: those built last.
+RECENT = 8
+Produce = Callable[[NDArray[np.intp]], Iterable[NDArray[Any]]]
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """Features and labels, checked, and where they come from.
+    """Features, checked, and where they come from.
 
     Attributes:
         key: SHA-256 of the request, 64 hexadecimal digits.
         state: "hit", or "built" just now.
         bytes: Size of the data file.
         seconds: How long building took, now or then; None if nobody knows any more.
-        rebuilt_because: Names of the fields that differ from the nearest other version; empty on a hit.
         features: ndarray of shape (rows, *shape), float32, or uint16 with the bits of bfloat16; a read-only memory map
             if it takes over a quarter of the available memory, else writable and the caller's own.
-        labels: int64 ndarray of shape (rows,).
+        rebuilt_because: Names of the fields that differ from the nearest other version; empty on a hit.
+        computed: How many rows were not taken over from another version.
+        superseded: Key of the version that most of them came from, which is removed.
     """
 
     key: str
     state: Literal["hit", "built"]
     bytes: int
     seconds: float | None
-    rebuilt_because: tuple[str, ...]
     features: NDArray[Any]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What reading all of an entry showed.
-
-    Attributes:
-        key, state, reason, bytes: As in EntryInfo, but for the data itself.
-        seconds: How long reading it took.
-    """
-
-    key: str
-    state: inventory.State
-    reason: str | None
-    bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Removal:
-    """One entry, or left-over part, that was removed or would be."""
-
-    key: str
-    bytes: int
-    reason: str
+    rebuilt_because: tuple[str, ...] = ()
+    computed: int = 0
+    superseded: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,29 +70,55 @@ class Removed:
     """What `prune` or `clear` did.
 
     Attributes:
-        removed: In the order of removal.
+        removed: In the order of removal; `reason` says why.
         bytes: Freed by it.
         left_bytes: Still in the store.
         dry_run: True if nothing was really removed.
     """
 
-    removed: tuple[Removal, ...]
+    removed: tuple[EntryInfo, ...]
     bytes: int
     left_bytes: int
     dry_run: bool
 
 
-def checked_labels(request: Request, labels: NDArray[Any]) -> NDArray[np.int64]:
-    if labels.dtype != LABEL or labels.shape != (request.rows,):
-        raise ValueError(f"expected int64 labels of shape ({request.rows},); got {labels.dtype} {labels.shape}")
-    return np.ascontiguousarray(labels)
+def digest_of(images: NDArray[np.uint8]) -> str:
+    """Return what stands for the rows in a request's field `images`; of a uint8 array (rows, 32)."""
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 
-def distrust(folder: Path, key: str, reason: object) -> UntrustedDataError:
-    return UntrustedDataError(
-        f"cache entry {short_key(key)} can't be trusted: {reason}; "
-        f"remove it with `cmpt726 cache clear {short_key(key)}{as_option(folder)}` and run again to rebuild it"
-    )
+def children(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, hidden files left out; nothing if it can't be listed."""
+    with suppress(OSError):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return []
+
+
+@contextmanager
+def turn(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path`, so that one process builds while the others wait: a courtesy, nothing depends on it.
+
+    `on_wait` is called once if somebody else has it. Where files can't be locked (a read-only folder, some network
+    file systems), go on without.
+    """
+    lock = FileLock(path)
+    with suppress(OSError, NotImplementedError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if on_wait:
+                on_wait()
+            lock.acquire()
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # Unlinked while held: whoever waits for it finds the entry built, and no lock file is left behind.
+            with suppress(OSError):
+                path.unlink()
+            with suppress(OSError):
+                lock.release()
 
 
 class Store:
@@ -125,162 +131,228 @@ class Store:
         self.parts = self.root / PARTS
 
     def path(self, key: str) -> Path:
-        """The folder of the entry called `key`."""
+        """Return the folder of the entry called `key`."""
         return self.root / key[:2] / key
 
     def get_or_build(
-        self,
-        request: Request,
-        labels: NDArray[np.int64],
-        produce: Callable[[], Iterable[NDArray[Any]]],
-        on_wait: Callable[[], None] | None = None,
+        self, request: Request, images: NDArray[np.uint8], produce: Produce, on_wait: Callable[[], None] | None = None
     ) -> Entry:
-        """The entry, from the store or built into it.
+        """Return the entry, from the store or built into it.
 
         Args:
-            request: Which.
-            labels: int64 ndarray of shape (rows,).
-            produce: Called on a miss; yields consecutive blocks of rows, in order: little-endian float32 ndarrays of
-                shape (n, *shape), or uint16 ones with the bits of bfloat16.
+            request: Which; its field `images` is `digest_of(images)`.
+            images: uint8 ndarray of shape (rows, 32): what tells each image apart, such as its SHA-256. Rows that
+                another version has of the same images are taken over.
+            produce: Called on a miss with the rows that are needed, increasing; yields consecutive blocks of them:
+                little-endian float32 ndarrays of shape (n, *shape), or uint16 ones with the bits of bfloat16.
             on_wait: Called once if another process is building it.
 
         Raises:
             UntrustedDataError: if the entry is there and is not what it was when it was built.
             EnvironmentFailure: if there is too little space, or the folder can't be written to.
-            ValueError: if labels or blocks are not what `request` says.
+            ValueError: if images or blocks are not what `request` says.
         """
-        labels = checked_labels(request, labels)
-        found = self.hit(request, labels)
+        if images.dtype != np.uint8 or images.shape != (request.rows, IMAGE):
+            raise ValueError(f"expected uint8 images ({request.rows}, {IMAGE}); got {images.dtype} {images.shape}")
+        if digest_of(images) != request.fields.get(IMAGES):
+            raise ValueError(f"the field {IMAGES!r} must be the digest of the images")
+        found = self.hit(request)
         if found:
             return found
         with turn(self.root / LOCKS / f"{request.key}.lock", on_wait):
-            return self.hit(request, labels) or self.build(request, labels, produce)
+            return self.hit(request) or self.build(request, np.ascontiguousarray(images), produce)
 
-    def hit(self, request: Request, labels: NDArray[np.int64]) -> Entry | None:
-        """The entry if it is there, checked from first to last byte."""
+    def hit(self, request: Request) -> Entry | None:
+        """Return the entry if it is there, checked from first to last byte."""
         path = self.path(request.key)
-        size = layout_of(request).size
-        with writing.Room(self.folder, size, None).refusals():
+        with writing.Room(self.folder).refusals():
             try:
                 if not os.path.lexists(path):
                     return None
                 if path.is_symlink() or not path.is_dir():
                     raise Distrusted("it is not a folder")
-                content = load(path, read_manifest(path))
-                if not np.array_equal(content.labels, labels):
-                    raise Distrusted("its labels are not those of the data, though their key is the same")
+                features, _ = load(path, read_manifest(path))
             except Distrusted as error:
                 if not os.path.lexists(path):  # removed by another process while we read
                     return None
-                raise distrust(self.folder, request.key, error) from None
-        seconds = read_usage(path).seconds
+                raise self.distrust(request.key, error) from None
+        seconds = usage_of(path).get("seconds")
         touch_usage(path)
-        return Entry(request.key, "hit", size, seconds, (), content.features, content.labels)
+        return Entry(request.key, "hit", layout_of(request).size, seconds, features)
 
-    def build(
-        self, request: Request, labels: NDArray[np.int64], produce: Callable[[], Iterable[NDArray[Any]]]
-    ) -> Entry:
+    def distrust(self, key: str, reason: object) -> UntrustedDataError:
+        short = short_key(key)
+        return UntrustedDataError(
+            f"cache entry {short} can't be trusted: {reason}; remove it with `cmpt726 cache clear {short}"
+            f"{as_option(self.folder)}` and run again to rebuild it"
+        )
+
+    def build(self, request: Request, images: NDArray[np.uint8], produce: Produce) -> Entry:
         """Build the entry, or take it from whoever was faster."""
         began = time.monotonic()
-        layout = layout_of(request)
-        why = nearest(request, self.requests())
-        path = self.path(request.key)
-        self.sweep()
+        layout, path = layout_of(request), self.path(request.key)
+        for part in writing.left_over(self.parts):
+            writing.remove(part)
+        versions = self.versions(request)
+        why = nearest(request, [version.request for version in versions])
+        old, sources, superseded = self.taken_over(request, images, versions)
+        needed = np.flatnonzero(sources < 0)
         room = writing.Room.measured(self.folder, layout.size)
-        room.require()
-        with parts.part_folder(self.parts, request.key) as part:
+        with writing.part_folder(self.parts, request.key) as part:
             with room.refusals():
                 part.mkdir(parents=True)
-            sha256 = writing.write_data(part, layout, labels, produce(), room)
+            blocks = writing.checked(produce(needed) if len(needed) else (), layout, len(needed))
+            if old is not None:
+                blocks = writing.interleaved(old, sources, blocks)
+            sha256 = writing.write_data(part, layout, images, blocks, room)
+            del old, blocks
             with room.refusals():
-                content: Content | None = writing.vouch(part, Manifest(request, layout.size, sha256))
+                features = writing.vouch(part, Manifest(request, layout.size, sha256))
                 seconds = time.monotonic() - began
                 write_usage(part, seconds)
-                if content and isinstance(content.features, np.memmap):
-                    content = None  # Windows renames no folder with an open file in it
+                with suppress(OSError):
+                    marker = self.root / FAMILIES / request.family / request.key
+                    marker.parent.mkdir(parents=True, exist_ok=True)
+                    marker.touch()
                 first = writing.commit(part, path)
-        if content is None or not first:
-            found = self.hit(request, labels)
+        if superseded is not None:
+            with suppress(OSError):
+                writing.discard(self.path(superseded), self.parts)
+        if not first:
+            found = self.hit(request)
             if found is None:
-                raise distrust(self.folder, request.key, "it vanished while it was built")
+                raise self.distrust(request.key, "it vanished while it was built")
             return replace(found, state="built", seconds=seconds, rebuilt_because=why)
-        return Entry(request.key, "built", layout.size, seconds, why, content.features, content.labels)
+        computed = len(needed)
+        return Entry(request.key, "built", layout.size, seconds, features, why, computed, superseded)
 
-    def requests(self) -> list[Request]:
-        """What the entries that look whole were built for."""
-        infos = (info for info in self.entries() if info.state == "ok")
-        return [read_manifest(info.path).request for info in infos]
+    def versions(self, request: Request) -> list[Manifest]:
+        """Return the manifests of other versions of the same thing, those built last first.
 
-    def sweep(self) -> None:
-        """Remove what killed processes left."""
-        for part in parts.left_over(self.parts):
-            parts.remove(part)
-
-    def entries(self) -> list[EntryInfo]:
-        """Everything in the store, last used first, then parts; manifests and sizes are looked at, contents not."""
-        found = list(inventory.survey(self.root, frozenset({PARTS, LOCKS})))
-        found.sort(key=lambda info: (-(info.used or 0), info.key))
-        left = set(parts.left_over(self.parts))
-        for part in inventory.children(self.parts):
-            reason = "left over; the next build or prune removes it" if part in left else "being built or removed"
-            size = inventory.files_size(part)
-            found.append(EntryInfo(part.name.partition(".")[0], part, "partial", reason, size))
+        An empty file for each entry, FAMILY/KEY, says which they are, so that no build reads every other manifest.
+        """
+        found = []
+        with suppress(OSError):
+            markers = sorted((self.root / FAMILIES / request.family).iterdir(), key=lambda path: -path.stat().st_mtime)
+            for marker in [path for path in markers if path.name != request.key][:RECENT]:
+                # Cleared by another process, damaged, not an entry at all: then it is no version to compare with.
+                with suppress(Distrusted, OSError):
+                    found.append(read_manifest(self.path(marker.name)))
         return found
 
+    def taken_over(
+        self, request: Request, images: NDArray[np.uint8], versions: Iterable[Manifest]
+    ) -> tuple[NDArray[Any] | None, NDArray[np.intp], str | None]:
+        """Look for a version that differs in its images only and has some of these.
+
+        Returns:
+            Its features, checked; where each wanted row is in it, or -1; and its key, if most of it serves again. If
+            there is none: None, -1 everywhere, None.
+        """
+        for version in versions:
+            other = version.request
+            if differences(request.fields, other.fields) != (IMAGES,) or (request.shape, request.dtype) != (
+                other.shape,
+                other.dtype,
+            ):
+                continue
+            with suppress(Distrusted, OSError):
+                features, known = load(self.path(other.key), version)
+                places = {image.tobytes(): place for place, image in enumerate(known)}
+                sources = np.array([places.get(image.tobytes(), -1) for image in images], np.intp)
+                serving = len(np.unique(sources[sources >= 0]))
+                if serving:
+                    return features, sources, other.key if 2 * serving > other.rows else None
+        return None, np.full(request.rows, -1, np.intp), None
+
+    def entries(self) -> list[EntryInfo]:
+        """List what is in the store, last used first, then parts; manifests and sizes are looked at, contents not."""
+        found = list(self.survey())
+        found.sort(key=lambda info: (-(info.used or 0), info.key))
+        left = set(writing.left_over(self.parts))
+        for part in children(self.parts):
+            reason = "left over; the next build or prune removes it" if part in left else "being built or removed"
+            found.append(EntryInfo(part.name.partition(".")[0], part, "partial", reason, files_size(part)))
+        return found
+
+    def survey(self) -> Iterator[EntryInfo]:
+        """Yield everything under the version's folder but the store's own folders."""
+        for prefix in children(self.root):
+            if prefix.name in (PARTS, LOCKS, FAMILIES):
+                continue
+            proper = PREFIX.fullmatch(prefix.name) and prefix.is_dir()
+            for entry in children(prefix) if proper else [prefix]:
+                if proper and KEY.fullmatch(entry.name) and entry.name.startswith(prefix.name):
+                    yield describe(entry)
+                else:
+                    yield EntryInfo(entry.name, entry, "foreign", "no entry has such a name", files_size(entry))
+
     def info(self, prefix: str) -> EntryInfo:
-        """The one entry whose key begins with `prefix`.
+        """Return the one entry whose key begins with `prefix`.
 
         Raises:
-            RequestError: if there is none or more than one.
+            RequestError: if there is none or more than one; names candidates.
         """
-        return inventory.describe(inventory.resolve(prefix, self.root))
+        if not re.fullmatch("[0-9a-f]{1,64}", prefix):
+            raise RequestError(f"a key is 1 to 64 of the digits 0-9a-f; got {prefix!r}; `cmpt726 cache ls` lists them")
+        folders = [path for path in children(self.root) if PREFIX.fullmatch(path.name)]
+        keys = [entry.name for folder in folders for entry in children(folder) if KEY.fullmatch(entry.name)]
+        found = [key for key in keys if key.startswith(prefix)]
+        if len(found) == 1:
+            return describe(self.path(found[0]))
+        if found:
+            named = ", ".join(found[:CANDIDATES]) + (", ..." if len(found) > CANDIDATES else "")
+            raise RequestError(f"key {prefix!r} must name one entry; {len(found)} begin so: {named}")
+        raise RequestError(
+            f"key {prefix!r} must name an entry; none begins so; `cmpt726 cache ls{as_option(self.folder)}` lists all "
+            f"{len(keys)}"
+        )
 
-    def verify(self, prefix: str | None = None) -> list[Verdict]:
+    def verify(self, prefix: str | None = None) -> list[EntryInfo]:
         """Read every byte of one entry, or of all, and compare structure, sizes and SHA-256.
 
         Raises:
             RequestError: if `prefix` names no single entry.
         """
-        infos = [self.info(prefix)] if prefix is not None else [i for i in self.entries() if i.state != "partial"]
-        return [self.judge(info) for info in infos]
+        infos = self.entries() if prefix is None else [self.info(prefix)]
+        return [self.judged(info) for info in infos if info.state != "partial"]
 
-    def judge(self, info: EntryInfo) -> Verdict:
-        """The verdict on one entry."""
+    def judged(self, info: EntryInfo) -> EntryInfo:
+        """Return an entry with what reading all of it showed."""
         began = time.monotonic()
-        state, reason = info.state, info.reason
-        if state == "ok":
+        if info.state == "ok":
             try:
-                examine(info.path, read_manifest(info.path))
+                load(info.path, read_manifest(info.path), keep=False)
             except Distrusted as error:
-                state, reason = error.state, str(error)
+                info = replace(info, state=error.state, reason=str(error))
             except OSError as error:
-                state, reason = "damaged", error.strerror or str(error)
-        return Verdict(info.key, state, reason, info.bytes, time.monotonic() - began)
+                info = replace(info, state="damaged", reason=error.strerror or str(error))
+        return replace(info, seconds=time.monotonic() - began)
 
     def prune(self, max_bytes: int | None = None, older_than: float | None = None, dry_run: bool = False) -> Removed:
-        """Remove what killed processes left, entries not used for `older_than` seconds, then the least recently used
-        until at most `max_bytes` are left.
+        """Remove what killed processes and earlier versions left, entries not used for `older_than` seconds, then the
+        least recently used until at most `max_bytes` are left.
 
         Raises:
             EnvironmentFailure: if an entry can't be removed.
         """
-        infos = self.entries()
-        left = set(parts.left_over(self.parts))
-        doomed = [(info, "left over") for info in infos if info.path in left]
+        infos, now = self.entries(), time.time()
+        left = set(writing.left_over(self.parts))
         entries = [info for info in infos if info.state in ("ok", "damaged")]
-        now = time.time()
+        doomed = [replace(info, reason="left over") for info in infos if info.path in left]
+        doomed += [replace(info, reason="superseded") for info in infos if info.state == "superseded"]
         total = sum(info.bytes for info in entries)
         for info in reversed(entries):
             if older_than is not None and now - (info.used or 0) > older_than:
-                doomed.append((info, "not used for that long"))
+                doomed.append(replace(info, reason="not used for that long"))
             elif max_bytes is not None and total > max_bytes:
-                doomed.append((info, "over the size"))
+                doomed.append(replace(info, reason="over the size"))
             else:
                 continue
             total -= info.bytes
         return self.remove(doomed, infos, dry_run)
 
-    def clear(self, prefix: str | None = None) -> Removed:
+    def clear(self, prefix: str | None = None, dry_run: bool = False) -> Removed:
         """Remove one entry, or all and what killed processes left; what is not ours stays.
 
         Raises:
@@ -289,22 +361,27 @@ class Store:
         """
         infos = self.entries()
         if prefix is not None:
-            one = self.info(prefix)
-            return self.remove([(one, "named")], infos, dry_run=False)
-        left = set(parts.left_over(self.parts))
+            return self.remove([replace(self.info(prefix), reason="named")], infos, dry_run)
+        left = set(writing.left_over(self.parts))
         doomed = [i for i in infos if i.path in left or (i.state != "partial" and i.path == self.path(i.key))]
-        return self.remove([(info, "cleared") for info in doomed], infos, dry_run=False)
+        return self.remove([replace(info, reason="cleared") for info in doomed], infos, dry_run)
 
-    def remove(self, doomed: list[tuple[EntryInfo, str]], infos: list[EntryInfo], dry_run: bool) -> Removed:
-        """Remove entries and parts, unless `dry_run`."""
+    def remove(self, doomed: list[EntryInfo], infos: list[EntryInfo], dry_run: bool) -> Removed:
+        """Remove entries and parts, unless `dry_run`, and the traces of what is no longer there."""
         if not dry_run:
-            with writing.Room.measured(self.folder, 0).refusals():
-                for info, _ in doomed:
+            with writing.Room(self.folder).refusals():
+                for info in doomed:
                     if info.state == "partial":
-                        parts.remove(info.path)
+                        writing.remove(info.path)
                     elif os.path.lexists(info.path):
-                        parts.discard(info.path, self.parts)
-            forget(self.root / LOCKS)
-        freed = sum(info.bytes for info, _ in doomed)
-        removals = tuple(Removal(info.key, info.bytes, reason) for info, reason in doomed)
-        return Removed(removals, freed, sum(info.bytes for info in infos) - freed, dry_run)
+                        writing.discard(info.path, self.parts)
+            with suppress(OSError):
+                for marker in self.root.glob(f"{FAMILIES}/*/*"):
+                    if not os.path.lexists(self.path(marker.name)):
+                        marker.unlink()
+            for path in self.root.glob(f"{LOCKS}/*.lock"):
+                # Timeout, an OSError too, says that somebody holds it.
+                with suppress(OSError, NotImplementedError), FileLock(path).acquire(timeout=0):
+                    path.unlink()
+        freed = sum(info.bytes for info in doomed)
+        return Removed(tuple(doomed), freed, sum(info.bytes for info in infos) - freed, dry_run)

@@ -1,7 +1,8 @@
 """Builds an entry so that SIGKILL, a full disk or a power cut leave either no entry or a right one.
 
 A part folder; space reserved; rows written in place by plain system calls; synced; read again and checked; manifest;
-one rename; the parent synced.
+one rename; the parent synced. A part folder's name says whose it is (KEY.HOST.PID.RANDOM), so that what a killed
+process left can be told from what a living one is still filling.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
+import re
+import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,22 +25,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import EnvironmentFailure
-from cache.files import create, sync_folder, write_all, write_synced
-from cache.layout import Layout
-from cache.manifest import DATA, MANIFEST, Distrusted, Manifest
-from cache.paths import as_option
-from cache.quantities import as_size
-from cache.reading import BLOCK, Content, as_bytes, load
+from cache.format import DATA, MANIFEST, Distrusted, Layout, Manifest
+from cache.keys import as_size
+from cache.reading import BLOCK, as_bytes, load
+from cache.system import as_option, create, is_alive, sync_folder, write_all, write_synced
 
-__all__ = ["Room", "commit", "reserve", "vouch", "write_data"]
+__all__ = [
+    "Room",
+    "checked",
+    "commit",
+    "discard",
+    "interleaved",
+    "left_over",
+    "part_folder",
+    "remove",
+    "reserve",
+    "vouch",
+]
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Manifest, sidecar and the folders' own blocks.
 BESIDES = 64 * 1024
+# Rows that are put together at a time, of those taken over and of new ones.
+TOGETHER = 256
+PART = re.compile(r"[0-9a-f]{64}\.(?P<host>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.[0-9a-f]{8}", re.ASCII)
+# A part of another machine, or of a process number that lives again, is given this long without a write.
+ABANDONED_SECONDS = 24 * 3600
 
 
 def free_space(folder: Path) -> int:
-    """Bytes that this user may still write where `folder` is, or will be."""
+    """Return how many bytes this user may still write where `folder` is, or will be."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
@@ -52,33 +71,30 @@ class Room:
     """
 
     folder: Path
-    needed: int
-    free: int | None
+    needed: int = 0
+    free: int | None = None
 
     @classmethod
     def measured(cls, folder: Path, needed: int) -> Self:
-        """What is free now."""
-        free = None
+        """Return what is free now.
+
+        Raises:
+            EnvironmentFailure: with what is needed and what is free, for what can't fit.
+        """
+        room = cls(folder, needed)
         with suppress(OSError):
-            free = free_space(folder)
-        return cls(folder, needed, free)
+            room = cls(folder, needed, free_space(folder))
+        if room.free is not None and needed + BESIDES > room.free:
+            raise room.failure("too little space")
+        return room
 
     def failure(self, why: str) -> EnvironmentFailure:
-        """Too little space, with the figures."""
+        """Return the error of too little space, with the figures."""
         free = "unknown" if self.free is None else as_size(self.free)
         return EnvironmentFailure(
             f"{why}: the cache entry needs {as_size(self.needed)}, free in {self.folder}: {free}; free some space "
             f"(`cmpt726 cache prune --max-size SIZE{as_option(self.folder)}`) or choose another folder (--cache-dir)"
         )
-
-    def require(self) -> None:
-        """Refuse at once what can't fit.
-
-        Raises:
-            EnvironmentFailure: with what is needed and what is free.
-        """
-        if self.free is not None and self.needed + BESIDES > self.free:
-            raise self.failure("too little space")
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
@@ -95,11 +111,7 @@ class Room:
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Claim the file's blocks now, so that a full disk shows before the work and not in the middle of it.
-
-    Raises:
-        OSError: if there aren't so many.
-    """
+    """Claim the file's blocks now, so that a full disk shows (an OSError) before the work, not in the middle of it."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, size)
@@ -114,21 +126,29 @@ def reserve(descriptor: int, size: int) -> None:
         write_all(descriptor, zeros[: size - start])
 
 
-def rows_of(blocks: Iterable[NDArray[Any]], layout: Layout) -> Iterator[memoryview]:
-    """The bytes of consecutive blocks of rows, checked.
-
-    Raises:
-        ValueError: if a block has another dtype or shape than promised, or their rows don't add up.
-    """
+def checked(blocks: Iterable[NDArray[Any]], layout: Layout, count: int) -> Iterator[NDArray[Any]]:
+    """Yield blocks of `count` rows in all; ValueError if one has another dtype or shape, or they don't add up."""
     rows = 0
     for block in blocks:
         rows += len(block)
-        if block.dtype != layout.dtype or block.shape[1:] != layout.shape[1:] or rows > layout.rows:
-            raise ValueError(f"expected {layout.rows} rows of {layout.shape[1:]} {layout.dtype}; got {block.shape}")
-        if block.size:
-            yield as_bytes(np.ascontiguousarray(block))
-    if rows != layout.rows:
-        raise ValueError(f"expected {layout.rows} rows; got {rows}")
+        if block.dtype != layout.dtype or block.shape[1:] != layout.shape[1:] or rows > count:
+            raise ValueError(f"expected {count} rows of {layout.shape[1:]} {layout.dtype}; got {block.shape}")
+        yield block
+    if rows != count:
+        raise ValueError(f"expected {count} rows; got {rows}")
+
+
+def interleaved(old: NDArray[Any], sources: NDArray[np.intp], new: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Yield blocks of rows: for each of `sources` that row of `old`, or for -1 the next of `new`."""
+    rows = (row for block in new for row in block)
+    for start in range(0, len(sources), TOGETHER):
+        chosen = sources[start : start + TOGETHER]
+        block = old[np.maximum(chosen, 0)]
+        for place in np.flatnonzero(chosen < 0):
+            block[place] = next(rows)
+        yield block
+    for _ in rows:  # what produces them may have something to say at its end
+        pass
 
 
 def drop_from_memory(descriptor: int) -> None:
@@ -139,14 +159,9 @@ def drop_from_memory(descriptor: int) -> None:
 
 
 def write_data(
-    part: Path, layout: Layout, labels: NDArray[np.int64], blocks: Iterable[NDArray[Any]], room: Room
+    part: Path, layout: Layout, images: NDArray[np.uint8], blocks: Iterable[NDArray[Any]], room: Room
 ) -> str:
-    """Write the data file of an entry and sync it; its SHA-256.
-
-    Raises:
-        EnvironmentFailure: for what the system refuses; an error of `blocks` itself passes as it is.
-        ValueError: if `blocks` are not what `layout` says.
-    """
+    """Write the data file of an entry and sync it; return its SHA-256. An error of `blocks` itself passes as it is."""
     sha256 = hashlib.sha256()
     descriptor = -1
 
@@ -161,10 +176,11 @@ def write_data(
             reserve(descriptor, layout.size)
             os.lseek(descriptor, 0, os.SEEK_SET)
         put(layout.head)
-        for block in rows_of(blocks, layout):
-            put(block)
+        for block in blocks:
+            if block.size:
+                put(as_bytes(np.ascontiguousarray(block)))
         put(layout.middle)
-        put(as_bytes(labels))
+        put(as_bytes(images))
         put(layout.tail)
         with room.refusals():
             os.fsync(descriptor)
@@ -175,30 +191,21 @@ def write_data(
     return sha256.hexdigest()
 
 
-def vouch(part: Path, manifest: Manifest) -> Content:
-    """Read the data again as any later run will, then write the manifest; the data.
-
-    Raises:
-        EnvironmentFailure: if they did not read back as written.
-        OSError: for what the system refuses.
-    """
+def vouch(part: Path, manifest: Manifest) -> NDArray[Any]:
+    """Read the data again as any later run will, then write the manifest; return the features."""
     try:
-        content = load(part, manifest)
+        features, _ = load(part, manifest)
     except Distrusted as error:
         raise EnvironmentFailure(
             f"what is written must read back the same; {error}; check the disk of {part}"
         ) from None
     write_synced(part / MANIFEST, manifest.render())
     sync_folder(part)
-    return content
+    return features
 
 
 def commit(part: Path, entry: Path) -> bool:
-    """Rename a finished part folder into place, for good; False if another process was first.
-
-    Raises:
-        OSError: for what the system refuses.
-    """
+    """Rename a finished part folder into place, for good; return False if another process was first."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     try:
         part.rename(entry)
@@ -209,3 +216,60 @@ def commit(part: Path, entry: Path) -> bool:
     sync_folder(entry.parent)
     sync_folder(entry.parent.parent)
     return True
+
+
+def host() -> str:
+    """Return a name of this machine, or this container: where process numbers mean the same."""
+    space = ""
+    with suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").stat().st_ino)
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def new_name(parts: Path, key: str) -> Path:
+    return parts / f"{key}.{host()}.{os.getpid()}.{secrets.token_hex(4)}"
+
+
+@contextmanager
+def part_folder(parts: Path, key: str) -> Iterator[Path]:
+    """Give the path of a folder to make and build `key` in; removed at the end, unless it was renamed."""
+    part = new_name(parts, key)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def discard(entry: Path, parts: Path) -> None:
+    """Remove an entry: first out of the way in one step, so that nobody meets half of it; then its files.
+
+    A process that has the data file open or mapped keeps it.
+    """
+    parts.mkdir(parents=True, exist_ok=True)
+    doomed = new_name(parts, entry.name)
+    with suppress(FileNotFoundError):  # another process was faster
+        entry.rename(doomed)
+    remove(doomed)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, or a link to one, as far as the system lets us."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_over(parts: Path) -> list[Path]:
+    """Return the part folders whose process is gone, or that nobody has written to for a day."""
+    found = []
+    for part in sorted(parts.iterdir()) if parts.is_dir() else []:
+        name = PART.fullmatch(part.name)
+        if name is None:
+            continue
+        gone = name["host"] == host() and not is_alive(int(name["pid"]))
+        with suppress(OSError):
+            written = max(path.lstat().st_mtime for path in (part, *part.iterdir()))
+            if gone or time.time() - written > ABANDONED_SECONDS:
+                found.append(part)
+    return found

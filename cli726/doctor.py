@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cache.paths import default_cache_dir
+from cache.system import default_cache_dir
 from cli726.errors import Cmpt726Error, EnvironmentFailure
 from cli726.finetune.places import data_dir
 

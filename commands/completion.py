@@ -73,7 +73,7 @@ def interrupted_runs(incomplete: str) -> list[str]:
 
 def cache_keys(context: typer.Context, incomplete: str) -> list[str]:
     """The keys of the cache's entries, by the names of their folders."""
-    from cache.paths import default_cache_dir
+    from cache.system import default_cache_dir
 
     chosen = context.params.get("cache_dir")
     with suppress(EnvironmentFailure):

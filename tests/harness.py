@@ -48,6 +48,11 @@ def times(few: int, full: int) -> int:
     return full if FULL else few
 
 
+def cases(*values: Any) -> list[Any]:
+    """The first of `values` in CI, all of them under `make test-faults`."""
+    return list(values if FULL else values[:1])
+
+
 def environment() -> dict[str, str]:
     """This one, with the repository on the path and one thread."""
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}

@@ -209,7 +209,7 @@ def test_the_notebook_gives_what_it_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("floor", ["cli726", "cache"])
 def test_whatever_a_module_exports_is_there(floor: str) -> None:
     paths = [p for p in (ROOT / floor).rglob("*.py") if "scripts" not in p.parts and p.name != "__main__.py"]
-    assert len(paths) > 10
+    assert len(paths) > 5
     for path in paths:
         dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         module = importlib.import_module(dotted)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from platformdirs import user_data_path
 
-from cache.paths import user_folder
+from cache.system import available_memory, user_folder
 
 __all__ = ["COURSE_DATA_DIR", "data_dir", "data_dirs", "memory_limit", "weights_dir"]
 
@@ -33,8 +32,5 @@ def weights_dir() -> Path:
 
 
 def memory_limit() -> int:
-    """A quarter of the machine's memory, in bytes: what one array may take of it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 2**31
+    """Return what one array may take, in bytes: a quarter of the memory that is there to be had."""
+    return available_memory() // 4

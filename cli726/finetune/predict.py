@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cache.files import read_small
+from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import DEPTHS
 from cli726.finetune.data.images import decode

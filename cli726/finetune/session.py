@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cache.paths import default_cache_dir
 from cache.store import Store
+from cache.system import default_cache_dir
 from cli726.errors import EnvironmentFailure
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations

@@ -35,18 +35,12 @@ def entry(store, wanted):
 def start():
     """Starts building.py with the given arguments; whatever still runs at the end is killed."""
     running = []
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
     def run(*arguments, script=SCRIPT):
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            [sys.executable, str(script), *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        running.append(process)
-        return process
+        command, pipe = [sys.executable, str(script), *map(str, arguments)], subprocess.PIPE
+        running.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
+        return running[-1]
 
     yield run
     for process in running:

@@ -1,21 +1,25 @@
-"""The store: built once, found again, listed, pruned, cleared."""
+"""The store: built once, found again, carried over, listed, pruned, cleared."""
 
 import hashlib
 import json
 import os
+import shutil
 import time
 
 import numpy as np
 import pytest
-from building import a_request, assert_right, build, features_of, files_of, labels_of
+from building import a_request, assert_right, build, features_of, files_of, images_of
 
-from cache import locks, parts, reading, writing
+from cache import reading, writing
 from cache import store as store_module
 from cache.errors import EnvironmentFailure, RequestError, UntrustedDataError
+from cache.keys import canonical
 from cache.store import Store
 
+RIGHT = {"dtype": np.float32, "shape": (600, 64)}
 
-def never():
+
+def never(rows):
     raise AssertionError("a hit must not compute")
 
 
@@ -24,7 +28,7 @@ def never():
 def test_what_is_built_is_found_again_bit_for_bit(store, dtype, shape):
     wanted = a_request(shape=shape, dtype=dtype)
     built = build(store.folder, wanted)
-    hit = store.get_or_build(wanted, labels_of(wanted), never)
+    hit = store.get_or_build(wanted, images_of(wanted), never)
     assert (built.state, hit.state) == ("built", "hit")
     assert built.seconds == hit.seconds > 0
     assert built.bytes == hit.bytes == (store.path(wanted.key) / "features.h5").stat().st_size
@@ -34,39 +38,133 @@ def test_what_is_built_is_found_again_bit_for_bit(store, dtype, shape):
         assert entry.rebuilt_because == ()
 
 
-def test_large_features_are_mapped_read_only_and_outlive_their_entry(store, monkeypatch):
+def test_large_features_are_mapped_read_only_and_outlive_their_entry(store, wanted, monkeypatch):
+    monkeypatch.setattr(reading, "available_memory", lambda: 4 * 600 * 64 * 4)
+    assert not isinstance(build(store.folder, wanted).features, np.memmap)  # a quarter still fits
     monkeypatch.setattr(reading, "available_memory", lambda: 4 * 600 * 64 * 4 - 1)
-    wanted = a_request()
+    store.clear()
     built = build(store.folder, wanted)
-    hit = store.get_or_build(wanted, labels_of(wanted), never)
-    assert isinstance(built.features, np.memmap)
-    assert isinstance(hit.features, np.memmap)
-    assert not hit.features.flags.writeable
+    hit = store.get_or_build(wanted, images_of(wanted), never)
     store.clear()
     assert store.entries() == []
-    assert_right(built, wanted)
-    assert_right(hit, wanted)
-
-
-def test_a_quarter_of_the_memory_still_fits(store, monkeypatch):
-    monkeypatch.setattr(reading, "available_memory", lambda: 4 * 600 * 64 * 4)
-    assert not isinstance(build(store.folder, a_request()).features, np.memmap)
+    for entry in (built, hit):
+        assert isinstance(entry.features, np.memmap)
+        assert not entry.features.flags.writeable
+        assert_right(entry, wanted)
 
 
 def test_a_rebuilt_entry_names_the_fields_that_changed(store):
     build(store.folder, a_request())
     assert build(store.folder, a_request(weights="w2")).rebuilt_because == ("weights",)
-    changed = a_request(images={"data": "d2", "treatment": "t1"})
-    assert build(store.folder, changed).rebuilt_because == ("images.data",)
+    changed = a_request(treatment={"size": 64})
+    assert build(store.folder, changed).rebuilt_because == ("treatment.size",)
     assert build(store.folder, changed).rebuilt_because == ()
+    other = {"data": "digits", "pool": "test"}
+    assert build(store.folder, a_request(weights="w3", provenance=other)).rebuilt_because == ()
+
+
+# Rows of the wanted pool, of an older one, how many must be computed, and whether the older one is superseded.
+POOLS = {
+    "one changed": ([*range(5), 1000, *range(6, 600)], range(600), [5], True),
+    "one added": ([*range(300), 1000, *range(300, 600)], range(600), [300], True),
+    "one removed": ([*range(300), *range(301, 600)], range(600), [], True),
+    "another order": (range(599, -1, -1), range(600), [], True),
+    "copies": ([0, 0, 1, 1, 2000], range(3), [4], True),
+    "half": (range(10), [*range(5), *range(1000, 1005)], range(5, 10), False),
+    "a part of more": (range(10), range(300), [], False),
+    "nothing in common": (range(10), range(1000, 1010), range(10), False),
+}
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["loaded", "mapped"])
+@pytest.mark.parametrize(("names", "older", "needed", "superseded"), POOLS.values(), ids=POOLS)
+def test_rows_of_images_that_are_still_there_are_taken_over(
+    store, tmp_path, monkeypatch, names, older, needed, superseded, mapped
+):
+    if mapped:
+        monkeypatch.setattr(reading, "available_memory", lambda: 0)
+    wanted, older, computed = a_request(names=names), a_request(names=older), []
+    build(store.folder, older)
+    entry = build(store.folder, wanted, computed=computed)
+    assert computed == list(needed)
+    assert (entry.state, entry.computed) == ("built", len(computed))
+    assert entry.superseded == (older.key if superseded else None)
+    assert {info.key for info in store.entries()} == {wanted.key} | ({older.key} if not superseded else set())
+    assert_right(entry, wanted)
+    build(tmp_path / "fresh", wanted)
+    fresh = files_of(tmp_path / "fresh")
+    assert {name: content for name, content in files_of(store.folder).items() if name in fresh} == fresh
+    assert_right(store.get_or_build(wanted, images_of(wanted), never), wanted)
+
+
+def test_only_what_differs_in_nothing_else_gives_rows_and_the_newest_first(store):
+    changed = {"names": [*range(599), 1000]}
+    for other in ({"weights": "w2"}, {"shape": (32,)}, {"dtype": "bfloat16"}, {"provenance": {"data": "others"}}):
+        build(store.folder, a_request(**other))
+        computed = []
+        build(store.folder, a_request(**changed), computed=computed)
+        assert len(computed) == 600
+        store.clear()
+    build(store.folder, a_request(names=range(300)))
+    build(store.folder, a_request(names=range(250, 600)))
+    computed = []
+    assert build(store.folder, a_request(**changed), computed=computed).superseded is not None
+    assert computed == [*range(250), 599]
+
+
+def test_a_damaged_version_gives_no_rows(store, entry):
+    data = (entry / "features.h5").read_bytes()
+    (entry / "features.h5").write_bytes(data[:-5000] + b"\1" + data[-4999:])
+    wanted, computed = a_request(names=[*range(599), 1000]), []
+    assert_right(build(store.folder, wanted, computed=computed), wanted)
+    assert len(computed) == 600
+    assert store.verify(entry.name)[0].state == "damaged"
+
+
+def test_a_version_that_is_cleared_while_another_is_built_ends_nothing(store, entry, monkeypatch):
+    real = store_module.read_manifest
+
+    def clear_first(path):
+        if path == entry:
+            Store(store.folder).clear()
+        return real(path)
+
+    monkeypatch.setattr(store_module, "read_manifest", clear_first)
+    wanted = a_request(names=[*range(599), 1000])
+    built = build(store.folder, wanted)
+    assert (built.state, built.rebuilt_because) == ("built", ())
+    assert_right(built, wanted)
+
+
+def test_a_build_reads_few_other_manifests_however_many_entries_there_are(store, monkeypatch):
+    for number in range(12):
+        build(store.folder, a_request(4, weights=f"w{number}"))
+        build(store.folder, a_request(5, weights=f"w{number}", provenance={"data": f"d{number}"}))
+    read = []
+    real = store_module.read_manifest
+    monkeypatch.setattr(store_module, "read_manifest", lambda path: read.append(path) or real(path))
+    monkeypatch.setattr(store_module, "describe", never)
+    build(store.folder, a_request(4, weights="new", provenance={"data": "new"}))
+    assert read == []
+    assert build(store.folder, a_request(4, weights="newer")).rebuilt_because == ("weights",)
+    assert len(read) == 8
+    shutil.rmtree(store.root / "families")  # its loss doesn't matter
+    assert build(store.folder, a_request(4, weights="newest")).rebuilt_because == ()
 
 
 def test_losing_the_sidecar_loses_only_the_times(store, entry, wanted):
+    for content in (
+        '{"built": "yesterday", "seconds": 1}',
+        '{"built": "2026-01-01", "seconds": ' + "9" * 400 + "}",
+        "[]",
+    ):
+        (entry / "usage.json").write_text(content)
+        assert build(store.folder, wanted).seconds is None
+    (entry / "usage.json").write_text('{"built": "2026-01-01", "seconds": 0}')
+    assert (store.entries()[0].built, store.entries()[0].seconds) == ("2026-01-01T00:00:00", 0)
     (entry / "usage.json").unlink()
     hit = build(store.folder, wanted)
     assert (hit.state, hit.seconds) == ("hit", None)
-    (entry / "usage.json").write_text('{"built": "yesterday", "seconds": ' + "9" * 400 + "}")
-    assert build(store.folder, wanted).seconds is None
     assert store.entries()[0].state == "ok"
 
 
@@ -77,74 +175,79 @@ def test_a_hit_is_noted_as_a_use(store, entry, wanted):
     assert time.time() - store.entries()[0].used < 60
 
 
-@pytest.mark.parametrize("rows", [0, 599, 601])
-def test_a_wrong_number_of_rows_is_refused_and_leaves_nothing(store, wanted, rows):
-    features = np.zeros((rows, 64), np.float32)
-    with pytest.raises(ValueError, match="600 rows"):
-        store.get_or_build(wanted, labels_of(wanted), lambda: [features])
-    assert files_of(store.folder) == {}
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [np.zeros((0, 64), np.float32)], [np.zeros((599, 64), np.float32)], [np.zeros((600, 64), np.float32)] * 2,
+        [np.zeros((600, 63), np.float32)], [np.zeros((600, 64))], [np.zeros((600, 64), "uint16")],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("older", [False, True])
+def test_blocks_that_are_not_what_was_promised_are_refused_and_leave_nothing(store, wanted, blocks, older):
+    if older:
+        build(store.folder, a_request(names=[0, *range(1000, 1600)]))
+        blocks = [block[: max(len(block) - 1, 0)] for block in blocks]
+    before = files_of(store.folder)
+    with pytest.raises(ValueError, match=r"expected (599|600) rows"):
+        store.get_or_build(wanted, images_of(wanted), lambda _: blocks)
+    assert files_of(store.folder) == before
 
 
-@pytest.mark.parametrize("block", [np.zeros((600, 63), np.float32), np.zeros((600, 64)), np.zeros((600, 64), "uint16")])
-def test_blocks_of_another_kind_are_refused(store, wanted, block):
-    with pytest.raises(ValueError, match="600 rows"):
-        store.get_or_build(wanted, labels_of(wanted), lambda: [block])
-
-
-@pytest.mark.parametrize("labels", [np.zeros(599, np.int64), np.zeros(600, np.int32), np.zeros((600, 1), np.int64)])
-def test_labels_of_another_kind_are_refused(store, wanted, labels):
-    with pytest.raises(ValueError, match="int64 labels"):
-        store.get_or_build(wanted, labels, never)
+def test_images_that_are_not_the_requests_are_refused(store, wanted):
+    images = images_of(wanted)
+    for wrong in (images[:-1], images.astype(np.int64), images[:, :31], images[::-1]):
+        with pytest.raises(ValueError, match="images"):
+            store.get_or_build(wanted, wrong, never)
 
 
 def test_blocks_need_not_be_contiguous(store, wanted):
     strided = np.repeat(features_of(wanted), 2, axis=1)[:, ::2]
-    assert_right(store.get_or_build(wanted, labels_of(wanted), lambda: [strided]), wanted)
+    assert_right(store.get_or_build(wanted, images_of(wanted), lambda _: [strided]), wanted)
 
 
-def test_labels_that_the_key_does_not_cover_are_noticed(store, entry, wanted):
-    with pytest.raises(UntrustedDataError, match="labels"):
-        store.get_or_build(wanted, labels_of(wanted) + 1, never)
-
-
-@pytest.mark.parametrize("error", [KeyError("ours"), OSError(5, "theirs"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [KeyError("ours"), OSError(5, "theirs"), KeyboardInterrupt()], ids=repr)
 def test_what_the_producer_raises_passes_and_leaves_nothing(store, wanted, error):
-    def produce():
+    def produce(rows):
         yield features_of(wanted)[:100]
         raise error
 
     with pytest.raises(type(error)) as caught:
-        store.get_or_build(wanted, labels_of(wanted), produce)
+        store.get_or_build(wanted, images_of(wanted), produce)
     assert caught.value is error
     assert files_of(store.folder) == {}
 
 
 def test_two_stores_race_and_the_second_takes_the_first_ones_entry(store, wanted):
-    def produce():
+    def produce(rows):
         yield features_of(wanted)[:300]
         # Meanwhile another process, which our lock doesn't reach, builds the same.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(locks.FileLock, "acquire", lambda self, timeout=None: None)
+            patch.setattr(store_module.FileLock, "acquire", lambda self, timeout=None: None)
             assert build(store.folder, wanted).state == "built"
         yield features_of(wanted)[300:]
 
-    entry = store.get_or_build(wanted, labels_of(wanted), produce)
+    entry = store.get_or_build(wanted, images_of(wanted), produce)
     assert_right(entry, wanted)
     assert entry.state == "built"
     assert [info.state for info in store.entries()] == ["ok"]
 
 
 def test_too_little_space_is_told_before_the_work(store, wanted, monkeypatch):
-    monkeypatch.setattr(writing, "free_space", lambda folder: 123_456)
-    with pytest.raises(EnvironmentFailure, match=r"needs 160.3 kB, free in .*: 123.5 kB") as failure:
-        store.get_or_build(wanted, labels_of(wanted), never)
+    size = build(store.folder, wanted).bytes
+    store.clear()
+    monkeypatch.setattr(writing, "free_space", lambda folder: size + 65535)
+    with pytest.raises(EnvironmentFailure, match=r"needs 174.7 kB, free in .*: 240.3 kB; .*--cache-dir") as failure:
+        store.get_or_build(wanted, images_of(wanted), never)
     assert failure.value.status == 4
+    monkeypatch.setattr(writing, "free_space", lambda folder: size + 65536)
+    assert build(store.folder, wanted).state == "built"
 
 
-def test_space_is_reserved_by_zeros_where_the_system_has_no_call_for_it(store, wanted, monkeypatch):
+def test_space_is_reserved_by_zeros_where_the_system_has_no_call_for_it(store, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    wanted = a_request(shape=(1024,))  # more than a block
     assert_right(build(store.folder, wanted), wanted)
-    assert_right(store.get_or_build(wanted, labels_of(wanted), never), wanted)
+    assert_right(store.get_or_build(wanted, images_of(wanted), never), wanted)
 
 
 def test_data_that_do_not_read_back_are_never_vouched_for(store, wanted, monkeypatch):
@@ -163,10 +266,13 @@ def test_data_that_do_not_read_back_are_never_vouched_for(store, wanted, monkeyp
 def test_a_listing_shows_what_the_manifest_says(store, entry, wanted):
     (info,) = store.entries()
     assert (info.key, info.state, info.path) == (wanted.key, "ok", entry)
-    assert (info.rows, info.shape, info.dtype) == (600, (64,), "float32")
-    assert (info.fields, info.provenance) == (wanted.fields, wanted.provenance)
+    assert (info.request.rows, info.request.shape, info.request.dtype) == (600, (64,), "float32")
+    assert (info.request.fields, info.request.provenance) == (wanted.fields, wanted.provenance)
     assert info.bytes == sum(path.stat().st_size for path in entry.iterdir())
     assert store.info(wanted.key[:8]) == info
+    manifest = json.loads((entry / "manifest.json").read_text())
+    assert manifest["sha256"] == hashlib.sha256((entry / "features.h5").read_bytes()).hexdigest()
+    assert manifest["key"] == wanted.key == entry.name
 
 
 def test_an_empty_store_is_listed_without_being_made(store):
@@ -189,27 +295,24 @@ def test_a_shortened_key_must_name_one_entry(store):
     with pytest.raises(RequestError, match="must name one entry") as refusal:
         store.info(shared)
     assert any(wanted.key in str(refusal.value) for wanted in requests if wanted.key[0] == shared)
-    with pytest.raises(RequestError, match=r"must name an entry; none begins so; .*cache ls"):
+    with pytest.raises(RequestError, match=r"must name an entry; none begins so; .*cache ls --cache-dir .* all 17"):
         store.clear("0" * 64)
     for wrong in ("", "xyz", "../..", "*", requests[0].key + "0", requests[0].key.upper() + "A"):
         with pytest.raises(RequestError, match="64 of the digits"):
             store.clear(wrong)
+    assert store.clear(requests[3].key, dry_run=True).removed[0].key == requests[3].key
     assert len(store.entries()) == 17
     store.clear(requests[3].key)
     assert requests[3].key not in [info.key for info in store.entries()]
-
-
-def used(store, wanted, days_ago):
-    then = time.time() - days_ago * 86400
-    os.utime(store.path(wanted.key) / "usage.json", (then, then))
 
 
 def test_pruning_by_age_and_size_removes_the_least_recently_used_first(store):
     requests = keys_of(5)
     for days, wanted in enumerate(requests):
         build(store.folder, wanted)
-        used(store, wanted, days)
-    three = 3 * store.entries()[0].bytes + 100  # sidecars differ by a few digits
+        then = time.time() - days * 86400
+        os.utime(store.path(wanted.key) / "usage.json", (then, then))
+    three = sum(info.bytes for info in store.entries()[:3])
     newest_first = [wanted.key for wanted in requests]
     assert [info.key for info in store.entries()] == newest_first
 
@@ -219,14 +322,15 @@ def test_pruning_by_age_and_size_removes_the_least_recently_used_first(store):
     assert len(store.entries()) == 5
     done = store.prune(max_bytes=three, older_than=3.5 * 86400)
     assert done.removed == plan.removed
-    assert done.left_bytes == plan.left_bytes == sum(info.bytes for info in store.entries())
+    assert (done.bytes, done.left_bytes) == (plan.bytes, plan.left_bytes)
+    assert (done.left_bytes, plan.dry_run, done.dry_run) == (three, True, False)
     assert [info.key for info in store.entries()] == newest_first[:3]
     assert store.prune(max_bytes=0).left_bytes == 0
-    assert store.entries() == []
+    assert list((store.root / "families").glob("*/*")) == []
 
 
 def left_part(store, key, pid, host=None):
-    part = store.parts / f"{key}.{host or parts.host()}.{pid}.0123abcd"
+    part = store.parts / f"{key}.{host or writing.host()}.{pid}.0123abcd"
     part.mkdir(parents=True)
     (part / "features.h5").write_bytes(b"half")
     return part
@@ -235,30 +339,56 @@ def left_part(store, key, pid, host=None):
 def test_parts_of_the_dead_are_removed_and_parts_of_the_living_are_not(store, wanted):
     dead = 2**22 + 1  # above any process number of Linux
     ours, theirs = left_part(store, wanted.key, os.getpid()), left_part(store, wanted.key, dead, "0" * 8)
+    lock = store.root / "locks" / f"{wanted.key}.lock"
     for action in (lambda: build(store.folder, wanted), store.prune, store.clear):
         gone = left_part(store, wanted.key, dead)
-        assert "partial" in [info.state for info in store.entries()]
+        partial = {info.path: info.reason for info in store.entries() if info.state == "partial"}
+        assert partial.keys() == {ours, theirs, gone}
+        assert [path for path, reason in partial.items() if "left over" in reason] == [gone]
+        lock.parent.mkdir(exist_ok=True)
+        lock.touch()
         action()
         assert not gone.exists()
+        assert not lock.exists()
         assert ours.exists()
         assert theirs.exists()
-    old = time.time() - 2 * 86400
-    for path in (theirs / "features.h5", theirs):
-        os.utime(path, (old, old))
-    assert store.prune(dry_run=True).removed[0].reason == "left over"
+    for hours, reasons in ((23, []), (25, ["left over"])):
+        old = time.time() - hours * 3600
+        for path in (theirs / "features.h5", theirs):
+            os.utime(path, (old, old))
+        assert [removal.reason for removal in store.prune(dry_run=True).removed] == reasons
     store.prune()
     assert not theirs.exists()
 
 
+def test_what_an_earlier_version_built_is_superseded_and_goes_with_prune(store, entry, wanted):
+    """As the program before this format left it: another key, which nobody asks for any more."""
+    old = store.root / "00" / ("0" * 64)
+    shutil.copytree(entry, old)
+    document = json.loads((entry / "manifest.json").read_text()) | {"schema": 1, "key": old.name}
+    document.pop("digest")
+    document["digest"] = hashlib.sha256(canonical(document).encode()).hexdigest()
+    (old / "manifest.json").write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
+    assert {info.key: info.state for info in store.verify()} == {wanted.key: "ok", old.name: "superseded"}
+    assert [(info.key, info.reason) for info in store.prune().removed] == [(old.name, "superseded")]
+    assert [info.key for info in store.entries()] == [wanted.key]
+    assert not old.exists()
+
+
 def test_clearing_leaves_what_is_not_ours(store, entry):
-    foreign = [store.root / "README", store.root / "ab" / "notes", entry.parent / "0123"]
+    foreign = [
+        store.root / "README",
+        store.root / "ab" / "notes",
+        entry.parent / "0123",
+        store.root / "ff" / entry.name,
+    ]
     for path in foreign:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
-    assert [info.state for info in store.entries()].count("foreign") == 3
+    assert [info.state for info in store.verify()].count("foreign") == 4
     store.clear()
     store.prune(max_bytes=0)
-    assert [path.read_text() for path in foreign] == ["mine"] * 3
+    assert [path.read_text() for path in foreign] == ["mine"] * 4
     assert not entry.exists()
 
 
@@ -276,7 +406,7 @@ def test_an_entry_cleared_while_it_is_read_is_a_miss_and_not_damage(store, entry
     assert_right(rebuilt, wanted)
 
 
-def test_the_manifest_says_what_sha256sum_says(entry, wanted):
-    manifest = json.loads((entry / "manifest.json").read_text())
-    assert manifest["sha256"] == hashlib.sha256((entry / "features.h5").read_bytes()).hexdigest()
-    assert manifest["key"] == wanted.key == entry.name
+def test_an_entry_that_vanishes_as_soon_as_another_process_has_built_it_is_told(store, wanted, monkeypatch):
+    monkeypatch.setattr(writing, "commit", lambda part, path: False)
+    with pytest.raises(UntrustedDataError, match="vanished"):
+        build(store.folder, wanted)

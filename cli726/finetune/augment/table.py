@@ -46,6 +46,7 @@ class Augmentation:
         draw: (images, generator, strength) -> parameters, Tensor of shape (images, ...).
         apply: (uint8 images of shape (B, H, W, 3), their parameters) -> images of the same shape.
         meaning: What its strength is, in words.
+        torchvision: What it does may change with torchvision's version.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Augmentation:
     draw: Draw
     apply: Apply
     meaning: str = ""
+    torchvision: bool = False
 
     @property
     def label(self) -> str:
@@ -68,7 +70,8 @@ class Kind:
         meaning: What its strength is, in words.
         default, low, high: The strength if none is given, and its range.
         draw, apply: As in `Augmentation`.
-        whole: Whether the strength is a whole number.
+        whole: The strength is a whole number.
+        torchvision: As in `Augmentation`.
     """
 
     meaning: str
@@ -78,6 +81,7 @@ class Kind:
     draw: Draw
     apply: Apply
     whole: bool = False
+    torchvision: bool = False
 
 
 KNOWN: dict[str, Kind] = {
@@ -85,7 +89,7 @@ KNOWN: dict[str, Kind] = {
     "crop": Kind("pixels, at most", 4, 0, 31, draw_shifts, crop, whole=True),
     "color": Kind("change, at most", 0.4, 0, 1, pixels.draw_colors, pixels.color),
     "rotate": Kind("degrees, at most", 15, 0, 180, draw_angles, rotate),
-    "randaugment": Kind("magnitude, of 30", 9, 0, 30, draw_operations, randaugment, whole=True),
+    "randaugment": Kind("magnitude, of 30", 9, 0, 30, draw_operations, randaugment, whole=True, torchvision=True),
     "erase": Kind("probability", 0.5, 0, 1, draw_rectangles, erase),
     "blur": Kind("sigma in pixels, at most", 1, 0, pixels.WIDEST_BLUR, pixels.draw_widths, pixels.blur),
     "noise": Kind("sigma, at most", 0.1, 0, 1, pixels.draw_noises, pixels.noise),
@@ -109,7 +113,7 @@ def parse_one(part: str) -> Augmentation:
     if is_code(part):
         function = load_function(part)
         name = f"python:{part.rpartition(':')[2]}:{source_digest(part)[:16]}"
-        return Augmentation(name, 1, draw_seeds, partial(apply_own, part, function))
+        return Augmentation(name, 1, draw_seeds, partial(apply_own, part, function), torchvision=True)
     name, colon, number = part.partition(":")
     if name not in KNOWN:
         raise RequestError(
@@ -127,7 +131,7 @@ def parse_one(part: str) -> Augmentation:
             f"--augment {name} takes {numbers} ({kind.meaning}) from {kind.low} to {kind.high}; got "
             f"{number or 'nothing'}; for example {name}:{kind.default:g}"
         )
-    return Augmentation(name, strength, kind.draw, kind.apply, kind.meaning)
+    return Augmentation(name, strength, kind.draw, kind.apply, kind.meaning, kind.torchvision)
 
 
 def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int | str) -> list[Tensor]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cache.keys import Request
-from cache.store import Entry, Store
+from cache.keys import Request, short_key
+from cache.store import Entry, Store, digest_of
 from cli726 import launch
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
@@ -45,6 +48,11 @@ class Variant:
     number: int = 0
     augment: str = "none"
     seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """Its name, for people."""
+        return f"view {self.number + 1}" if self.name == "view" else self.name
 
 
 PLAIN, MIRROR = Variant(), Variant("mirror")
@@ -154,7 +162,8 @@ class Bank:
         if place not in self.memory:
             began = time.perf_counter()
             if self.store is None:
-                self.memory[place] = stack(self.extract(pool, cut, variant), len(self.dataset.pools[pool]))
+                rows = np.arange(len(self.dataset.pools[pool]))
+                self.memory[place] = stack(self.extract(pool, cut, variant, rows), len(rows))
             else:
                 self.memory[place] = self.fetch(self.store, pool, cut, variant)
             self.seconds += time.perf_counter() - began
@@ -164,29 +173,30 @@ class Bank:
         """Let go of the features at other cuts, which no later phase needs."""
         self.memory = {place: kept for place, kept in self.memory.items() if place[1] == cut}
 
-    def extract(self, pool: str, cut: int, variant: Variant) -> Iterator[Tensor]:
-        """Blocks of features in the pool's order, on the CPU; with a store only for the process that writes it."""
+    def extract(self, pool: str, cut: int, variant: Variant, rows: NDArray[np.intp]) -> Iterator[Tensor]:
+        """Yield blocks of features of some rows of a pool, on the CPU; only for the process that writes a store."""
         pixels = torch.from_numpy(self.dataset.pools[pool].pixels)
         prefix = self.prefix(cut)
         began = time.perf_counter()
         augmentations = parse_augmentations(variant.augment)
         drawn = draw_all(augmentations, len(pixels), variant.seed, "view", variant.number)
-        kind = {"plain": "", "mirror": "mirrored ", "view": f"view {variant.number + 1} of "}[variant.name]
-        what = f"{kind}{len(pixels):,} {pool} images after {STAGES[cut - 1]}"
-        self.reporter.start(f"features of {what}", len(pixels))
+        kind = {"plain": "", "mirror": "mirrored "}.get(variant.name, f"{variant.label} of ")
+        what = f"{kind}{len(rows):,} {pool} images after {STAGES[cut - 1]}"
+        self.reporter.start(f"features of {what}", len(rows))
+        chosen = torch.from_numpy(rows)
 
-        def seen(rows: slice) -> Tensor:
-            block = pixels[rows].to(self.device)
+        def seen(places: slice) -> Tensor:
+            block = pixels[chosen[places]].to(self.device)
             block = block.flip(2) if variant == MIRROR else block
-            return apply_all(augmentations, block, [parameters[rows] for parameters in drawn])
+            return apply_all(augmentations, block, [parameters[chosen[places]] for parameters in drawn])
 
         def features_of(blocks: Iterable[slice]) -> Iterator[Tensor]:
             return (features.cpu() for features in prefix.each(blocks, seen))
 
-        for features in parallel.rows(len(pixels), BLOCK, features_of, everywhere=self.store is None):
+        for features in parallel.rows(len(rows), BLOCK, features_of, everywhere=self.store is None):
             yield features
             self.reporter.advance(len(features))
-        rate = len(pixels) / (time.perf_counter() - began)
+        rate = len(rows) / (time.perf_counter() - began)
         self.reporter.finish(f"features of {what}: {rate:,.0f} images/s")
 
     def request(self, pool: str, cut: int, variant: Variant) -> Request:
@@ -195,48 +205,70 @@ class Bank:
         prefix, _ = divide(self.backbone, cut)
         channels, *plane = feature_shape(cut)
         depth = depth_of(self.backbone)
+        augmentations = parse_augmentations(variant.augment)
         fields: dict[str, Any] = {
             "weights": tensors_digest(prefix.state_dict()),
             "architecture": {"family": "CIFAR ResNet", "depth": depth, "stages": list(STAGES[:cut])},
-            "images": images.digest,
+            "images": digest_of(self.identities(pool, variant)),
             "treatment": TREATMENT,
             "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
             "variant": {"name": variant.name, "number": variant.number, "seed": variant.seed},
-            "augmentation": [[one.name, one.strength] for one in parse_augmentations(variant.augment)],
+            "augmentation": [[one.name, one.strength] for one in augmentations],
             "precision": str(self.precision).removeprefix("torch."),
             "device": self.device.type,
             "torch": torch.__version__,
         }
         if fuses(self.precision, self.device):
             fields["arithmetic"] = "fused"
-        provenance = {"data": self.dataset.name, "pool": pool, "model": f"ResNet{depth}", "cut": STAGES[cut - 1]}
+        if any(one.torchvision for one in augmentations):
+            fields["torchvision"] = version("torchvision")
+        provenance = {
+            "data": self.dataset.name,
+            "pool": pool,
+            "model": f"ResNet{depth}",
+            "cut": STAGES[cut - 1],
+            "variant": variant.label,
+        }
         kind: Literal["float32", "bfloat16"] = "bfloat16" if self.dtype_at(cut) == torch.bfloat16 else "float32"
         return Request(fields=fields, rows=len(images), shape=(*plane, channels), dtype=kind, provenance=provenance)
 
+    def identities(self, pool: str, variant: Variant) -> NDArray[np.uint8]:
+        """Return what tells the rows of a pool apart, uint8 (N, 32): the images; of views their places too, by which
+        chance is drawn.
+        """
+        digests = self.dataset.pools[pool].digests
+        if variant.name != "view":
+            return digests
+        places = (b"%d of %d " % (place, len(digests)) for place in range(len(digests)))
+        hashed = (
+            hashlib.sha256(place + image.tobytes()).digest() for place, image in zip(places, digests, strict=True)
+        )
+        return np.frombuffer(b"".join(hashed), np.uint8).reshape(-1, 32)
+
     def fetch(self, store: Store, pool: str, cut: int, variant: Variant) -> Tensor:
         """Features from the store, computed and committed there first if need be."""
-        request, labels = self.request(pool, cut, variant), self.dataset.pools[pool].labels
+        request = self.request(pool, cut, variant)
 
-        def produce() -> Iterator[np.ndarray]:
-            parallel.tell(lambda: True)
-            for block in self.extract(pool, cut, variant):
+        def produce(rows: NDArray[np.intp]) -> Iterator[np.ndarray]:
+            parallel.tell(lambda: rows)
+            for block in self.extract(pool, cut, variant, rows):
                 yield (
                     block.view(torch.int16).numpy().view(np.uint16) if block.dtype == torch.bfloat16 else block.numpy()
                 )
 
         if not parallel.first():
             # The first process finds out whether there is anything to compute, and then needs everybody.
-            while parallel.tell(bool):
-                deque(self.extract(pool, cut, variant), maxlen=0)
-            entry = store.hit(request, labels)
+            while (rows := parallel.tell(lambda: np.arange(0))) is not None:
+                deque(self.extract(pool, cut, variant, rows), maxlen=0)
+            entry = store.hit(request)
         else:
             entry = store.get_or_build(
                 request,
-                labels,
+                self.identities(pool, variant),
                 produce,
                 on_wait=lambda: self.reporter.say("another process is computing the same features: waiting for it"),
             )
-            parallel.tell(lambda: False)
+            parallel.tell(lambda: None)
             self.note(entry, pool, STAGES[cut - 1])
         held = parallel.collect(entry is not None)
         features = as_tensor(entry.features) if entry else None
@@ -251,6 +283,10 @@ class Bank:
         if entry.state == "hit":
             saved = "" if entry.seconds is None else f", {entry.seconds:.1f} s saved"
             self.reporter.say(f"cache hit: {pool} images after {cut_name}, {entry.bytes / 1e6:.1f} MB{saved}")
+        elif entry.computed < len(entry.features):
+            old = f"entry {short_key(entry.superseded)}, now removed" if entry.superseded else "another entry"
+            new = f"{entry.computed:,} of {len(entry.features):,} {pool} images after {cut_name} were new"
+            self.reporter.say(f"cache: {new}; the features of the others were taken over from {old}")
         elif entry.rebuilt_because:
             self.reporter.say(f"rebuilt: {', '.join(entry.rebuilt_because)} changed")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cache.files import read_small
+from cache.system import read_small
 from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS
 
 __all__ = ["RunInfo", "list_runs"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from cache.files import read_small
+from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, Phase

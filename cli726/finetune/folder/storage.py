@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cache.files import sync_folder, write_synced
-from cache.parts import is_alive
+from cache.system import is_alive, sync_folder, write_synced
 from cli726.errors import RequestError, UntrustedDataError
 
 __all__ = [

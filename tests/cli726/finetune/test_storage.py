@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from cache import files
+from cache import system
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.folder.storage import read_tensors, replace_file, tensors_digest, write_tensors
 from tests.cli726.finetune.synthetic import same_bits
@@ -58,7 +58,7 @@ def test_the_predecessor_survives_a_write_that_fails(
 def test_a_full_disk_is_an_error_and_the_predecessor_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     replace_file(path, b"before")
-    monkeypatch.setattr(files, "create", lambda path: os.open("/dev/full", os.O_WRONLY))
+    monkeypatch.setattr(system, "create", lambda path: os.open("/dev/full", os.O_WRONLY))
     with pytest.raises(OSError, match="No space"):
         replace_file(path, b"after")
     assert path.read_bytes() == b"before"

@@ -5,11 +5,12 @@ import hashlib
 import h5py
 import numpy as np
 import pytest
-from building import a_request, build, features_of, labels_of
+from building import a_request, build, features_of, images_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.layout import layout_of
+from cache.format import layout_of
+from cache.keys import Request
 from cache.store import Store
 
 requests = st.builds(
@@ -25,16 +26,16 @@ requests = st.builds(
 def test_h5py_finds_the_data_where_the_layout_says(tmp_path_factory, request):
     layout = layout_of(request)
     path = tmp_path_factory.mktemp("layout") / "features.h5"
-    features, labels = features_of(request), labels_of(request)
-    path.write_bytes(layout.head + features.tobytes() + layout.middle + labels.tobytes() + layout.tail)
+    features, images = features_of(request), images_of(request)
+    path.write_bytes(layout.head + features.tobytes() + layout.middle + images.tobytes() + layout.tail)
     assert path.stat().st_size == layout.size
     with h5py.File(path) as file:
-        assert sorted(file) == ["features", "labels"]
+        assert sorted(file) == ["features", "images"]
         np.testing.assert_array_equal(file["features"][:], features)
-        np.testing.assert_array_equal(file["labels"][:], labels)
+        np.testing.assert_array_equal(file["images"][:], images)
         assert file["features"].attrs["dtype"].decode() == request.dtype
         assert file["features"].dtype == ("<f4" if request.dtype == "float32" else "<u2")
-        assert file["labels"].dtype == "<i8"
+        assert file["images"].dtype == "u1"
         for dataset in file.values():
             assert dataset.chunks is dataset.compression is dataset.external is None
             assert not dataset.is_virtual
@@ -46,13 +47,13 @@ def test_the_structure_is_the_one_that_earlier_releases_wrote():
     for rows in (1, 2, 10, 100, 511, 512, 600, 5000, 10**6, 2**30):
         for shape in ((1,), (3,), (64,), (2,) * 8):
             for dtype in ("float32", "bfloat16"):
-                layout = layout_of(a_request(rows, shape, dtype))
+                layout = layout_of(Request({}, rows, shape, dtype))
                 digest.update(b"|".join((layout.head, layout.middle, layout.tail)))
-    assert digest.hexdigest() == "4b629e618eaad480857e6fca6387c5eea19b4fe255c3d172536cabca5e52aaf2"
+    assert digest.hexdigest() == "cb650a04464ce907de396cfe0d72b88acb4b1643a694bdc6e5c3e3a5a57e570c"
 
 
 def test_a_huge_layout_takes_no_memory():
-    layout = layout_of(a_request(2**33, (64,), "float32"))
+    layout = layout_of(Request({}, 2**33, (64,), "float32"))
     assert layout.size > 2**41
     assert len(layout.head) + len(layout.middle) + len(layout.tail) < 10_000
 

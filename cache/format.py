@@ -1,0 +1,209 @@
+"""What lies in an entry's folder, byte for byte: the HDF5 structure of its data file, and its manifest.
+
+HDF5 itself never touches a disk here. It describes an empty file in memory, the same bytes for the same sizes (h5py
+3.11 to 3.16 agree on them), which the writer copies and the reader demands: a file whose structure differs in one
+byte is refused before any library has parsed it, so links, external storage, filters and lies have no one to act on
+them, and a write that fails for lack of space fails in a plain system call.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import h5py
+import numpy as np
+
+from cache.errors import UntrustedDataError
+from cache.keys import SCHEMA, Dtype, Request, digest, short_key
+from cache.system import read_small
+
+__all__ = ["DATA", "IMAGE", "MANIFEST", "Distrusted", "Layout", "Manifest", "State", "layout_of", "read_manifest"]
+
+DATA = "features.h5"
+MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 2**20
+NAMES = {"schema", "key", "fields", "rows", "shape", "dtype", "provenance", "bytes", "sha256", "digest"}
+# bfloat16 has no type of its own in HDF5 or NumPy: its bits are kept.
+STORED: Mapping[Dtype, np.dtype[Any]] = {"float32": np.dtype("<f4"), "bfloat16": np.dtype("<u2")}
+# What tells an image apart: the 32 bytes of a SHA-256.
+IMAGE = 32
+# Data begin at a cache line, whatever their size, so that mapped features are as quick to use as loaded ones.
+LINE = 64
+State: TypeAlias = Literal["ok", "damaged", "superseded", "foreign", "partial"]
+
+
+class Distrusted(UntrustedDataError):  # noqa: N818 - what the entry is
+    """An entry is not what this version wrote; the message is the reason, without entry and remedy.
+
+    Attributes:
+        state: "damaged"; "superseded" for what an earlier version wrote, "foreign" for a later one or another program.
+    """
+
+    def __init__(self, reason: str, state: State = "damaged") -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+class Sketch(io.RawIOBase):
+    """A file of any size of which only what was written takes memory."""
+
+    def __init__(self) -> None:
+        self.written: dict[int, bytes] = {}
+        self.position = 0
+        self.size = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.position = (0, self.position, self.size)[whence] + offset
+        return self.position
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self.position if size is None else size
+        return self.size
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        self.written[self.position] = bytes(content)
+        self.position += len(content)
+        self.size = max(self.size, self.position)
+        return len(content)
+
+    def span(self, start: int, stop: int) -> bytes:
+        """Return what lies in [start, stop): zeros but for what was written."""
+        found = bytearray(stop - start)
+        for offset, content in self.written.items():
+            if start <= offset < stop:
+                found[offset - start : offset - start + len(content)] = content
+        return bytes(found)
+
+
+def dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Describe a contiguous, unfiltered dataset with its place in the file assigned; return the place."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)
+    space = h5py.h5s.create_simple(shape)
+    made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, creation)
+    return int(made.get_offset())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies: head, features, middle, images, tail, without gaps.
+
+    Attributes:
+        head, middle, tail: Bytes of the structure before, between and after the data.
+        shape, dtype: Of the features, rows first, as stored.
+    """
+
+    head: bytes
+    middle: bytes
+    tail: bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def feature_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return len(self.head) + self.feature_bytes + len(self.middle) + self.shape[0] * IMAGE + len(self.tail)
+
+
+def layout_of(request: Request) -> Layout:
+    """Return the layout of the file that holds what is requested."""
+    return sketched(request.rows, request.shape, request.dtype)
+
+
+@lru_cache(maxsize=16)
+def sketched(rows: int, shape: tuple[int, ...], dtype: Dtype) -> Layout:
+    sketch = Sketch()
+    stored = STORED[dtype]
+    with h5py.File(sketch, "w", libver="earliest", alignment_threshold=1, alignment_interval=LINE) as file:
+        features = dataset(file, "features", (rows, *shape), stored)
+        images = dataset(file, "images", (rows, IMAGE), np.dtype(np.uint8))
+        file["features"].attrs.create("dtype", np.bytes_(dtype))
+    features_end = features + rows * math.prod(shape) * stored.itemsize
+    head, middle = sketch.span(0, features), sketch.span(features_end, images)
+    return Layout(head, middle, sketch.span(images + rows * IMAGE, sketch.size), (rows, *shape), stored)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an entry says of itself.
+
+    Attributes:
+        request: What it holds.
+        size: Bytes of its data file.
+        sha256: Of the whole data file, as `sha256sum` prints it.
+    """
+
+    request: Request
+    size: int
+    sha256: str
+
+    def render(self) -> bytes:
+        """Return the file's content; `digest` covers everything else in it."""
+        document = {
+            "schema": SCHEMA,
+            "key": self.request.key,
+            "fields": self.request.fields,
+            "rows": self.request.rows,
+            "shape": list(self.request.shape),
+            "dtype": self.request.dtype,
+            "provenance": self.request.provenance,
+            "bytes": self.size,
+            "sha256": self.sha256,
+        }
+        document["digest"] = digest(document)
+        return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def parse_manifest(raw: bytes, key: str) -> Manifest:
+    """Return the manifest of the entry `key`; Distrusted unless it is, byte for byte, what this version writes."""
+    try:
+        document = json.loads(raw)
+        if not isinstance(document, dict):
+            raise TypeError("no mapping")
+        schema = document["schema"]
+        if type(schema) is int and schema != SCHEMA and document.pop("digest") == digest(document):
+            state: State = "superseded" if schema < SCHEMA else "foreign"
+            raise Distrusted(f"it is of format {schema}; this version's is {SCHEMA}", state)
+        if set(document) != NAMES or type(schema) is not int or not isinstance(document["shape"], list):
+            raise ValueError("names")
+        request = Request(
+            fields=document["fields"],
+            rows=document["rows"],
+            shape=tuple(document["shape"]),
+            dtype=document["dtype"],
+            provenance=document["provenance"],
+        )
+        manifest = Manifest(request, document["bytes"], document["sha256"])
+        whole = manifest.render() == raw
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Distrusted(f"{MANIFEST} breaks the rules of its format") from None
+    if not whole:
+        raise Distrusted(f"{MANIFEST} was changed after it was written")
+    if request.key != key:
+        raise Distrusted(f"{MANIFEST} belongs to another key, {short_key(request.key)}")
+    return manifest
+
+
+def read_manifest(entry: Path) -> Manifest:
+    """Return the manifest of the entry in folder `entry`, whose name is its key; Distrusted as `parse_manifest`."""
+    try:
+        raw = read_small(entry / MANIFEST, LARGEST_MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Distrusted(f"it has no {MANIFEST}") from None
+    except ValueError as error:
+        raise Distrusted(str(error)) from None
+    return parse_manifest(raw, entry.name)
