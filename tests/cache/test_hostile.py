@@ -156,9 +156,9 @@ def test_hostile_hdf5_shows_nothing_of_its_target_on_the_command_line(store, ent
 def test_every_flipped_byte_is_found(store, entry, wanted, name):
     path = entry / name
     whole = bytearray(path.read_bytes())
-    step = (5000, 1000) if name == "features.h5" else (31, 7)
+    step = times(5000, 1000) if name == "features.h5" else times(31, 7)
     structure = list(range(0, 1216, 19)) if name == "features.h5" else []
-    for offset in [*structure, *range(0, len(whole), times(*step)), len(whole) - 1]:
+    for offset in [*structure, *range(0, len(whole), step), len(whole) - 1]:
         whole[offset] ^= 0x10
         path.write_bytes(whole)
         refuses(store, wanted)

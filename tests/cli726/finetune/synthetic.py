@@ -87,6 +87,8 @@ class Listener:
     def say(self, text: str) -> None:
         self.lines.append(text)
 
+    def note(self, text: str) -> None: ...
+
 
 def metrics(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without what a clock says."""
