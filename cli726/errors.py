@@ -17,7 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from cache.errors import Cmpt726Error, EnvironmentFailure, RequestError, UntrustedDataError
+from cli726 import require_own
+
+require_own("cache")
+
+from cache.errors import Cmpt726Error, EnvironmentFailure, RequestError, UntrustedDataError  # noqa: E402 - only now is it sure to be ours
 
 __all__ = [
     "Cmpt726Error",
