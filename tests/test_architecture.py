@@ -177,7 +177,9 @@ def test_a_foreign_module_that_hides_ours_is_named_in_one_line(tmp_path: Path, n
     script.write_text("from cli726.__main__ import main\nmain()\n")
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, *command], env=variables, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, *command], cwd=tmp_path / "bin", env=variables, capture_output=True, text=True, check=False
+        )
 
     done = run(str(script), "softmax", "--point")
     assert (done.returncode, done.stdout) == (2, "")
