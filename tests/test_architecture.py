@@ -176,16 +176,16 @@ def test_a_foreign_module_that_hides_ours_is_named_in_one_line(tmp_path: Path, n
     script.parent.mkdir()
     script.write_text("from cli726.__main__ import main\nmain()\n")
 
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
+    def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *command], cwd=tmp_path / "bin", env=variables, capture_output=True, text=True, check=False
+            [sys.executable, *command], cwd=folder, env=variables, capture_output=True, text=True, check=False
         )
 
-    done = run(str(script), "softmax", "--point")
+    done = run(tmp_path, str(script), "softmax", "--point")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"error: .*`{name}`.*{name}\.py hides it; rename that file.*\n", done.stderr)
     if name == "cache":  # Python alone needs no commands
-        done = run("-c", "from cli726.finetune.config import FinetuneConfig")
+        done = run(script.parent, "-c", "from cli726.finetune.config import FinetuneConfig")
         assert done.returncode == 1
         assert re.search(rf"^ImportError: .*{name}\.py hides it; rename that file", done.stderr, re.MULTILINE)
 
