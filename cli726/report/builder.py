@@ -27,6 +27,7 @@ from cli726.document.content import plain
 from cli726.document.content import typeset as typeset_content
 from cli726.drawing import save, styled
 from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
+from cli726.finetune.finetuned import Finetuned
 from cli726.finetune.folder.storage import replace_file
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
 from cli726.report.code import PROBLEMS, Code, check_output, listings
@@ -159,10 +160,10 @@ def attempt(
     """Compute and draw one problem, or say why it could not be: a failure takes nothing but its own place."""
     shown = {"number": number, "title": TITLES[number - 1], "data": None, "failure": None}
     try:
-        if number == 6 and run is None:
-            run = finetune.train(request.dataset, reporter)
+        trained = finetune.train(request.dataset, reporter) if number == 6 and run is None else None
+        run = run if trained is None else trained.run_dir
         reporter.start(f"problem {number}", 0)
-        section = compute(number, request, run, reporter)
+        section = compute(number, request, run, trained, reporter)
         draw(number, section, folder, reporter)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other problems must not suffer
         message, status = explained(error)
@@ -171,8 +172,7 @@ def attempt(
     headline = plain(section.headline)
     reporter.finish(f"problem {number}: {headline}")
     data = {**ready(section.data), "number": number, "drawn": list(section.figures)}
-    # A class or data set may be called like a symbol; the headline of problem 6 is text as it stands.
-    words = prose(headline) if section.document is None and number != 6 else typeset_content(section.headline)
+    words = prose(headline) if section.document is None else typeset_content(section.headline)
     if section.document is not None:
         data["document"] = section.document.to_typst()
     return Problem(number, headline, 0, run if number == 6 else None), {**shown, "headline": words, "data": data}
@@ -189,7 +189,7 @@ def explained(error: Exception) -> tuple[str, int]:
     return printable(" ".join(message.split())), status
 
 
-def compute(number: int, request: Request, run: Path | None, reporter: Reporter) -> Section:
+def compute(number: int, request: Request, run: Path | None, trained: Finetuned | None, reporter: Reporter) -> Section:
     """Return a problem's section."""
     sections: Mapping[int, Callable[[], Section]] = {
         1: softmax.section,
@@ -202,7 +202,7 @@ def compute(number: int, request: Request, run: Path | None, reporter: Reporter)
         return sections[number]()
     if run is None:
         raise AssertionError("problem 6 needs a run")
-    return finetune.section(run, reporter)
+    return finetune.section(run, reporter, trained)
 
 
 def draw(number: int, section: Section, folder: Path, reporter: Reporter) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
 
 from cli726.errors import Cmpt726Error, RequestError, UntrustedDataError
 from cli726.finetune.config import FinetuneConfig
@@ -28,7 +27,7 @@ from cli726.finetune.training.loop import Best, EpochMetrics
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["FinishedRun", "Gallery", "finished_run", "gallery", "read_run"]
+__all__ = ["FinishedRun", "Gallery", "finished_run", "gallery", "read_run", "score_again"]
 
 ROWS = 12
 SCORES = 5
@@ -70,7 +69,7 @@ class Gallery:
 
 
 def finished_run(name: str) -> Path:
-    """The folder of a finished run: a path, a name in `runs/`, or "latest".
+    """Return the folder of a finished run: a path, a name in `runs/`, or "latest".
 
     Raises:
         RequestError: if there is no such run, or it isn't finished.
@@ -101,15 +100,16 @@ def read_run(path: Path) -> FinishedRun:
     return FinishedRun(path, config, facts, summary, tuple(folder.history), best)
 
 
-def gallery(run: FinishedRun, reporter: Reporter) -> Gallery | str:
-    """Some test images of a run with their scores, computed again by its best model; or why there are none."""
+def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Tensor] | str:
+    """Return a run's data set and the scores (N, K) of its best model on the test images; or why there are none."""
     config = run.config
     if is_code(config.dataset) or is_code(config.head):
         return "its data set or its new layers are code of its author's own, which is never run because a file names it"
+    name = run.summary["dataset"]["name"] if config.dataset == "auto" else config.dataset
     try:
         model = load_model(run.path)
         data = load_dataset(
-            run.summary["dataset"]["name"] if config.dataset == "auto" else config.dataset,
+            name,
             data_folder=config.data_dir,
             test_fraction=config.test_fraction,
             val_fraction=config.val_fraction,
@@ -119,12 +119,19 @@ def gallery(run: FinishedRun, reporter: Reporter) -> Gallery | str:
         return str(error)
     if data.digest != run.facts.get("dataset_digest"):
         return "the data set on this machine is not the one that the run was trained on"
+    pixels = data.images("test").pixels
+    views = [pixels, pixels[:, :, ::-1]] if config.tta else [pixels]
+    scores = [
+        network_scores(model.network, 0, torch.from_numpy(view.copy()), model.precision, model.normalization)
+        for view in views
+    ]
+    return data, torch.stack(scores).mean(0)
+
+
+def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
+    """Return some test images of a data set with their scores, mistakes first."""
     test = data.images("test")
-    scores = network_scores(model.network, 0, as_tensor(test.pixels), model.precision, model.normalization)
-    if config.tta:
-        mirrored = as_tensor(test.pixels[:, :, ::-1])
-        scores = (scores + network_scores(model.network, 0, mirrored, model.precision, model.normalization)) / 2
-    probabilities = scores.double().softmax(1).numpy()
+    probabilities = scores.double().softmax(1).cpu().numpy()
     order = chosen(probabilities, test.labels)
     names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data.class_names)]
     rows = tuple(row(probabilities[i], int(test.labels[i]), names, test.names[i], i) for i in order)
@@ -132,7 +139,7 @@ def gallery(run: FinishedRun, reporter: Reporter) -> Gallery | str:
 
 
 def chosen(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[int]:
-    """Which images are shown: up to half of them mistakes, the worst first, then right ones, class after class."""
+    """Return whom to show: up to half of them mistakes, the worst first, then right ones, class after class."""
     everyone = np.arange(len(labels))
     own = probabilities[everyone, labels]
     predicted = probabilities.argmax(1)
@@ -148,40 +155,30 @@ def chosen(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
     return [*mistakes.tolist(), *ordered[: ROWS - len(mistakes)].tolist()]
 
 
-def row(probabilities: npt.NDArray[np.float64], true: int, names: list[str], name: str, image: int) -> dict[str, Any]:
-    """One image: its true and predicted class, and its highest scores."""
+def row(
+    probabilities: npt.NDArray[np.float64], true: int, names: Sequence[str], name: str, image: int
+) -> dict[str, Any]:
+    """Return one image: its true and predicted class, and its highest scores."""
     best = np.argsort(-probabilities, kind="stable")[:SCORES].tolist()
     listed = best if true in best else [*best[:-1], true]
+    scores = [(names[k], float(probabilities[k]), k == true) for k in listed]
     return {
         "file": f"image-{image}.png",
         "name": f"image {name}" if name.isdecimal() else wrapping(shown(name.rpartition("/")[2], NAME)),
         "true": wrapping(names[true]),
         "predicted": wrapping(names[best[0]]),
         "right": best[0] == true,
-        "scores": [
-            {
-                "name": names[k],
-                "share": float(probabilities[k]),
-                "percent": f"{probabilities[k]:.1%}",
-                "true": k == true,
-            }
-            for k in listed
-        ],
+        "scores": [{"name": n, "share": p, "percent": f"{p:.1%}", "true": own} for n, p, own in scores],
     }
 
 
 def wrapping(name: str) -> str:
-    """A name that may be broken after its signs, and in the middle of what is too long for its column."""
+    """Return a name that may be broken after its signs, and in the middle of what is too long for its column."""
     return "\N{ZERO WIDTH SPACE}".join(re.findall(rf"[^/_-]{{1,{UNBROKEN}}}[/_-]?|[/_-]", name))
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An image file."""
+    """Return an image file."""
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
-
-
-def as_tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    """The same pixels in memory of their own."""
-    return torch.from_numpy(np.ascontiguousarray(pixels))

@@ -180,3 +180,21 @@ def test_files_outside_are_out_of_reach(tmp_path: Path, place: str) -> None:
 )
 def test_other_scripts_need_the_machines_fonts(text: str, own: bool) -> None:
     assert covered(text) is own
+
+
+def test_problem_six_trains_where_no_run_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Path) -> None:
+    asked: list[Any] = []
+
+    def train(dataset: str, reporter: Any) -> Any:
+        asked.append(dataset)
+        return type("Finetuned", (), {"run_dir": run})()
+
+    def section(path: Path, reporter: Any, trained: Any) -> Section:
+        asked.append((path, trained.run_dir))
+        raise ComputationError("enough")
+
+    monkeypatch.setattr("cli726.report.builder.finetune.train", train)
+    monkeypatch.setattr("cli726.report.builder.finetune.section", section)
+    result = build(Request(problems=(6,), dataset="digits", code="none"), tmp_path / "report.pdf")
+    assert asked == ["digits", (run, run)]
+    assert result.status == 5
