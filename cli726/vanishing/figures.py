@@ -1,0 +1,110 @@
+"""Problem 4's figures: the gradient by layer of each network, and what saturation does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cli726.choices import Connect, Dtype, Hidden
+from cli726.document import mathtext
+from cli726.drawing import COLORS, new_figure
+from cli726.vanishing.gradients import Saturation, Vanishing, highest
+
+__all__ = ["figures"]
+
+BLUE, ORANGE, GREEN, PINK, _, VERMILION = COLORS[:6]
+# With so few layers, or gaps between them, points are marked.
+FEW = 30
+
+
+def figures(results: Sequence[Vanishing]) -> Mapping[str, Callable[[], Figure]]:
+    """Return file stem -> how to draw it."""
+    drawn: dict[str, Callable[[], Figure]] = {"gradients": partial(by_layer, results)}
+    if any(item.saturation for item in results):
+        drawn["saturation"] = partial(saturation, results)
+    return drawn
+
+
+def by_layer(results: Sequence[Vanishing]) -> Figure:
+    """Draw log10 |dE/dw_11| by layer, a panel for each network."""
+    hidden = [kind for kind in Hidden if any(item.hidden is kind for item in results)]
+    connect = [kind for kind in Connect if any(item.connect is kind for item in results)]
+    figure = new_figure(4.6 * len(connect) + (0.6 if len(connect) > 1 else 1.9), 3.4 * len(hidden) + 0.7)
+    grid = figure.subplots(len(hidden), len(connect), sharex=True, sharey="row", squeeze=False)
+    for item in results:
+        layer_panel(grid[hidden.index(item.hidden), connect.index(item.connect)], item)
+    for row in grid:
+        row[0].set_ylabel(f"$\\log_{{10}}$ {mathtext('|∂E_n/∂w_11^(l)|')}")
+    for axes in grid[-1]:
+        axes.set_xlabel("layer $l$")
+    handles = {label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center")
+    return figure
+
+
+def layer_panel(axes: Axes, item: Vanishing) -> None:
+    """Draw one network; layers whose gradient is exactly 0 stay out, and a line says so."""
+    depth, kept, zeros = item.setting.depth, np.isfinite(item.log10), item.zeros
+    count = int(kept.sum())
+    layers = np.arange(1, depth + 1)
+    marker = "o" if depth < FEW else "." if count < depth else ""
+    axes.plot(layers, np.where(kept, item.log10, np.nan), color=BLUE, linewidth=2.6, marker=marker, markersize=4)
+    axes.set_xlim(1 - 0.02 * depth, 1.02 * depth)
+    some = f": {zeros.zero_gradients:,} of {zeros.total_weights:,} exactly 0" if zeros.zero_gradients else ""
+    axes.set_title(f"{'ReLU' if item.hidden is Hidden.relu else 'Logistic'}, {item.connect}{some}")
+    if count < depth:
+        which, height = ("every layer", 0.5) if not count else (f"{depth - count:,} of {depth:,} layers", 0.9)
+        text = f"the gradient of {mathtext('w_11^(l)')} is exactly 0\nin {which}"
+        axes.text(0.5, height, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+    lost = highest(item.lost(Dtype.float32))
+    if lost is not None:
+        axes.plot(
+            lost, item.log10[lost - 1], marker="v", color=VERMILION, markersize=9, linestyle="none",
+            label="highest layer for which float32 gives 0",
+        )  # fmt: skip
+
+
+def saturation(results: Sequence[Vanishing]) -> Figure:
+    """Draw h and h', and the gradient of three layers as a bias pushes the activations to the ends."""
+    pushed = [(item, item.saturation) for item in results if item.saturation]
+    figure = new_figure(4.3 * (1 + len(pushed)), 3.9)
+    panels = figure.subplots(1, 1 + len(pushed))
+    slope_panel(panels[0])
+    for axes, (item, experiment) in zip(panels[1:], pushed, strict=True):
+        push_panel(axes, item, experiment)
+    return figure
+
+
+def slope_panel(axes: Axes) -> None:
+    """Draw the logistic function and its derivative."""
+    a = np.linspace(-8, 8, 321)
+    z = 1 / (1 + np.exp(-a))
+    axes.plot(a, z, color=PINK, linestyle="--")
+    axes.plot(a, z * (1 - z), color=BLUE, linewidth=2.4)
+    axes.axhline(0.25, color="#888888", linewidth=0.8, linestyle=":")
+    axes.text(-7.8, 0.265, "1/4", color="#555555", va="bottom")
+    axes.text(2.2, 0.80, "$h(a)$", color=PINK, fontsize=13)
+    axes.text(2.0, 0.14, "$h'(a) = h\\,(1 - h)$", color=BLUE, fontsize=13)
+    axes.set_xlabel("activation $a$")
+    axes.set_title("Logistic unit")
+
+
+def push_panel(axes: Axes, item: Vanishing, experiment: Saturation) -> None:
+    """Draw one network under biases; a layer whose gradient is 0 stands in the legend only."""
+    for layer, color, style, logs in zip(
+        experiment.layers, (BLUE, ORANGE, GREEN), ("-", "--", "-."), experiment.log10.T, strict=False
+    ):
+        kept = np.isfinite(logs)
+        label = f"layer {layer}" if kept.any() else f"layer {layer}: exactly 0"
+        axes.plot(
+            experiment.activation, np.where(kept, logs, np.nan), color=color, linestyle=style, marker=".", label=label
+        )
+    axes.set_xlabel(f"activation {mathtext(f'a_1^({experiment.place})')}")
+    axes.set_ylabel(f"$\\log_{{10}}$ {mathtext('|∂y/∂w_11^(l)|')}")
+    axes.set_title(f"Logistic {item.connect}, pushed by biases")
+    axes.legend(loc="lower center")
