@@ -73,7 +73,7 @@ def explain_formula(results: Sequence[Vanishing]) -> Iterator[Finding]:
     ends = told(f"; `z^(1) = x`, no product for `l = {depth}`.")
     chain = any(item.connect is CHAIN for item in results)
     if chain:
-        yield Finding("4.1", (*formula(CHAIN, depth), *ends), {"factors": depth - 1})
+        yield Finding("4.1", (*formula(CHAIN, depth), *ends))
         rule = (
             f"One path leads back from the output, with `δ_1^({depth + 1}) = y − t`: the chain rule gives "
             "`δ_1^(l) = h'(a_1^(l)) w_11^(l) δ_1^(l+1)` and `∂E_n/∂w_11^(l) = δ_1^(l+1) z_1^(l)`."
@@ -81,7 +81,7 @@ def explain_formula(results: Sequence[Vanishing]) -> Iterator[Finding]:
         yield Finding("4.1", told(rule))
     if any(item.connect is BIPARTITE for item in results):
         place = "4.4" if chain and "4.4" in asked else "4.1"
-        yield Finding(place, (*formula(BIPARTITE, depth), *(ends if place == "4.1" else ".")), {"factors": depth - 1})
+        yield Finding(place, (*formula(BIPARTITE, depth), *(ends if place == "4.1" else ".")))
 
 
 def explain_logistic(networks: Sequence[Vanishing]) -> Iterator[Finding]:
@@ -104,7 +104,8 @@ def explain_logistic(networks: Sequence[Vanishing]) -> Iterator[Finding]:
     yield from (Finding("4.2", told(text)) for text in (derivation, learning, reasons))
     for item in networks:
         yield from explain_factors(item)
-    yield from explain_bound(networks)
+    if networks[0].setting.depth > 1:
+        yield explain_bound(networks)
     yield from explain_saturation(networks[0])
     for item in networks:
         yield from explain_zeros(item)
@@ -128,19 +129,17 @@ def explain_factors(item: Vanishing) -> Iterator[Finding]:
         if factors
         else ""
     )
-    text = (
-        f"In the {named(item)} `|∂E_n/∂w_11^(1)| ~= {magnitude(item.log10[0])}`: {'the' if factors else 'each path has'} "
-        f"{counted(count, 'factor')} `h' <= {at_most(item.steepest)}`{effect}."
-    )
+    slopes = f"{'the' if factors else 'each path has'} {counted(count, 'factor')} `h' <= {at_most(item.steepest)}`"
+    text = f"In the {named(item)} `|∂E_n/∂w_11^(1)| ~= {magnitude(item.log10[0])}`: {slopes}{effect}."
     evidence = {"log10": item.log10[0], "factors_log10": factors, "largest_slope": float(item.steepest)}
     yield Finding("4.2", told(text), {"network": item.name, **evidence})
 
 
-def explain_bound(networks: Sequence[Vanishing]) -> Iterator[Finding]:
+def explain_bound(networks: Sequence[Vanishing]) -> Finding:
     """Bound the first layer's gradient whatever the activations are."""
     bounds = " and ".join(f"`{at_most(item.bound)}` in the {named(item)}" for item in networks)
     text = f"Whatever the activations, `|∂E_n/∂w_11^(1)|` is at most `|y − t| |x_1|` times {bounds}: `h' <= 1/4`."
-    yield Finding("4.2", told(text), {"bound_log10": {item.name: log10(item.bound) for item in networks}})
+    return Finding("4.2", told(text), {"bound_log10": {item.name: log10(item.bound) for item in networks}})
 
 
 def explain_saturation(item: Vanishing) -> Iterator[Finding]:
@@ -174,7 +173,7 @@ def explain_relu(depth: int) -> Iterator[Finding]:
             "One inactive unit in layer k zeroes the gradients of `w_11^(1)` to `w_11^(k)`, the weight that leaves it; "
             f"without biases all later units get 0 and are inactive too: all {depth:,} of its chain are 0."
         )
-        yield Finding("4.3", told(one), {"gradients": depth})
+        yield Finding("4.3", told(one))
 
 
 def explain_paths(depth: int) -> Iterator[Finding]:
@@ -191,7 +190,7 @@ def explain_paths(depth: int) -> Iterator[Finding]:
             "other paths live on. A layer with none active zeroes those of all weights up to the ones that leave it; "
             f"without biases, all {total:,}."
         )
-        yield Finding("4.4", one, {"gradients": total})
+        yield Finding("4.4", one)
 
 
 def explain_zeros(item: Vanishing) -> Iterator[Finding]:

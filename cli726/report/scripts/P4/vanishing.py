@@ -7,22 +7,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726.choices import Connect, Hidden
 from cli726.drawing import save, styled
-from cli726.figures.vanishing import by_layer, saturation
-from cli726.vanishing import analyse
-from cli726.vanishing_findings import explain
-from cli726.vanishing_setting import Setting, formula
+from cli726.vanishing import Setting, analyse, document, figures
 
-setting = Setting()
-for connect in Connect:
-    print(formula(connect, setting.depth))
-results = [analyse(setting, hidden, connect) for hidden in Hidden for connect in Connect]
-for result in results:
-    print(f"{result.name}:")
-    for finding in explain(result):
-        print(f"  {finding.text}")
+results = [analyse(Setting(), hidden, connect) for hidden in Hidden for connect in Connect]
+for finding in document(results).findings:
+    print(f"{finding.question}  {finding.text}")
 
 folder = Path("results/vanishing")
-with styled():
-    save(by_layer(results), folder / "gradients.png")
-    save(saturation(results), folder / "saturation.png")
+for stem, make in figures(results).items():
+    with styled():
+        figure = make()
+    save(figure, folder / f"{stem}.png")
 print(f"figures: {folder}")
