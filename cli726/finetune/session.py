@@ -129,6 +129,7 @@ def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
     # The bank's copy of the network is never trained.
     bank = Bank(
         dataset, weights.build(), normalization, precision, device, reporter, store=store, recompute=config.recompute,
+        views=config.views or 0,
     )  # fmt: skip
     session = Session(config, dataset, weights, bank, precision, device, reporter, began)
     session.new_head()  # what is wrong with a head of the user's own is said before anything is written

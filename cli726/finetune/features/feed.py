@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import Augmentation, apply_all, draw_all
-from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
+from cli726.finetune.features.extractor import Extractor, Normalization, Stored, as_maps
 from cli726.finetune.training.chance import generator
 
 __all__ = ["Feed", "batch_sizes", "from_images", "from_stored", "from_views"]
@@ -71,12 +71,12 @@ class Feed:
             yield inputs(rows)
 
 
-def from_stored(features: Tensor) -> Source:
+def from_stored(features: Stored) -> Source:
     """Features that were computed once, as stored: (N, D) or (N, H, W, C)."""
     return lambda _: lambda rows: as_maps(features[rows.to(features.device)])
 
 
-def from_views(views: Sequence[Tensor]) -> Source:
+def from_views(views: Sequence[Stored]) -> Source:
     """Features of several augmented versions of each image, by number; each epoch draws one for each."""
 
     def source(purpose: tuple[int | str, ...] | None) -> Inputs:
@@ -99,7 +99,7 @@ def from_views(views: Sequence[Tensor]) -> Source:
 
 
 def from_images(
-    pixels: Tensor, normalization: Normalization, prefix: Extractor | None, augmentations: Sequence[Augmentation] = ()
+    pixels: Stored, normalization: Normalization, prefix: Extractor | None, augmentations: Sequence[Augmentation] = ()
 ) -> Source:
     """uint8 images (N, H, W, 3), augmented afresh in every epoch; without a prefix they are only normalised."""
 

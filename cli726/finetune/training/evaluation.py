@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cli726.finetune.config import HEAD_ONLY
-from cli726.finetune.features.extractor import Extractor, Normalization
+from cli726.finetune.features.extractor import Extractor, Normalization, Stored
 from cli726.finetune.network.resnet import Network, divide
 
 __all__ = ["Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
@@ -124,13 +124,13 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> floa
 def head_features(
     network: Network,
     cut: int,
-    stored: Tensor,
+    stored: Stored,
     precision: torch.dtype,
     normalization: Normalization,
 ) -> Tensor:
     """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
     if cut == HEAD_ONLY:
-        return stored
+        return stored[:]
     _, suffix = divide(network.backbone, cut)
     return Extractor(suffix, precision, normalization if cut == 0 else None).together(stored)
 
@@ -139,7 +139,7 @@ def head_features(
 def network_scores(
     network: Network,
     cut: int,
-    stored: Tensor,
+    stored: Stored,
     precision: torch.dtype,
     normalization: Normalization,
 ) -> Tensor:

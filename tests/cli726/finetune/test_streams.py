@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cli726.finetune.features.streams import in_streams
+from cli726.finetune.features.extractor import in_streams
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -71,7 +71,7 @@ INTERRUPTED = """
 import subprocess
 import sys
 import threading
-from cli726.finetune.features import streams
+from cli726.finetune.features import extractor as streams
 
 class Interrupting(threading.Barrier):
     def wait(self, timeout=None):
