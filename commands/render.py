@@ -166,6 +166,7 @@ def document(content: Document) -> Iterator[RenderableType]:
         if grid.row_count:
             yield Padding(grid, (0, 0, 0, 2))
         for shown in tables:
-            title = None if shown.title is None else plain(shown.title)
+            if shown.title is not None:  # not as the table's own title, which would wrap at the table's width
+                yield Text(printable(plain(shown.title)), style="bold")
             rows = [[plain(cell) for cell in row] for row in shown.rows]
-            yield table(title, *map(plain, shown.columns), rows=rows, numeric=shown.numeric)
+            yield table(None, *map(plain, shown.columns), rows=rows, numeric=shown.numeric)

@@ -7,16 +7,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726 import exact
 from cli726.drawing import save, styled
-from cli726.figures import softmax as figures
 from cli726.softmax import ASSIGNMENT, NAMES, analyse
+from cli726.softmax.figures import figures
+from cli726.softmax.findings import findings
 
 result = analyse(exact.classes(ASSIGNMENT, NAMES))
-for finding in result.findings:
-    print(finding.text)
+for finding in findings(result):
+    print(finding.question, finding.text)
 
 folder = Path("results/softmax")
 with styled():
-    save(figures.regions(result), folder / "regions.png")
-    save(figures.along_boundaries(result), folder / "along-boundaries.png")
-    save(figures.into_regions(result), folder / "into-regions.png")
+    for name, draw in figures(result).items():
+        save(draw(), folder / f"{name}.png")
 print(f"figures: {folder}")

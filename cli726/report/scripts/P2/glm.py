@@ -7,17 +7,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726 import exact
 from cli726.drawing import save, styled
-from cli726.figures import glm as figures
 from cli726.glm import ASSIGNMENT, NAMES, analyse
+from cli726.glm.figures import figures
+from cli726.glm.findings import findings
 
 result = analyse(exact.classes(ASSIGNMENT, NAMES))
-for finding in result.findings:
-    print(finding.text)
+for finding in findings(result):
+    print(finding.question, finding.text)
 
 folder = Path("results/glm")
 with styled():
-    save(figures.surface(result, 1), folder / "y1.png")
-    save(figures.surface(result, 2), folder / "y2.png")
-    save(figures.all_surfaces(result), folder / "surfaces.png")
-    save(figures.regions(result), folder / "regions.png")
+    for name, draw in figures(result).items():
+        save(draw(), folder / f"{name}.png")
 print(f"figures: {folder}")

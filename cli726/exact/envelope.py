@@ -10,95 +10,90 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from typing import Any
 
 __all__ = [
-    "Affine",
-    "Edge",
-    "Vector",
-    "along",
-    "edges",
-    "highest",
-    "line_through",
-    "minus",
-    "owners",
-    "polygon",
-    "same",
-    "slope",
-    "span",
-    "value",
-    "visible",
-]
+    "ORIGIN", "Affine", "Edge", "Spot", "Vector", "along", "edges", "highest", "mean", "minus", "owners", "polygon",
+    "same", "slope", "span", "spot", "value", "visible",
+]  # fmt: skip
 
 # (p, q, c) stands for p x1 + q x2 + c.
 Affine = tuple[Fraction, Fraction, Fraction]
 Vector = tuple[Fraction, Fraction]
 Span = tuple[Fraction | None, Fraction | None]
 
+ORIGIN = (Fraction(0), Fraction(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A point of the plane and the classes that are the largest there."""
+
+    x: tuple[float, float]
+    exact: Vector
+    region: int | None  # the class that is the largest, from 1; None where several tie
+    tied: tuple[int, ...]  # all classes that are, from 1
+
 
 @dataclass(frozen=True)
 class Edge:
-    """The piece of a line on which two regions meet.
+    """The piece of a line on which two regions meet."""
 
-    Attributes:
-        owners: Indices of the two functions that are the largest on its two sides.
-        tied: Indices of all functions that are the largest along it.
-        start: Where it starts; None for a whole line.
-        end: Where it ends; None for a ray or a whole line.
-        through: A point on it.
-        direction: Along it, from `start` to `end` or to infinity; the larger component is 1 in size.
-    """
-
-    owners: tuple[int, int]
-    tied: tuple[int, ...]
-    start: Vector | None
-    end: Vector | None
-    through: Vector
-    direction: Vector
+    owners: tuple[int, int]  # indices of the two functions that are the largest on its two sides
+    tied: tuple[int, ...]  # indices of all functions that are the largest along it
+    start: Vector | None  # None for a whole line
+    end: Vector | None  # None for a ray or a whole line
+    through: Vector  # a point on it, not at an end
+    direction: Vector  # from start to end or to infinity; the larger component is 1 in size
 
 
 def value(function: Affine, x: Vector) -> Fraction:
-    """The function at `x`."""
+    """Return the function's value at `x`."""
     return function[0] * x[0] + function[1] * x[1] + function[2]
 
 
 def slope(function: Affine, direction: Vector) -> Fraction:
-    """How fast the function grows along `direction`."""
+    """Return how fast the function grows along `direction`."""
     return function[0] * direction[0] + function[1] * direction[1]
 
 
 def minus(f: Affine, g: Affine) -> Affine:
-    """The function f - g."""
+    """Return the function f - g."""
     return f[0] - g[0], f[1] - g[1], f[2] - g[2]
 
 
 def along(x: Vector, direction: Vector, t: Fraction) -> Vector:
-    """The point x + t direction."""
+    """Return the point x + t direction."""
     return x[0] + t * direction[0], x[1] + t * direction[1]
 
 
+def mean(points: Sequence[Vector]) -> Vector:
+    """Return the mean of points."""
+    x, y = (sum(values, Fraction(0)) / len(points) for values in zip(*points, strict=True))
+    return x, y
+
+
 def highest(functions: Sequence[Affine], x: Vector) -> tuple[int, ...]:
-    """Indices of the functions that are the largest at `x`, more than one where they tie."""
+    """Return the indices of the functions that are the largest at `x`, more than one where they tie."""
     values = [value(function, x) for function in functions]
     return tuple(k for k, height in enumerate(values) if height == max(values))
 
 
+def spot(values: Sequence[Fraction], x: Vector) -> dict[str, Any]:
+    """Return the fields of a `Spot` at which the classes have these values."""
+    tied = tuple(k for k, height in enumerate(values, start=1) if height == max(values))
+    return {"x": (float(x[0]), float(x[1])), "exact": x, "region": tied[0] if len(tied) == 1 else None, "tied": tied}
+
+
 def same(functions: Sequence[Affine], index: int) -> tuple[int, ...]:
-    """Indices of the functions that coincide with the given one, itself included."""
+    """Return the indices of the functions that coincide with the given one, itself included."""
     return tuple(k for k, function in enumerate(functions) if function == functions[index])
 
 
-def line_through(function: Affine) -> tuple[Vector, Vector]:
-    """A point on the line `function = 0` and the line's direction, the larger component of which is 1 in size."""
-    p, q, c = function
-    largest = max(abs(p), abs(q))
-    square = p * p + q * q
-    return (-c * p / square, -c * q / square), (-q / largest, p / largest)
-
-
 def span(x: Vector, direction: Vector, constraints: Iterable[Affine]) -> Span | None:
-    """The t for which every constraint is >= 0 at x + t direction: (low, high), None for an end that is infinite.
+    """Return the t for which every constraint is >= 0 at x + t direction: (low, high), None for an infinite end.
 
-    Returns None where that is nothing, or a single point.
+    Returns None where there is no such t; low = high for a single one.
     """
     low: Fraction | None = None
     high: Fraction | None = None
@@ -111,28 +106,19 @@ def span(x: Vector, direction: Vector, constraints: Iterable[Affine]) -> Span | 
             low = -here / growth if low is None else max(low, -here / growth)
         else:
             high = -here / growth if high is None else min(high, -here / growth)
-    if low is not None and high is not None and low >= high:
-        return None
-    return low, high
+    return None if low is not None and high is not None and low > high else (low, high)
 
 
-def visible(
-    through: Vector, direction: Vector, start: Vector | None, end: Vector | None, constraints: Sequence[Affine]
-) -> tuple[Vector, Vector] | None:
-    """The ends of that part of a line, ray or segment on which all constraints, which must bound it, are >= 0."""
-    ends = list(constraints)
-    for corner, sign in ((start, 1), (end, -1)):
-        if corner:
-            p, q = sign * direction[0], sign * direction[1]
-            ends.append((p, q, -p * corner[0] - q * corner[1]))
-    limits = span(through, direction, ends)
-    if limits is None or limits[0] is None or limits[1] is None:
-        return None
-    return along(through, direction, limits[0]), along(through, direction, limits[1])
+def visible(functions: Sequence[Affine], edge: Edge, window: Iterable[Affine]) -> list[Vector]:
+    """Return the ends of that part of an edge on which all of `window`, which must bound it, is >= 0; [] if none."""
+    above = [minus(functions[edge.owners[0]], other) for other in functions]
+    limits = span(edge.through, edge.direction, [*above, *window])
+    ends = [along(edge.through, edge.direction, t) for t in limits or () if t is not None]
+    return [] if len(set(ends)) < 2 else ends
 
 
 def inside(limits: Span) -> Fraction:
-    """A number strictly between the limits."""
+    """Return a number strictly between the limits."""
     low, high = limits
     if low is None:
         return Fraction(0) if high is None else high - 1
@@ -140,20 +126,21 @@ def inside(limits: Span) -> Fraction:
 
 
 def edge_between(functions: Sequence[Affine], f: Affine, g: Affine, domain: Sequence[Affine]) -> Edge | None:
-    """The edge on the line f = g, if there is one."""
-    difference = minus(f, g)
-    if not any(difference[:2]):
+    """Return the edge on the line f = g, if there is one."""
+    p, q, c = minus(f, g)
+    if p == q == 0:
         return None
-    x, direction = line_through(difference)
+    largest, square = max(abs(p), abs(q)), p * p + q * q
+    x, direction = (-c * p / square, -c * q / square), (-q / largest, p / largest)
     limits = span(x, direction, [*(minus(f, other) for other in functions), *domain])
-    if limits is None:
+    if limits is None or (limits[0] == limits[1] and limits[0] is not None):
         return None
     middle = along(x, direction, inside(limits))
     if any(value(constraint, middle) == 0 for constraint in domain):
         return None
     tied = highest(functions, middle)
     # Of those that tie along the line, the steepest across it wins on each side.
-    ordered = sorted(tied, key=lambda k: slope(functions[k], (difference[0], difference[1])))
+    ordered = sorted(tied, key=lambda k: slope(functions[k], (p, q)))
     first, last = sorted(same(functions, k)[0] for k in (ordered[0], ordered[-1]))
     start, end = (None if t is None else along(x, direction, t) for t in limits)
     if start is None and end is not None:
@@ -162,7 +149,7 @@ def edge_between(functions: Sequence[Affine], f: Affine, g: Affine, domain: Sequ
 
 
 def edges(functions: Sequence[Affine], domain: Sequence[Affine] = ()) -> list[Edge]:
-    """Every edge between two regions, ordered by their owners.
+    """Return every edge between two regions, ordered by their owners.
 
     Args:
         functions: Any number of them, in any position; of functions that coincide the first stands for all.
@@ -177,7 +164,7 @@ def edges(functions: Sequence[Affine], domain: Sequence[Affine] = ()) -> list[Ed
 
 
 def owners(functions: Sequence[Affine], found: Sequence[Edge], somewhere: Vector) -> tuple[int, ...]:
-    """Indices of the functions whose region has an area, those that coincide included.
+    """Return the indices of the functions whose region has an area, those that coincide included.
 
     Args:
         found: The edges.
@@ -189,7 +176,7 @@ def owners(functions: Sequence[Affine], found: Sequence[Edge], somewhere: Vector
 
 
 def polygon(constraints: Iterable[Affine], corners: Sequence[Vector]) -> list[Vector]:
-    """The part of a convex polygon in which every constraint is >= 0 (Sutherland and Hodgman 1974); [] if none."""
+    """Return the part of a convex polygon in which every constraint is >= 0 (Sutherland and Hodgman 1974)."""
     shape = list(corners)
     for constraint in constraints:
         kept: list[Vector] = []

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from fractions import Fraction
 
+from cli726.document import Math, m
 from cli726.errors import RequestError
 
 __all__ = [
-    "both",
-    "decimal",
-    "equation",
-    "number",
-    "pair",
-    "point",
-    "point_both",
-    "polynomial",
-    "positive",
-    "root",
-    "short",
-]
+    "both", "classes", "decimal", "equation", "marked", "named", "number", "pair", "place", "polynomial", "positive",
+    "root", "short",
+]  # fmt: skip
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
 LONGEST = 40
@@ -30,12 +23,10 @@ SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
 SHORT = 12
 
 Triple = tuple[Fraction, Fraction, Fraction]
-# Integers up to this size still read well in an equation.
-READABLE = 10**6
 
 
 def number(text: str) -> Fraction:
-    """The fraction that `text` stands for: "1.5", "2e-3" or "3/22".
+    """Return the fraction that `text` stands for: "1.5", "2e-3" or "3/22".
 
     Raises:
         RequestError: not a finite number, or too large, too small or too long to compute with.
@@ -52,7 +43,7 @@ def number(text: str) -> Fraction:
 
 
 def classes(texts: Sequence[str], names: tuple[str, str, str]) -> tuple[Triple, ...]:
-    """The weights of each class as a user typed them, three numbers separated by commas.
+    """Return the weights of each class as a user typed them, three numbers separated by commas.
 
     Args:
         texts: One for each class.
@@ -80,20 +71,12 @@ def classes(texts: Sequence[str], names: tuple[str, str, str]) -> tuple[Triple, 
 
 
 def pair(texts: tuple[str, str]) -> tuple[Fraction, Fraction]:
-    """The two coordinates of a point.
-
-    Raises:
-        RequestError: one of them is no number.
-    """
+    """Return the two coordinates of a point; refuse what `number` refuses."""
     return number(texts[0]), number(texts[1])
 
 
 def positive(text: str, option: str) -> Fraction:
-    """A number above 0.
-
-    Raises:
-        RequestError: no number, or not above 0.
-    """
+    """Return a number above 0; refuse others, and what `number` refuses."""
     value = number(text)
     if value <= 0:
         raise RequestError(f"{option} must be above 0, got {text}; write it like {option} 5")
@@ -101,76 +84,60 @@ def positive(text: str, option: str) -> Fraction:
 
 
 def decimal(value: Fraction) -> str:
-    """`value` in full: as a decimal where that ends ("1.5"), else as a fraction ("1/3")."""
-    places = 0
-    rest = value.denominator
-    for factor in (2, 5):
-        power = 0
-        while rest % factor == 0:
-            rest //= factor
-            power += 1
-        places = max(places, power)
-    if rest != 1:
+    """Return `value` in full: as a decimal where that ends ("1.5"), else as a fraction ("1/3")."""
+    places = value.denominator.bit_length()
+    if 10**places % value.denominator:
         return str(value)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
-    whole, part = (digits[:-places], digits[-places:]) if places else (digits, "")
-    return ("-" if value < 0 else "") + whole + ("." + part if part else "")
+    return format(Decimal(f"{value * 10**places}e-{places}"), "f").rstrip("0").rstrip(".")
 
 
 def short(value: Fraction) -> str:
-    """`value` for reading: in full where that is short, else to six digits."""
+    """Return `value` for reading: in full where that is short, else to six digits."""
     full = decimal(value)
     return full if len(full) <= SHORT else f"{float(value):.6g}"
 
 
 def both(value: Fraction) -> str:
-    """`value` in full, a fraction with its decimal: "23/22 = 1.045"."""
-    full = decimal(value)
-    return f"{full} = {float(value):.4g}" if "/" in full and len(full) <= SHORT else short(value)
+    """Return `value` in full, a fraction with its decimal: "23/22 ~= 1.045"."""
+    text = short(value)
+    return f"{text} ~= {float(value):.4g}" if "/" in text else text
 
 
-def point(x: tuple[Fraction, Fraction]) -> str:
-    """A point as exact fractions where they are short, else to six digits: "(3/22, -4/11)"."""
+def place(x: tuple[Fraction, Fraction]) -> str:
+    """Return a point, fractions with their decimals: "(3/22, -4/11) ~= (0.1364, -0.3636)"."""
     texts = [str(value) if len(str(value)) <= SHORT else f"{float(value):.6g}" for value in x]
-    return f"({', '.join(texts)})"
+    text = f"({', '.join(texts)})"
+    return f"{text} ~= ({float(x[0]):.4g}, {float(x[1]):.4g})" if "/" in text else text
 
 
-def point_both(x: tuple[Fraction, Fraction]) -> str:
-    """A point as in `point`, fractions with their decimals: "(3/22, -4/11) = (0.1364, -0.3636)"."""
-    text = point(x)
-    return f"{text} = ({float(x[0]):.4g}, {float(x[1]):.4g})" if "/" in text else text
+def named(numbers: Iterable[int], joint: str = ", ") -> str:
+    """Return the names of classes, counted from 1: "C1, C2"; with "|" as joint the name of a boundary: "C1|C2"."""
+    return joint.join(f"C{k}" for k in numbers)
 
 
-def polynomial(terms: Iterable[tuple[Fraction, str]], *, exact: bool = True) -> str:
-    """A sum of coefficient times name, zero terms left out: "3 x1 - 1.5 x2 + 2"; "0" if none is left."""
+def marked(text: str) -> list[str | Math]:
+    """Return the parts of a sentence in which mathematics stands between backticks."""
+    return [m(part) if k % 2 else part for k, part in enumerate(text.split("`")) if part]
+
+
+def polynomial(terms: Iterable[tuple[Fraction, str]]) -> str:
+    """Return a sum of coefficient times name without zero terms: "3 x1 - 1.5 x2 + 2"; "0" if none is left."""
     result = ""
     for coefficient, name in terms:
-        if coefficient == 0:
-            continue
-        size = decimal(abs(coefficient)) if exact else short(abs(coefficient))
-        body = name if size == "1" and name else f"{size} {name}".strip()
-        negative = coefficient < 0
-        if result:
-            result += f" {'-' if negative else '+'} {body}"
-        else:
-            result = f"{'-' if negative else ''}{body}"
+        if coefficient:
+            size = decimal(abs(coefficient))
+            body = name if size == "1" and name else f"{size} {name}".strip()
+            sign = "-" if coefficient < 0 else "+"
+            result += f" {sign} {body}" if result else body if coefficient > 0 else f"-{body}"
     return result or "0"
 
 
-def equation(
-    coefficients: Sequence[Fraction],
-    names: Sequence[str],
-    constant: Fraction,
-    *,
-    relation: str = "=",
-    exact: bool = True,
-) -> str:
-    """`sum of coefficient * name + constant = 0` in smallest integers, the first positive: "2 x1 - 2 x2 = 1".
+def equation(coefficients: Sequence[Fraction], names: Sequence[str], constant: Fraction, relation: str = "=") -> str:
+    """Return `sum of coefficient * name + constant = 0` in smallest integers, the first positive: "2 x1 - 2 x2 = 1".
 
     Args:
         coefficients, names, constant: The left side.
         relation: "=", or ">" for the part of the plane in which the left side is positive.
-        exact: If false, long integers give way to six digits of the coefficients over the largest of them, and "≈".
     """
     values = [*coefficients, -constant]
     multiple = math.lcm(*(value.denominator for value in values))
@@ -178,17 +145,12 @@ def equation(
     divisor = math.gcd(*whole) or 1
     if next((value for value in whole if value), 1) < 0:
         divisor, relation = -divisor, {">": "<"}.get(relation, relation)
-    scaled = [Fraction(value, divisor) for value in whole]
-    if exact or max(abs(value) for value in scaled) < READABLE:
-        return f"{polynomial(zip(scaled[:-1], names, strict=True))} {relation} {scaled[-1]}"
-    largest = max(abs(value) for value in scaled[:-1]) or Fraction(1)
-    rounded = [Fraction(f"{float(value / largest):.6g}") for value in scaled]
-    left = polynomial(zip(rounded[:-1], names, strict=True), exact=False)
-    return f"{left} {'≈' if relation == '=' else relation} {short(rounded[-1])}"
+    *scaled, right = (Fraction(value, divisor) for value in whole)
+    return f"{polynomial(zip(scaled, names, strict=True))} {relation} {right}"
 
 
 def root(square: Fraction) -> str:
-    """The square root of `square` (not negative): "3/2" where it is rational, else "sqrt(3/2)"."""
+    """Return the square root of `square` (not negative): "3/2" where it is rational, else "sqrt(3/2)"."""
     above, below = math.isqrt(square.numerator), math.isqrt(square.denominator)
     if above**2 == square.numerator and below**2 == square.denominator:
         return str(Fraction(above, below))

@@ -1,0 +1,96 @@
+"""Problem 1's tables: the boundaries, the regions, one point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from cli726.document import Table
+from cli726.document.content import Content
+from cli726.exact import both, marked, named, place
+from cli726.softmax import Boundary, Place, Softmax, Way, rest
+
+__all__ = ["boundary_table", "place_table", "readable", "region_table", "small"]
+
+# With more classes than this only those that keep a share are listed.
+LISTED = 4
+# The distances from the green point at which the tables look.
+DISTANCES = (1, 2, 5)
+# Probabilities below this are not told apart from 0 in float64.
+SMALLEST = 1e-300
+
+
+def small(probability: float) -> str:
+    """Return a probability to two digits; one that is lost in float64 is not called 0."""
+    return f"{probability:.2g}" if probability > SMALLEST else f"< {SMALLEST:g}"
+
+
+def shares(values: Sequence[float], keep: Collection[int]) -> list[str]:
+    """Return probabilities to four digits; one that would round to 1 as "1 - 3.2e-12", from the sum of the others.
+
+    Args:
+        keep: The classes, from 1, whose probability is above 0.
+    """
+    texts = []
+    for k, share in enumerate(values, 1):
+        others = math.fsum(value for j, value in enumerate(values, 1) if j != k)
+        text = f"{share:.4g}" if k not in keep or share > SMALLEST else small(share)
+        if text == "1" and len(keep) > 1:
+            text = f"1 - {small(others)}" if others > SMALLEST else f"> 1 - {SMALLEST:g}"
+        texts.append(text)
+    return texts
+
+
+def readable(way: Way) -> str:
+    """Return all limits in order, or of many those above 0 by name; "" for none."""
+    texts = shares(way.limit or (), way.keep)
+    return ", ".join(texts if len(texts) <= LISTED else (f"C{k} {texts[k - 1]}" for k in way.keep))
+
+
+def piece(item: Boundary) -> str:
+    if item.start is None:
+        return "whole line"
+    return f"`{place(item.start)}` to `{place(item.end)}`" if item.end else f"ray from `{place(item.start)}`"
+
+
+def boundary_table(result: Softmax) -> Table:
+    """Return 1.2's table: what the classes that are not the largest have along each boundary."""
+    columns = ("line", "equation", *(() if result.point else ("piece",)))
+    rows: list[list[Content]] = [
+        [marked(f"`{named(item.classes, '|')}`"), marked(f"`{item.equation}`"),
+         *(() if result.point else (marked(piece(item)),)), *along(result, item)]
+        for item in result.boundaries
+    ]  # fmt: skip
+    return ways("Along each boundary", columns, rows, "1.2", result)
+
+
+def region_table(result: Softmax) -> Table:
+    """Return 1.3's table: what the other classes have along the middle of each region."""
+    rows: list[list[Content]] = [
+        [marked(f"`C{item.class_}`"), item.kind, *along(result, item)] for item in result.regions
+    ]
+    return ways("In the middle of each region", ("class", "region"), rows, "1.3", result)
+
+
+def ways(title: str, columns: Sequence[str], rows: list[list[Content]], question: str, result: Softmax) -> Table:
+    title += ": all others together at distance s, and the limits" if result.point else ": the limits"
+    distances = [marked(f"`s = {s}`") for s in DISTANCES if result.point]
+    return Table(title, [*columns, "direction u", marked("rate `rho`"), *distances, "far out"], rows, question, 9)
+
+
+def along(result: Softmax, way: Way) -> list[str]:
+    """Return the cells for one way: direction, rate, what the other classes have on it, and the limits."""
+    cells = ["({:.4g}, {:.4g})".format(*way.direction) if way.direction and way.limit else ""]
+    cells.append("" if way.rate is None else f"{way.rate:.4g}")
+    others = [rest(result.weights, way, distance) for distance in DISTANCES if result.point]
+    return [*cells, *("" if share is None else small(share) for share in others), readable(way)]
+
+
+def place_table(title: str, item: Place) -> Table:
+    """Return activations and probabilities at one point, a row for each class."""
+    texts = shares(item.probabilities, range(1, len(item.probabilities) + 1))
+    rows = [
+        (marked(f"`C{k}`"), marked(f"`{both(a)}`"), text, "largest" if k in item.tied else "")
+        for k, (a, text) in enumerate(zip(item.exact_activations, texts, strict=True), 1)
+    ]
+    return Table(marked(f"{title} `{place(item.exact)}`"), ("class", "activation", "probability", ""), rows)
