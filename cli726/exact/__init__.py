@@ -13,7 +13,7 @@ from cli726.errors import RequestError
 
 __all__ = [
     "both", "classes", "decimal", "equation", "marked", "named", "number", "pair", "place", "polynomial", "positive",
-    "root", "short",
+    "root",
 ]  # fmt: skip
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
@@ -91,21 +91,19 @@ def decimal(value: Fraction) -> str:
     return format(Decimal(f"{value * 10**places}e-{places}"), "f").rstrip("0").rstrip(".")
 
 
-def short(value: Fraction) -> str:
-    """Return `value` for reading: in full where that is short, else to six digits."""
-    full = decimal(value)
-    return full if len(full) <= SHORT else f"{float(value):.6g}"
-
-
 def both(value: Fraction) -> str:
-    """Return `value` in full, a fraction with its decimal: "23/22 ~= 1.045"."""
-    text = short(value)
+    """Return `value` in full, a fraction with its decimal, "23/22 ~= 1.045"; six digits of a long one."""
+    text = decimal(value)
+    if len(text) > SHORT:
+        return f"~= {float(value):.6g}"
     return f"{text} ~= {float(value):.4g}" if "/" in text else text
 
 
 def place(x: tuple[Fraction, Fraction]) -> str:
-    """Return a point, fractions with their decimals: "(3/22, -4/11) ~= (0.1364, -0.3636)"."""
-    texts = [str(value) if len(str(value)) <= SHORT else f"{float(value):.6g}" for value in x]
+    """Return a point as `both` does a number: "(3/22, -4/11) ~= (0.1364, -0.3636)"."""
+    texts = [str(value) for value in x]
+    if max(map(len, texts)) > SHORT:
+        return f"~= ({float(x[0]):.6g}, {float(x[1]):.6g})"
     text = f"({', '.join(texts)})"
     return f"{text} ~= ({float(x[0]):.4g}, {float(x[1]):.4g})" if "/" in text else text
 

@@ -17,16 +17,15 @@ from cli726.exact.envelope import Affine, Vector, value
 __all__ = ["box", "class_color", "class_names", "frame", "mark", "name", "pale", "within"]
 
 HALO = [effects.withStroke(linewidth=3, foreground="white")]
-# Beyond the house's colours: hues a golden section apart, each in a lightness of its own.
-GOLDEN, SHADES = 0.618, ((1.0, 0.45), (0.55, 0.75), (0.75, 1.0))
+# Eight more than the house's colours, far from these and from each other; then hues a golden section apart.
+MORE = ("#66BF39", "#8C0075", "#595900", "#4965F2", "#F2A0A0", "#00A5A5", "#590000", "#F249F2")
+GOLDEN = 0.618
 
 
 def class_color(k: int) -> str:
     """Return the colour of the class with index k; no two classes share one."""
-    if k < len(COLORS):
-        return COLORS[k]
-    beyond = k - len(COLORS)
-    return to_hex(tuple(hsv_to_rgb(((0.95 + GOLDEN * beyond) % 1, *SHADES[beyond % len(SHADES)]))))
+    colors = (*COLORS, *MORE)
+    return colors[k] if k < len(colors) else to_hex(tuple(hsv_to_rgb((GOLDEN * k % 1, 0.6, 0.6))))
 
 
 def pale(color: str, share: float = 0.3) -> tuple[float, float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli726.document import Document, Finding
-from cli726.exact import marked, named, short
+from cli726.exact import decimal, marked, named
 from cli726.exact.envelope import minus
 from cli726.glm import Glm, Place, affine
 from cli726.glm.tables import boundary_table, describe, place_table, score_table
@@ -49,7 +49,7 @@ def findings(result: Glm) -> tuple[Finding, ...]:
 def of_surface(question: str, result: Glm, k: int) -> Finding:
     """2.1 and 2.2: the shape of the surface of the class with index k."""
     item, weights = result.surfaces[k], result.weights[k]
-    value, where = short(weights[0]), item.where
+    value, where = decimal(weights[0]), item.where
     if where.endswith("= 0"):
         where = f"{where[:-6]}`{where[-6:]}`"
     text = f"`y{item.class_} = {item.formula}` is {'an' if item.shape.startswith('e') else 'a'} {item.shape}"

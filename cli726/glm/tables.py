@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli726.document import Table
-from cli726.exact import both, marked, named, place, short
+from cli726.exact import both, decimal, marked, named, place
 from cli726.glm import Boundary, Glm, Place
 
 __all__ = ["boundary_table", "describe", "place_table", "score_table"]
@@ -27,7 +27,13 @@ def size(exact: str, value: float) -> str:
 def score_table(result: Glm) -> Table:
     """Return the table of 2.1 and 2.2: the shape of each surface."""
     rows = [
-        (marked(f"`y{item.class_}`"), marked(f"`{item.formula}`"), item.shape, short(w[0]), item.stationary)
+        (
+            marked(f"`y{item.class_}`"),
+            marked(f"`{item.formula}`"),
+            item.shape,
+            marked(f"`{decimal(w[0])}`"),
+            item.stationary,
+        )
         for item, w in zip(result.surfaces, result.weights, strict=True)
     ]
     return Table("Scores", ("score", "formula", "surface", "at the origin", ""), rows, "2.2", numeric=9)

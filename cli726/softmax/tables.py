@@ -78,12 +78,13 @@ def ways(title: str, columns: Sequence[str], rows: list[list[Content]], question
     return Table(title, [*columns, "direction u", marked("rate `rho`"), *distances, "far out"], rows, question, 9)
 
 
-def along(result: Softmax, way: Way) -> list[str]:
+def along(result: Softmax, way: Way) -> list[Content]:
     """Return the cells for one way: direction, rate, what the other classes have on it, and the limits."""
     cells = ["({:.4g}, {:.4g})".format(*way.direction) if way.direction and way.limit else ""]
     cells.append("" if way.rate is None else f"{way.rate:.4g}")
     others = [rest(result.weights, way, distance) for distance in DISTANCES if result.point]
-    return [*cells, *("" if share is None else small(share) for share in others), readable(way)]
+    cells += ["" if share is None else small(share) for share in others]
+    return [marked(f"`{cell}`") if cell else "" for cell in (*cells, readable(way))]
 
 
 def place_table(title: str, item: Place) -> Table:

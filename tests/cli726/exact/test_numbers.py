@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726 import exact
+from cli726.document import m
 from cli726.errors import RequestError
 
 fractions = st.fractions(min_value=-1000, max_value=1000, max_denominator=500)
@@ -78,10 +79,24 @@ def test_relation_turns_with_the_sign():
     assert exact.equation((one, one), ("u", "v"), -one, relation=">") == "u + v > 1"
 
 
-def test_long_equations_are_rounded_only_on_request():
-    coefficients = (Fraction(1, 3), Fraction(10**20))
-    assert exact.equation(coefficients, ("x1", "x2"), Fraction(0)) == "x1 + 300000000000000000000 x2 = 0"
-    assert exact.equation(coefficients, ("x1", "x2"), Fraction(0), exact=False) == "3.33333e-21 x1 + x2 ≈ 0"
+@given(fractions, fractions)
+def test_numbers_and_points_say_where_they_are_rounded(x, y):
+    for value, text in ((x, exact.both(x)), (y, exact.both(y))):
+        full, _, near = text.partition("~= ")
+        assert not full or Fraction(full) == value
+        assert float(near or full) == pytest.approx(float(value), rel=6e-4)
+    full, _, near = exact.place((x, y)).partition("~= ")
+    assert not full or [Fraction(part) for part in full.strip("() ").split(", ")] == [x, y]
+    assert near or "/" not in full
+    assert [float(part) for part in (near or full).strip("()").split(", ")] == pytest.approx(
+        [float(x), float(y)], rel=6e-4
+    )
+    assert exact.both(Fraction(10**13 + 1, 10**13)) == "~= 1"
+
+
+def test_mathematics_stands_between_backticks():
+    assert exact.marked("the rate `rho` of `C1|C2`.") == ["the rate ", m("rho"), " of ", m("C1|C2"), "."]
+    assert exact.marked("`x`") == [m("x")]
 
 
 def test_polynomial_leaves_out_zeros_and_ones():

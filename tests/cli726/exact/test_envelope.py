@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli726 import envelope
+from cli726.exact import envelope
 
 # Small numbers, so that parallel, coinciding and concurrent functions are common.
 coordinate = st.integers(-3, 3).map(Fraction)
@@ -105,8 +105,12 @@ def test_visible_part_stays_inside(functions):
     frame = [(Fraction(s), Fraction(0), Fraction(2)) for s in (1, -1)]
     frame += [(Fraction(0), Fraction(s), Fraction(2)) for s in (1, -1)]
     for edge in envelope.edges(functions):
-        ends = envelope.visible(edge.through, edge.direction, edge.start, edge.end, frame)
-        for corner in ends or ():
+        ends = envelope.visible(functions, edge, frame)
+        assert len(ends) in (0, 2)
+        inside = [corner for corner in (edge.start, edge.end, edge.through) if corner and max(map(abs, corner)) < 2]
+        assert ends or not inside
+        for corner in ends:
+            assert corner in (edge.start, edge.end) or max(map(abs, corner)) == 2
             assert all(envelope.value(constraint, corner) >= 0 for constraint in frame)
             assert on(edge, corner)
             assert set(edge.owners) <= set(envelope.highest(functions, corner))

@@ -1,0 +1,122 @@
+"""Settings for what problems 1 and 2 say, degenerate ones among them, and exact oracles by brute force and duality."""
+
+from __future__ import annotations
+
+import random
+import re
+from fractions import Fraction
+from itertools import combinations
+
+import mpmath
+
+MANY = 240
+# So far out that every exponential of a difference in slope is lost, whatever the scale.
+FAR = Fraction(10) ** 80
+NAME = re.compile(r"C(\d+)")
+
+
+def settings(seed, count=MANY):
+    """Return weights: K = 2 to 10, equal, parallel and proportional classes, common points, one coordinate alone,
+    nothing but constants, 1e25 and 1e-25 times as large.
+    """
+    chance, made = random.Random(seed), []
+    for turn in range(count):
+        size = chance.choice((2, 2, 3, 3, 3, 4, 5, 6, 8, 10))
+        reach = chance.choice((1, 2, 3, 9))
+        w = [[Fraction(chance.randint(-reach, reach), chance.choice((1, 1, 2))) for _ in range(3)] for _ in range(size)]
+        kind = turn % 8
+        if kind == 1:
+            w[-1] = list(w[0])
+        elif kind == 2:
+            w[-1] = [w[0][0], w[0][1], w[0][2] + chance.choice((-50, -1, 1, 800))]
+        elif kind == 3:
+            w[-1] = [2 * value for value in w[0]]
+        elif kind == 4:
+            for row in w:  # all meet in (1, -1), or in x1^2 = x2^2 = 1
+                row[2] = row[1] - row[0]
+        elif kind == 5:
+            column = chance.randrange(2)
+            for row in w:
+                row[column] = Fraction(0)
+        elif kind == 6:
+            w = [[Fraction(0), Fraction(0), row[2]] if chance.random() < 0.5 else list(w[0]) for row in w]
+        elif kind == 7:
+            factor = Fraction(10) ** chance.choice((-25, 25))
+            w = [[value * (factor if chance.random() < 0.5 else 1) for value in row] for row in w]
+        made.append(tuple(map(tuple, w)))
+    return made
+
+
+def numbers(text):
+    """Return the classes that a text names, from 1, in order."""
+    return [int(k) for k in NAME.findall(text)]
+
+
+def coordinates(text):
+    """Return the exact point at the beginning of "(3/22, -4/11) ≈ ..."; None if it says that it is rounded."""
+    values = re.match(r"(?:≈ )?\(([^,]*), ([^)]*)\)", text).groups()
+    return None if text.startswith("≈") else tuple(map(Fraction, values))
+
+
+def height(w, x):
+    return w[0] * x[0] + w[1] * x[1] + w[2]
+
+
+def winners(weights, x):
+    values = [height(w, x) for w in weights]
+    return [k for k, value in enumerate(values, 1) if value == max(values)]
+
+
+def shares(weights, x):
+    """Return the softmax at `x` with 60 digits."""
+    with mpmath.workdps(60):
+        values = [height(w, x) for w in weights]
+        powers = [mpmath.exp(mpmath.mpf((v - max(values)).numerator) / (v - max(values)).denominator) for v in values]
+        return [power / mpmath.fsum(powers) for power in powers]
+
+
+def has_area(weights, k):
+    """Say whether the class (from 1) is alone the largest somewhere.
+
+    By duality: it is not if a convex combination of others, of three at most (Carathéodory), has its slopes and at
+    least its bias.
+    """
+    mine = weights[k - 1]
+    others = [w for w in dict.fromkeys(weights) if w != mine]
+    return not any(above(mine, corner) for count in (1, 2, 3) for corner in combinations(others, count))
+
+
+def above(mine, corner):
+    """Say whether a convex combination of the corners, all with a weight above 0, has the slopes of `mine` and at least
+    its bias; combinations that need fewer corners are somebody else's.
+    """
+    a, *rest = corner
+    sides = [(b[0] - a[0], b[1] - a[1], b[2] - a[2]) for b in rest]
+    x, y, z = (m - n for m, n in zip(mine, a, strict=True))
+    if not sides:
+        return x == y == 0 and z <= 0
+    if len(sides) == 1:
+        (p, q, r) = sides[0]
+        if (p, q) == (0, 0) or p * y != q * x:
+            return False
+        t = x / p if p else y / q
+        return 0 < t < 1 and t * r >= z
+    (p, q, r), (s, t, u) = sides
+    area = p * t - q * s
+    if area == 0:
+        return False
+    i, j = (x * t - y * s) / area, (p * y - q * x) / area
+    return i > 0 and j > 0 and i + j < 1 and i * r + j * u >= z
+
+
+def meeting_points(weights):
+    """Return every point at which three of the largest, with slopes that are not on one line, tie."""
+    found = set()
+    for a, b, c in combinations(dict.fromkeys(weights), 3):
+        (p, q, r), (s, t, u) = ([m - n for m, n in zip(other, a, strict=True)] for other in (b, c))
+        area = p * t - q * s
+        if area:
+            x = ((q * u - r * t) / area, (r * s - p * u) / area)
+            if height(a, x) == max(height(w, x) for w in weights):
+                found.add(x)
+    return found
