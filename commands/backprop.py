@@ -1,7 +1,7 @@
 """`cmpt726 backprop`: problem 3."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,6 @@ from cli726.choices import Hidden
 from commands.drawing import Figures, Output, drawing
 from commands.options import Seed, examples
 
-NETWORK, POINT = "Network", "Data point"
 EPILOG = examples(
     "cmpt726 backprop --layers 2,4,1 --x 1,-0.5 --t 0.2",
     "cmpt726 backprop --json > example.json",
@@ -17,34 +16,29 @@ EPILOG = examples(
 )
 
 
+def option(panel: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
+
+
+SIZES = option("Network", "Units in each layer, inputs first (default: 3,3,3,1).", "N,N,...")
+FILE = option(
+    "Network",
+    "JSON file with a matrix for each layer, a row for each unit, as --json prints them; or all that --json prints "
+    "(default: drawn from the seed).",
+    "FILE",
+)
+HIDDEN = option("Network", "What hidden units do (default: logistic).")
+INPUTS = option("Data point", "Inputs (default: drawn from the seed).", "X1,X2,...")
+TARGETS = option("Data point", "Targets (default: drawn from the seed).", "T,...")
+
+
 @drawing("backprop")
 def backprop(
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...", help="Units in each layer, inputs first (default: 3,3,3,1).", rich_help_panel=NETWORK
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="JSON file with a matrix for each layer, a row for each unit, as --json prints them; or all that "
-            "--json prints (default: drawn from the seed).",
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
-    hidden: Annotated[
-        Hidden | None, typer.Option(help="What hidden units do (default: logistic).", rich_help_panel=NETWORK)
-    ] = None,
-    x: Annotated[
-        str | None,
-        typer.Option(metavar="X1,X2,...", help="Inputs (default: drawn from the seed).", rich_help_panel=POINT),
-    ] = None,
-    t: Annotated[
-        str | None,
-        typer.Option(metavar="T,...", help="Targets (default: drawn from the seed).", rich_help_panel=POINT),
-    ] = None,
+    layers: Annotated[str | None, SIZES] = None,
+    weights: Annotated[Path | None, FILE] = None,
+    hidden: Annotated[Hidden | None, HIDDEN] = None,
+    x: Annotated[str | None, INPUTS] = None,
+    t: Annotated[str | None, TARGETS] = None,
     seed: Seed = 0,
     *,
     output: Output,

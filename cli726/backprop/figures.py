@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from cli726.backprop.findings import formula, left_side, symbol, typed
+from cli726.backprop.findings import formula, left_side, output, symbol, typed
 from cli726.backprop.network import Backprop, Variable, asked
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
@@ -20,12 +19,11 @@ from cli726.drawing import COLORS, new_figure
 __all__ = ["figures"]
 
 # The error's way, and the weight whose derivative follows.
-BLUE, ORANGE = COLORS[0], COLORS[5]
+ORANGE, BLUE = COLORS[5], COLORS[0]
 FAINT, PLAIN = "#CCCCCC", "#555555"
 MOST_UNITS, MOST_LAYERS = 5, 6
-RADIUS, INCHES = 0.35, 0.82
+RADIUS, PITCH, INCHES = 0.35, 1.7, 0.82
 CENTERED: Any = {"ha": "center", "va": "center", "fontsize": 13}
-Edge = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,16 +33,8 @@ class Layout:
     sizes: tuple[int, ...]
     columns: dict[int, float]
     places: dict[tuple[int, int], tuple[float, float]]
-    dots: tuple[tuple[float, float, str], ...]
-
-    @property
-    def height(self) -> float:
-        return max(abs(y) for _, y in self.places.values())
-
-    def edges(self) -> Iterator[Edge]:
-        """(layer, source, unit) of each weight whose two ends are drawn."""
-        for layer, source in self.places:
-            yield from ((layer, source, unit) for other, unit in self.places if other == layer + 1)
+    dots: list[tuple[float, float, str]]
+    height: float
 
 
 def shown(count: int, most: int, tail: int) -> list[int]:
@@ -69,23 +59,22 @@ def layout(sizes: tuple[int, ...]) -> Layout:
             places[layer, unit] = (x, (rows - 1) / 2 - row - gap)
             if gap:
                 dots.append((x, (rows - 1) / 2 - row, r"$\vdots$"))
-        x, previous = x + 1.7, layer
-    return Layout(sizes, columns, places, tuple(dots))
+        x, previous = x + PITCH, layer
+    return Layout(sizes, columns, places, dots, max(y for _, y in places.values()))
 
 
 def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight: Variable | None = None) -> None:
     """Draw the network: in orange the way from the outputs to `start`, in blue the weight."""
     reached = set() if start is None else {(start.layer, start.unit), *(p for p in plan.places if p[0] > start.layer)}
-    target = None if weight is None else (weight.layer, weight.source, weight.unit)
-    for edge in plan.edges():
-        layer, source, unit = edge
-        (x0, y0), (x1, y1) = plan.places[layer, source], plan.places[layer + 1, unit]
-        if edge == target:
+    ends = [(lower, upper) for lower in plan.places for upper in plan.places if upper[0] == lower[0] + 1]
+    for lower, upper in ends:
+        (x0, y0), (x1, y1) = plan.places[lower], plan.places[upper]
+        if weight == Variable(lower[0], upper[1], lower[1]):
             axes.plot([x0, x1], [y0, y1], color=BLUE, linewidth=3.2, zorder=2)
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            middle = (0.5 * (x0 + x1), 0.5 * (y0 + y1))
-            axes.text(*middle, mathtext(symbol("w", layer, unit, source)), color=BLUE, bbox=box, **CENTERED, zorder=5)
-        elif (layer, source) in reached:
+            middle, name = ((x0 + x1) / 2, (y0 + y1) / 2), mathtext(typed(weight))
+            axes.text(*middle, name, color=BLUE, bbox=box, zorder=5, **CENTERED)
+        elif lower in reached:
             # From the upper unit to the lower one: errors travel backwards.
             reach = RADIUS / np.hypot(x1 - x0, y1 - y0)
             style = {"arrowstyle": "-|>", "color": ORANGE, "linewidth": 2.2, "shrinkA": 0, "shrinkB": 0}
@@ -97,29 +86,26 @@ def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight
         lit = (layer, unit) in reached
         style = {"edgecolor": ORANGE, "linewidth": 2.2} if lit else {"edgecolor": PLAIN, "linewidth": 1.0}
         axes.add_patch(Circle((x, y), RADIUS, facecolor="white", zorder=3, **style))
-        output = "y" if plan.sizes[-1] == 1 else f"y_{unit}"
-        text = output if layer == len(plan.sizes) else symbol("z", layer, unit)
-        name = symbol("delta", layer, unit) if lit else text
-        axes.text(x, y, mathtext(name), color=ORANGE if lit else "black", **CENTERED, zorder=4)
+        name = symbol("delta", layer, unit) if lit else symbol("z", layer, unit)
+        if layer == len(plan.sizes) and not lit:
+            name = output(unit, plan.sizes)[0]
+        axes.text(x, y, mathtext(name), color=ORANGE if lit else "black", zorder=4, **CENTERED)
     for x, y, dots in plan.dots:
         axes.text(x, y, dots, **CENTERED)
-    axes.set_aspect("equal")
-    axes.set_xlim(-0.6, max(plan.columns.values()) + 0.6)
-    axes.set_ylim(-plan.height - 1.0, plan.height + 0.6)
+    axes.set(
+        aspect="equal", xlim=(-0.6, max(plan.columns.values()) + 0.6), ylim=(-plan.height - 1.0, plan.height + 0.6)
+    )
     axes.set_axis_off()
 
 
 def overview(axes: Axes, plan: Layout) -> None:
     """Draw the network with its layers and weight matrices named."""
     draw_network(axes, plan)
-    low = -plan.height - 0.72
+    names = {1: "inputs", len(plan.sizes): "output"}
     for layer, x in plan.columns.items():
-        name = "inputs" if layer == 1 else "output" if layer == len(plan.sizes) else f"layer {layer}"
-        axes.text(x, low, name, ha="center", va="center", fontsize=12)
-    for lower, upper in pairwise(plan.columns):
-        if upper == lower + 1:
-            middle = (plan.columns[lower] + plan.columns[upper]) / 2
-            axes.text(middle, low, mathtext(f"w^({lower})"), **CENTERED)
+        axes.text(x, -plan.height - 0.72, names.get(layer, f"layer {layer}"), **CENTERED)
+        if layer + 1 in plan.columns:
+            axes.text(x + PITCH / 2, -plan.height - 0.72, mathtext(f"w^({layer})"), **CENTERED)
     axes.set_title("The network", fontsize=14)
 
 
@@ -129,8 +115,7 @@ def paths(result: Backprop) -> Figure:
     variables = [item for item in asked(plan.sizes).values() if isinstance(item, Variable)]
     deltas = [item for item in variables if item.source is None]
     weights = {item.layer + 1: item for item in variables if item.source is not None}
-    count = len(deltas) + 1
-    rows, columns = (2, 2) if count == 4 else (1, count)
+    rows, columns = (2, 2) if len(deltas) == 3 else (1, len(deltas) + 1)
     width, height = max(plan.columns.values()) + 1.2, 2 * plan.height + 2.6
     figure = new_figure(columns * INCHES * width, rows * INCHES * height)
     first, *others = figure.subplots(rows, columns).ravel()

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cli726.backprop.network import Backprop, Derivative, Variable, asked
 from cli726.document import Finding, Math, m
-from cli726.document.content import Content
+from cli726.document.content import Content, parts
 from cli726.text import counted
 
-__all__ = ["certain", "chain", "explain", "formula", "left_side", "swept", "symbol", "typed", "wording"]
+__all__ = ["certain", "chain", "explain", "formula", "left_side", "output", "swept", "symbol", "typed", "wording"]
 
-PLACES = dict.fromkeys(("3.1", "3.2"), "Output layer")
-PLACES |= dict.fromkeys(("3.3", "3.4"), "Penultimate layer") | dict.fromkeys(("3.5", "3.6"), "First weights")
+PLACES = [place for place in ("Output layer", "Penultimate layer", "First weights") for _ in range(2)]
 
 
 def certain(value: float, bound: float, digits: int = 6) -> str:
@@ -86,68 +85,53 @@ def chain(variable: Variable, sizes: Sequence[int]) -> str:
 def wording(sizes: Sequence[int]) -> dict[str, Content]:
     """Return each question in brief, for a network of these sizes."""
     result: dict[str, Content] = {}
-    for number, variable in asked(sizes).items():
-        result[number] = PLACES[number]
-        if isinstance(variable, Variable):
-            result[number] = (f"{PLACES[number]}: from it, ", m(left_side(variable)))
+    for place, (number, variable) in zip(PLACES, asked(sizes).items(), strict=True):
+        result[number] = place
+        if not isinstance(variable, str):
+            result[number] = (f"{place}: from it, ", m(left_side(variable)))
             if variable.source is None:
-                given: tuple[str | Math, ...] = ()
+                result[number] = (f"{place}: ", m(f"{left_side(variable)} = ∂E_n/∂{typed(variable)}"))
                 if variable.layer < len(sizes):
                     k, total = above(variable.layer, sizes)
-                    words = " in terms of the set of " if total else " in terms of "
-                    given = (words, m(symbol("delta", variable.layer + 1, k)))
-                name = m(f"{left_side(variable)} = ∂E_n/∂{typed(variable)}")
-                result[number] = (f"{PLACES[number]}: ", name, *given)
+                    terms = m(symbol("delta", variable.layer + 1, k))
+                    given = (" in terms of the set of " if total else " in terms of ", terms)
+                    result[number] = (*parts(result[number]), *given)
     return result
 
 
 def explain(result: Backprop) -> Iterator[Finding]:
-    """Yield the answer to each question, what its check found; warn of kinks."""
+    """Yield the answer to each question, and what its check found."""
     sizes = result.network.sizes
-    for item in result.derivatives:
+    for question, item in result.derivatives.items():
         members = (left_side(item.variable), chain(item.variable, sizes), formula(item.variable, sizes))
         stated = m(" = ".join([*members, certain(item.value, item.bound)]))
-        yield Finding(item.question, (stated, "."), {"value": item.value, "bound": item.bound})
-        yield checked(item)
-    for number, reason in asked(sizes).items():
-        if isinstance(reason, str):
-            yield Finding(number, reason)
-    if result.kinks:
-        layer, unit = result.kinks[0]
-        others = f" (and {counted(len(result.kinks) - 1, 'other')})" if len(result.kinks) > 1 else ""
-        text = f"{others} is 0 to within rounding: ReLU has no derivative there, and what passes is that of one side."
-        yield Finding("", ("The activation ", m(symbol("a", layer, unit)), text), {"kinks": result.kinks})
+        yield Finding(question, (stated, "."), {"value": item.value, "bound": item.bound})
+        yield checked(question, item)
+    yield from (Finding(question, reason) for question, reason in asked(sizes).items() if isinstance(reason, str))
 
 
 def small(error: float) -> str:
     return f"{error:.0e}" if error else "0"
 
 
-def checked(item: Derivative) -> Finding:
+def checked(question: str, item: Derivative) -> Finding:
     """Return what numerical differentiation makes of a derivative."""
     exact, central = m(f"{item.complex_step:.6g}"), m(f"{item.central_difference:.6g}")
-    found = (m(small(item.complex_error)), m(small(item.central_error)))
-    beside = (" (not testable: lost to rounding).",) if item.lost else (" (", found[1], ").")
-    text: Content = (
-        "Check: complex step ",
-        exact,
-        " (relative error ",
-        found[0],
-        "), central difference ",
-        central,
-        *beside,
-    )
-    if item.verdict == "failed":
-        text = ("The complex step gives ", exact, ": formula and program disagree.")
+    agrees: Content = ("Check: complex step ", exact, " (relative error ", m(small(item.complex_error)), ")")
+    beside: Content = (" (", m(small(item.central_error)), ").")
     if item.kink:
-        text = ("Complex step ", exact, ", central difference ", central, ": not testable, a ReLU kink is near.")
+        agrees, beside = ("Check: complex step ", exact), ": not testable, a ReLU kink is near."
+    elif item.verdict == "failed":
+        agrees = ("Wrong: complex step ", exact)
+    elif item.lost:
+        beside = " (not testable: lost to rounding)."
     evidence = {"complex_step": item.complex_step, "central_difference": item.central_difference}
-    return Finding(item.question, text, evidence)
+    return Finding(question, (*parts(agrees), ", central difference ", central, *parts(beside)), evidence)
 
 
 def swept(sweep: Mapping[str, float]) -> Sequence[str | Math]:
     """Return what the complex step says of all weights."""
-    text = f"by complex step {sweep['passed']} of {counted(int(sweep['weights']), 'gradient')} confirmed"
+    text = f"{sweep['passed']} of {counted(int(sweep['weights']), 'gradient')} confirmed by complex step"
     tested = (" (largest relative error ", m(small(sweep["worst"])), ")") if sweep["passed"] else ()
     others = {"failed": "wrong", "not_testable": "not testable, a ReLU kink is near"}
     return text, *tested, "".join(f"; {sweep[kind]} {words}" for kind, words in others.items() if sweep[kind])

@@ -52,34 +52,19 @@ def test_what_json_prints_can_be_read_back(cmpt726: Callable[..., Any], tmp_path
     assert again.stdout == first.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--layers", "0"),
-        ("--layers", "3,0,1"),
-        ("--x", "1,2"),
-        ("--x", "1,2,inf"),
-        ("--weights", "no.json"),
-        ("--hidden", "tanh"),
-    ],
-)
-def test_bad_input_exits_2_with_one_line(cmpt726: Callable[..., Any], arguments: tuple[str, ...]) -> None:
-    done = cmpt726("backprop", *arguments)
-    assert done.status == 2
-    assert done.stdout == ""
+@pytest.mark.parametrize("arguments", ["--layers 3,0,1", "--x 1,2,inf", "--weights no.json", "--hidden tanh"])
+def test_bad_input_exits_2_with_one_line(cmpt726: Callable[..., Any], arguments: str) -> None:
+    done = cmpt726("backprop", *arguments.split())
+    assert (done.status, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("layers", ["1,1", "2,7,3", "2,1,1,1,1,1,2"])
+@pytest.mark.parametrize("layers", ["1,1", "2,1,1,1,1,1,2", "30,80,2"])
 def test_any_layer_sizes_are_answered_and_drawn(cmpt726: Callable[..., Any], tmp_path: Path, layers: str) -> None:
-    done = cmpt726("backprop", "--layers", layers, "--out", tmp_path / "figures", "--format", "svg", "--json")
+    done = cmpt726("backprop", "--layers", layers, "--out", tmp_path / "figures", "--format", "svg")
     assert done.status == 0
-    assert done.json["figures"] == [str(tmp_path / "figures/network.svg")]
     assert (tmp_path / "figures/network.svg").exists()
-
-
-def test_large_networks_are_summed_up(cmpt726: Callable[..., Any]) -> None:
-    done = cmpt726("backprop", "--layers", "30,80,2", "--no-figures")
-    assert done.status == 0
-    assert "80 x 30" in done.stdout
-    assert "confirmed" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert len(done.stdout.splitlines()) <= 60
+    # Too many to check each.
+    assert ("confirmed" in done.stdout) == (layers != "30,80,2")

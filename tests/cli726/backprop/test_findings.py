@@ -1,32 +1,171 @@
-"""Every sentence of problem 3 on generated networks, decided in 300 digits by another way of differentiating."""
+"""Every sentence of problem 3 on generated networks, decided in 300 digits by differentiating forward."""
 
 from __future__ import annotations
 
+import math
 import re
-from functools import cache
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
-import pytest
-from mpmath import mpf
+from mpmath import mp, mpf
 
-from cli726.backprop import Backprop, Variable, document
-from cli726.backprop.findings import wording
+from cli726.backprop import Backprop, LayeredNetwork, Variable, document, solve
 from cli726.backprop.network import CENTRAL_STEP
 from cli726.choices import Hidden
 from cli726.document.content import plain
-from tests.cli726.backprop.oracle import Exact, agrees, number, results
+from cli726.errors import RequestError
 
-COUNT = 240
+COUNT, DIGITS = 210, 300
+SYMBOL = re.compile(r"([a-zA-Z]+)(?:_([\d,]+))?(?:\^\((\d+)\))?")
 CHECK = re.compile(
-    r"Check: complex step (\S+) \(relative error (\S+)\), central difference (\S+) "
-    r"\((?:(not testable: lost to rounding)|(\S+))\)\."
+    r"Check: complex step (\S+)(?: \(relative error (\S+)\))?, central difference ([^\s:]+)"
+    r"(?:: (not testable, a ReLU kink is near)| \((not testable: lost to rounding)\)| \(([^\s)]+)\))\."
 )
-KINK = re.compile(r"Complex step (\S+), central difference (\S+): not testable, a ReLU kink is near\.")
+
+TITLE = re.compile(r"; (\d+) of (\d+) gradients? confirmed .*?(?:; (\d+) not testable.*)?$")
+
+
+def typed(value: float) -> mpf:
+    """A number as it was typed."""
+    return mpf(repr(float(value)))
+
+
+class Exact:
+    """A result computed again; ReLU units whose sign rounding hides are on the side that the program took."""
+
+    def __init__(self, result: Backprop) -> None:
+        self.result, self.sizes = result, result.network.sizes
+        self.weights = [[[typed(w) for w in row] for row in matrix] for matrix in result.network.weights]
+        self.run = cache(self._run)
+
+    def _run(
+        self, variable: Variable | None = None, shift: float = 0
+    ) -> tuple[list[Any], list[Any], list[Any], mpf, mpf]:
+        """a and da of layers from 2, z of layers from 1, E and dE, with the variable shifted."""
+        z, dz, passed, moved = [typed(v) for v in self.result.x], [mpf(0)] * self.sizes[0], [], []
+        sent = [z]
+        for layer, matrix in enumerate(self.weights, start=2):
+            a, da = [mp.fdot(row, z) for row in matrix], [mp.fdot(row, dz) for row in matrix]
+            if variable is not None and layer == variable.layer + (variable.source is not None):
+                source = mpf(1) if variable.source is None else z[variable.source - 1]
+                a[variable.unit - 1] += shift * source
+                da[variable.unit - 1] += source
+            z, dz = a, da
+            if layer < len(self.sizes):
+                z, rates = zip(*(self.unit(layer, unit, value) for unit, value in enumerate(a, start=1)), strict=True)
+                dz = [rate * d for rate, d in zip(rates, da, strict=True)]
+            passed, moved, sent = [*passed, a], [*moved, da], [*sent, z]
+        r = [y - typed(t) for y, t in zip(z, self.result.t, strict=True)]
+        return passed, moved, sent, mp.fdot(r, r) / 2, mp.fdot(r, dz)
+
+    def unit(self, layer: int, unit: int, a: mpf) -> tuple[mpf, mpf]:
+        """h(a) and h'(a)."""
+        if self.result.network.hidden is Hidden.relu:
+            active = a > 0
+            if self.dust[layer - 2][unit - 1]:
+                active = self.result.values.activations[layer - 2][unit - 1] > 0
+            return (a, mpf(1)) if active else (mpf(0), mpf(0))
+        e = mp.exp(-abs(a))
+        return (1 if a > 0 else e) / (1 + e), e / (1 + e) ** 2
+
+    @cached_property
+    def dust(self) -> list[np.ndarray]:
+        """Which activations are 0 to within rounding."""
+        pairs = zip(self.result.values.activations, self.result.bounds.activations, strict=True)
+        return [np.abs(a) <= bound for a, bound in pairs]
+
+    def derivative(self, variable: Variable) -> mpf:
+        return self.run(variable)[4]
+
+    def value(self, text: str) -> mpf:
+        """What a formula comes to, symbol by symbol, as the sentences write it."""
+        before, total, after = text.replace(" · ", " ").replace(" - ", "-").partition("Σ_k ")
+        if total:
+            units = range(1, self.sizes[int(re.search(r"(?:a|delta)_k\^\((\d+)\)", after)[1]) - 1] + 1)
+            terms = (self.value(re.sub(r"_k(?=\d)", f"_{k},", after).replace("_k", f"_{k}")) for k in units)
+            return self.value(before) * mp.fsum(terms)
+        return mp.fprod(map(self.factor, before.split()))
+
+    def factor(self, text: str) -> mpf:
+        if text == "1" or text.startswith("("):
+            return mpf(1) if text == "1" else self.factor(text[1:-1])
+        if "-" in text:
+            y, t = text.split("-")
+            unit = self.place(y)[1][0] - 1
+            assert self.place(t)[1][0] - 1 == unit
+            return self.run()[2][-1][unit] - typed(self.result.t[unit])
+        above, _, below = text.replace("∂", "").partition("/")
+        letter, (unit, *source), layer = self.place(
+            (below or above).removeprefix("h'(").removesuffix(")" * ("h'" in text))
+        )
+        if above == "E_n" or letter == "delta":
+            return self.derivative(Variable(layer, unit, *source))
+        if below:
+            assert letter != "w" or self.place(above) == ("a", [unit], layer + 1)
+            assert letter != "z" or self.place(above)[::2] == ("a", layer + 1)
+            assert letter != "a" or self.place(above) == ("z" if layer < len(self.sizes) else "y", [unit], layer)
+        if below and letter == "z":
+            return self.weights[layer - 1][self.place(above)[1][0] - 1][unit - 1]
+        if letter == "a":
+            return self.unit(layer, unit, self.run()[0][layer - 2][unit - 1])[1] if layer < len(self.sizes) else mpf(1)
+        if letter == "w" and not below:
+            return self.weights[layer - 1][unit - 1][source[0] - 1]
+        return self.run()[2][layer - 1][(source[0] if letter == "w" else unit) - 1]
+
+    def place(self, text: str) -> tuple[str, list[int], int]:
+        letter, indices, layer = SYMBOL.fullmatch(text).groups()
+        numbers = [int(i) for i in ((indices or "1").split(",") if "," in (indices or "") else indices or "1")]
+        return letter, numbers, int(layer or (1 if letter == "x" else len(self.sizes)))
+
+
+def agrees(text: str, exact: mpf) -> bool:
+    """Whether a printed number is right to its last digit but one, "0 ± b" a bound, and "0" alone exact."""
+    if text == "0":
+        return exact == 0
+    number, _, bound = text.partition(" ± ")
+    limit = mpf(bound) if bound else 1.6 * mpf(10) ** Decimal(number).as_tuple().exponent
+    return abs(mpf(number) - exact) <= limit
+
+
+def results() -> Iterator[Backprop]:
+    """Networks of 1 to 7 matrices and 1 to 4 units a layer; zeros, ties, kinks, saturation, huge and tiny numbers."""
+    chance = np.random.default_rng(3)
+
+    def drawn(kind: str, *shape: int) -> np.ndarray:
+        normal = np.round(chance.normal(size=shape) / math.sqrt(shape[-1]), 2) + 0.0
+        factors = {"zero": 0, "large": 1000, "huge": 10.0 ** chance.integers(5, 12), "tiny": 1e-20}
+        whole = chance.integers(-1, 2, shape).astype(float)
+        saturating = np.where(np.arange(shape[-1]) == 0, 5000.0, 0.0) * np.ones(shape)
+        kinds = {"whole": whole, "sparse": normal * np.abs(whole), "5000": saturating}
+        return kinds[kind] if kind in kinds else normal * factors.get(kind, 1)
+
+    found = 0
+    while found < COUNT:
+        sizes = chance.integers(1, 5, chance.integers(2, 9)).tolist()
+        kinds = chance.choice(
+            ["drawn", "drawn", "drawn", "whole", "sparse", "zero", "large", "huge", "tiny"], len(sizes)
+        )
+        kinds = kinds if chance.random() < 0.3 else [kinds[0]] * len(sizes)
+        weights = tuple(drawn(kind, b, a) for kind, a, b in zip(kinds, sizes, sizes[1:], strict=False))
+        network = LayeredNetwork(weights, Hidden.relu if chance.random() < 0.5 else Hidden.logistic)
+        x = drawn(chance.choice(["drawn", "drawn", "zero", "whole", "sparse", "5000", "huge", "tiny"]), sizes[0])
+        t = drawn(chance.choice(["drawn", "drawn", "zero", "whole", "huge"]), sizes[-1])
+        try:
+            result = solve(network, x, t)
+            result = solve(network, x, result.values.outputs[-1]) if chance.random() < 0.15 else result
+        except RequestError:
+            continue
+        found += 1
+        yield result
 
 
 @cache
 def cases() -> list[tuple[Backprop, Exact]]:
-    return [(result, Exact(result)) for result in results(COUNT)]
+    mp.dps = DIGITS
+    return [(result, Exact(result)) for result in results()]
 
 
 def test_settings_reach_every_kind_of_sentence() -> None:
@@ -34,112 +173,78 @@ def test_settings_reach_every_kind_of_sentence() -> None:
     for part in (
         "lost to rounding",
         "a ReLU kink",
-        "(and ",
         "no second",
         "no hidden",
         "only hidden",
         "0 ±",
         " = 0.",
         "Σ",
+        "y₁ - t₁",
     ):
         assert part in texts, part
 
 
-def test_each_member_of_a_derivation_is_the_derivative() -> None:
+def test_each_member_of_a_derivation_is_the_derivative_and_its_number_right() -> None:
     for result, exact in cases():
         findings = [item for item in document(result).findings if "value" in item.evidence]
-        for item, finding in zip(result.derivatives, findings, strict=True):
+        for (question, item), finding in zip(result.derivatives.items(), findings, strict=True):
             true = exact.derivative(item.variable)
             *members, printed = finding.parts[0].source.split(" = ")
-            left = members[0].replace("∂E_n/∂w", "w")
-            if left[0] == "w":
-                assert left == f"w_{item.variable.unit}{item.variable.source}^({item.variable.layer})"
-            else:
-                assert exact.value(left) == true
-            for member in members[1:]:
-                assert abs(exact.value(member) - true) <= mpf(10) ** -250 * abs(true), member
+            close = mpf(10) ** -230 * (abs(true) + item.bound)
+            assert all(abs(exact.value(member) - true) <= close for member in members), members
             assert agrees(printed, true), (printed, true)
-            assert abs(number(item.value) - true) <= item.bound
-            assert finding.question == item.question
+            assert abs(typed(item.value) - true) <= item.bound
+            assert (printed == "0") == (item.bound == 0)
+            assert finding.question == question
 
 
 def test_checks_say_what_numerical_differentiation_finds() -> None:
     for result, exact in cases():
         findings = [item for item in document(result).findings if "complex_step" in item.evidence]
-        for item, finding in zip(result.derivatives, findings, strict=True):
-            _, moved, _, _, true = exact.run(item.variable)
-            passed = exact.run()[0]
-            reach = max([mpf(1), *(abs(d) for layer in moved[:-1] for d in layer)])
-            step = CENTRAL_STEP / reach
-            # Of each hidden unit that moves, how far it stands from its kink, in steps.
-            hidden = [pair for a, d in zip(passed[1:-1], moved[1:-1], strict=True) for pair in zip(a, d, strict=True)]
-            distances = [abs(a / (d * step)) for a, d in hidden if d] if result.network.hidden is Hidden.relu else []
-            if found := KINK.fullmatch(finding.text):
-                dust = {(layer, unit) for layer, unit in result.kinks if moved[layer - 1][unit - 1]}
-                assert dust or min(distances) <= 1.01
+        for item, finding in zip(result.derivatives.values(), findings, strict=True):
+            passed, moved, _, _, true = *exact.run()[:1], *exact.run(item.variable)[1:]
+            step = CENTRAL_STEP / max([mpf(1), *(abs(d) for layer in moved[:-1] for d in layer)])
+            # Of each ReLU unit that moves, how far it stands from its kink, in steps.
+            layers = zip(passed[:-1], moved, exact.dust, strict=False)
+            if result.network.hidden is Hidden.logistic:
+                layers = iter(())
+            movements = [unit for layer in layers for unit in zip(*layer, strict=True) if unit[1]]
+            units = [(abs(a / (d * step)), dust) for a, d, dust in movements]
+            complex_step, wrong, central, kink, lost, apart = CHECK.fullmatch(finding.text).groups()
+            if kink:
+                assert any(dust or distance < 1.01 for distance, dust in units)
                 continue
-            assert min(distances, default=2) >= 0.99
-            found = CHECK.fullmatch(finding.text)
-            assert found, finding.text
-            floor = 4 * item.bound / 1e-12
-            assert abs(float(found[1]) - true) <= 1e-5 * abs(true) + 1e-12 * floor
-            assert float(found[2]) <= 1e-12
-            if found[4]:
-                quotient = (exact.run(item.variable, step)[3] - exact.run(item.variable, -step)[3]) / (2 * number(step))
+            assert all(distance > 0.99 and not dust for distance, dust in units)
+            floor = (4 * item.bound + 1e-303 * result.gain) / 1e-12
+            assert abs(mpf(complex_step) - true) <= 1e-5 * abs(true) + 1e-12 * floor
+            assert float(wrong) <= 1e-12
+            if lost and abs(true) * step > mpf(10) ** -200 * result.values.error:
+                quotient = (exact.run(item.variable, step)[3] - exact.run(item.variable, -step)[3]) / (2 * step)
                 assert abs(quotient - true) <= 1e-6 * abs(true)
                 assert abs(item.central_difference - true) > 1e-8 * abs(true)
-            else:
-                assert abs(float(found[3]) - true) <= (1e-5 + 1.6 * float(found[5])) * max(abs(true), floor)
+            elif not lost:
+                assert abs(mpf(central) - true) <= (1e-5 + 1.6 * float(apart)) * max(abs(true), floor)
 
 
-def test_layers_that_are_missing_are_named() -> None:
+def test_headings_and_missing_layers() -> None:
     for result, _ in cases():
-        sizes = result.network.sizes
-        reasons = {
-            item.question: item.text for item in document(result).findings if item.question and not item.evidence
-        }
-        assert set(reasons) | {item.question for item in result.derivatives} == {f"3.{k}" for k in range(1, 7)}
-        for question, reason in reasons.items():
-            if question == "3.2":
-                assert sizes[-2] == 1
-                assert reason == f"Layer {len(sizes) - 1} has no second unit."
-            elif len(sizes) == 2:
-                assert reason == "There is no hidden layer."
-            else:
-                assert len(sizes) == 3
-                assert reason == "The only hidden layer is the penultimate one."
-
-
-def test_headings_name_the_derivative_and_what_it_is_in_terms_of() -> None:
-    for result, _ in cases():
-        sizes, headings = result.network.sizes, {n: plain(text) for n, text in wording(result.network.sizes).items()}
-        for item in result.derivatives:
-            place, _, rest = headings[item.question].partition(": ")
-            layer = item.variable.layer + (item.variable.source is not None)
-            assert {"Output layer": len(sizes), "Penultimate layer": len(sizes) - 1, "First weights": 2}[place] == layer
-            terms = re.search(r" in terms of (the set of )?(δ\S+)$", rest)
-            assert bool(terms) == (item.variable.source is None and layer < len(sizes))
-            if terms:
-                text = next(f.text for f in document(result).findings if f.question == item.question)
-                assert terms[2] in text
-                assert bool(terms[1]) == (sizes[layer] > 1) == ("Σ" in text)
-
-
-def test_kinks_are_those_activations_that_rounding_leaves_at_0() -> None:
-    for result, exact in cases():
-        passed = exact.run()[0]
-        warnings = [item for item in document(result).findings if not item.question]
-        exactly = {(layer, u) for layer in range(2, len(passed)) for u, a in enumerate(passed[layer - 1], 1) if a == 0}
-        if result.network.hidden is Hidden.logistic or not result.kinks:
-            assert not warnings
-            assert result.network.hidden is Hidden.logistic or not exactly
-            continue
-        assert exactly <= set(result.kinks)
-        for layer, unit in result.kinks:
-            assert abs(passed[layer - 1][unit - 1]) <= 2 * result.bounds.activations[layer - 2][unit - 1]
-        others = len(result.kinks) - 1
-        extra = re.search(r"\(and (\d+) (others?)\)", warnings[0].text)
-        assert (others, others != 1) == ((int(extra[1]), extra[2] == "others") if extra else (0, True))
+        sizes, content = result.network.sizes, document(result)
+        for question, heading, findings, _ in content.answers():
+            place, _, rest = plain(heading).partition(": ")
+            if question in result.derivatives:
+                variable = result.derivatives[question].variable
+                layer = variable.layer + (variable.source is not None)
+                assert layer == {"Output": len(sizes), "Penultimate": len(sizes) - 1, "First": 2}[place.split()[0]]
+                terms = re.search(r" in terms of (the set of )?(δ\S+)$", rest)
+                assert bool(terms) == (variable.source is None and layer < len(sizes))
+                assert not terms or terms[2] in findings[0].text
+                assert not terms or bool(terms[1]) == (sizes[layer] > 1) == ("Σ" in findings[0].text)
+                assert rest.startswith("from it, ") == (variable.source is not None)
+            elif question == "3.2":
+                assert (sizes[-2], findings[0].text) == (1, f"Layer {len(sizes) - 1} has no second unit.")
+            elif question:
+                reasons = {2: "There is no hidden layer.", 3: "The only hidden layer is the penultimate one."}
+                assert findings[0].text == reasons[len(sizes)]
 
 
 def test_settings_and_tables_state_numbers_that_are_right() -> None:
@@ -147,41 +252,41 @@ def test_settings_and_tables_state_numbers_that_are_right() -> None:
     for result, exact in cases():
         content = document(result)
         passed, _, sent, error, _ = exact.run()
-        assert agrees(plain(content.lead[-1]).rpartition(" = ")[2][:-1], error)
-        y = re.search(r"y = \(?(.*?)[,)]", plain(content.lead[-1]))[1]
-        assert agrees(y, sent[-1][0])
+        setting = re.search(r": y = (.*), Eₙ = .* = (.*)\.$", plain(content.lead[-1]))
+        assert agrees(setting[2], error)
+        assert all(map(agrees, setting[1].strip("()").split(", "), sent[-1]))
         (table,) = content.tables
-        confirmed = re.search(r"(\d+) of (\d+) gradients? confirmed", plain(table.title))
-        weights = sum(matrix.size for matrix in result.gradients)
-        untested = re.search(r"; (\d+) not testable", plain(table.title))
-        assert "wrong" not in plain(table.title)
-        assert int(confirmed[2]) == weights == int(confirmed[1]) + int(untested[1] if untested else 0)
-        if len(table.columns) == 3:
-            largest = [max(abs(g) for g in matrix.flat) for matrix in result.gradients]
-            assert [len(table.rows), *(plain(row[2]) for row in table.rows)][1:] or largest
-            continue
-        units = [(layer, unit) for layer in range(2, len(passed) + 1) for unit in range(1, len(passed[layer - 1]) + 1)]
-        for place in chance.choice(len(units), 2):
-            (layer, unit), row = units[place], [plain(cell) for cell in table.rows[place]]
-            assert agrees(row[1], passed[layer - 1][unit - 1])
-            assert agrees(row[2], sent[layer - 1][unit - 1])
-            assert agrees(row[3], exact.derivative(Variable(layer, unit)))
-            for source, cell in enumerate(row[5].strip("()").split(", "), start=1):
-                assert agrees(cell, exact.derivative(Variable(layer - 1, unit, source)))
+        confirmed, weights, kinks = re.search(TITLE, plain(table.title)).groups()
+        assert int(confirmed) + int(kinks or 0) == int(weights) == sum(g.size for g in result.values.gradients)
+        units = [(layer, k) for layer, row in enumerate(passed, start=2) for k in range(1, len(row) + 1)]
+        units = units if len(units) <= 12 else [*units[:6], None, *units[-6:]]
+        assert len(table.rows) == len(units)
+        for unit, row in [(units[place], table.rows[place]) for place in chance.choice(len(units), 2)]:
+            name, a, z, delta, _, gradients = map(plain, row)
+            if unit is None:
+                assert name == gradients == "..."
+                continue
+            layer, k = unit
+            variables = [Variable(layer, k), *(Variable(layer - 1, k, j + 1) for j in range(len(sent[layer - 2])))]
+            cells = (a, z, delta, *gradients.strip("()").split(", "))
+            exactly = (passed[layer - 2][k - 1], sent[layer - 1][k - 1], *map(exact.derivative, variables))
+            assert all(map(agrees, cells, exactly)), (cells, exactly)
 
 
-@pytest.mark.parametrize("wrong", [0.9, 1.001, -1])
-def test_a_wrong_derivative_is_refused(wrong: float) -> None:
+def test_a_wrong_derivative_is_refused() -> None:
     refused = 0
-    for result, _ in cases():
-        slipped = Backprop(
-            result.network, result.x, result.t, result.passed, result.error,
-            tuple(wrong * delta for delta in result.deltas), tuple(wrong * g for g in result.gradients), result.bounds,
-        )  # fmt: skip
-        for right, item in zip(result.derivatives, slipped.derivatives, strict=True):
-            if not item.kink and abs(right.value) > 1e9 * right.bound:
-                assert item.verdict == "failed"
+    for number, (result, _) in enumerate(cases()):
+        slip = (0.9, 1.00001, -1)[number % 3]
+        deltas, gradients = (
+            [slip * part for part in parts] for parts in (result.values.deltas, result.values.gradients)
+        )
+        wrong = result.values._replace(deltas=deltas, gradients=gradients)
+        slipped = Backprop(result.network, result.x, result.t, wrong, result.bounds)
+        content = document(slipped)
+        for question, item in slipped.derivatives.items():
+            if not item.kink and abs(item.value) > 1e9 * item.bound and abs(item.value) > 1e-280:
+                assert any(f.question == question and f.text.startswith("Wrong: complex") for f in content.findings)
                 refused += 1
-        if slipped.sweep["failed"]:
-            assert f"; {slipped.sweep['failed']} wrong" in plain(document(slipped).tables[0].title)
+        title = plain(content.tables[0].title)
+        assert (f"; {slipped.sweep['failed']} wrong" in title) == (slipped.sweep["failed"] > 0)
     assert refused > COUNT

@@ -31,10 +31,10 @@ def test_gradients_and_deltas_are_those_of_autograd(layers: list[int], seed: int
         z = torch.sigmoid(a) if hidden is Hidden.logistic else torch.relu(a)
     error = 0.5 * ((activations[-1] - torch.tensor(t)) ** 2).sum()
     error.backward()
-    assert result.error == pytest.approx(error.item(), rel=1e-12)
-    for matrix, gradient in zip(weights, result.gradients, strict=True):
+    assert result.values.error == pytest.approx(error.item(), rel=1e-12)
+    for matrix, gradient in zip(weights, result.values.gradients, strict=True):
         assert_allclose(gradient, matrix.grad.numpy(), rtol=1e-10, atol=1e-14)
-    for a, delta in zip(activations, result.deltas, strict=True):
+    for a, delta in zip(activations, result.values.deltas, strict=True):
         assert_allclose(delta, a.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
