@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import ROOT
-from cli726.finetune.data.cifar import FILES
+from cli726.finetune.data.names import CIFAR
 
 REAL = ROOT.parent / "shared" / "data"
 CLASSES = 10
@@ -43,7 +43,7 @@ def write_cifar10(root: Path, training: int, test: int) -> Path:
     digests = {}
     pixels, labels = images(training + test)
     parts = np.split(np.arange(training + test), [training * n // 5 for n in range(1, 6)])
-    names = [name for part in FILES["cifar10"].parts.values() for name in part]
+    names = [name for part in CIFAR["cifar10"].parts.values() for name in part]
     contents = {
         name: {"data": pixels[part].transpose(0, 3, 1, 2).reshape(-1, 3072).copy(), "labels": labels[part].tolist()}
         for name, part in zip(names, parts, strict=True)

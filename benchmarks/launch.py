@@ -7,11 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cli726.finetune.data import cifar
+from cli726.finetune.data.names import CIFAR
 from commands.app import main
 
 digests = json.loads(Path(sys.argv.pop(1)).read_text())
-files = cifar.FILES["cifar10"]
+files = CIFAR["cifar10"]
 parts = {split: {name: digests[name] for name in part} for split, part in files.parts.items()}
-cifar.FILES["cifar10"] = replace(files, parts=parts, names_md5=digests[files.names])
+CIFAR["cifar10"] = replace(files, parts=parts, names_md5=digests[files.names])
 main()

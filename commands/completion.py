@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.config import AUGMENTATIONS, CUTS, DATASETS, WEIGHTS
+from cli726.finetune.config import AUGMENTATIONS, CUTS, WEIGHTS
 
 Complete = Callable[[str], list[str]]
 RUNS = Path("runs")
@@ -38,18 +38,32 @@ def several_of(*words: str) -> Complete:
 
 def data_sets(incomplete: str) -> list[str]:
     """What `--dataset` takes."""
-    from cli726.finetune.data.vision_names import KNOWN
+    from cli726.finetune.data.names import NAMES, PREFIXES
 
-    torchvision = (name for name in sorted(KNOWN) if name.lower() not in DATASETS)
-    return one_of(*DATASETS, "folder:", "csv:", "python:", *torchvision)(incomplete)
+    prefix, colon, place = incomplete.partition(":")
+    if colon and prefix + colon in PREFIXES:
+        return [f"{prefix}:{path}" for path in paths(place, PREFIXES[prefix + colon].partition(":")[0])]
+    return one_of("auto", *NAMES, *PREFIXES)(incomplete)
+
+
+def paths(beginning: str, what: str) -> list[str]:
+    """Return the folders that begin so, and the files that end as `what` does."""
+    folder, slash, name = beginning.rpartition("/")
+    ending = {"FILE": ".csv", "FILE.py": ".py"}.get(what)
+    found = []
+    with suppress(OSError):
+        for path in sorted(Path((folder + slash) or ".").expanduser().iterdir()):
+            if path.name.startswith(name) and (name.startswith(".") or not path.name.startswith(".")):
+                found += [folder + slash + path.name + "/"] if path.is_dir() else []
+                found += [folder + slash + path.name] if ending and path.suffix == ending else []
+    return found
 
 
 def downloads(incomplete: str) -> list[str]:
     """What `cmpt726 data get` takes."""
-    from cli726.finetune.data.vision_names import KNOWN
+    from cli726.finetune.data.names import CIFAR, VISION, WEIGHTS_NAME
 
-    torchvision = (name for name in sorted(KNOWN) if KNOWN[name].downloads and name.lower() not in DATASETS)
-    return one_of("cifar10", "cifar100", "chenyaofo", *torchvision)(incomplete)
+    return one_of(*CIFAR, WEIGHTS_NAME, *(name for name in VISION if VISION[name].downloads))(incomplete)
 
 
 def named(folders: Iterable[Path]) -> list[str]:

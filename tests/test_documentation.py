@@ -19,7 +19,7 @@ import typer
 from torch import Tensor
 
 from cli726.finetune.augment import table as augment
-from cli726.finetune.data import vision_names
+from cli726.finetune.data import names
 from cli726.finetune.data.vision import import_torchvision
 from commands.app import app
 from tests.cli726.finetune.synthetic import write_pictures
@@ -164,10 +164,10 @@ def test_the_example_of_an_augmentation_works(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_example_of_a_data_set_works() -> None:
-    known: dict[str, vision_names.Source] = {}
-    exec(example('KNOWN["CLEVR'), {"KNOWN": known, "Source": vision_names.Source})
+    known: dict[str, names.Vision] = {}
+    exec(example('VISION["CLEVR'), {"VISION": known, "Vision": names.Vision})
     ((name, source),) = known.items()
-    assert name not in vision_names.KNOWN
+    assert name not in names.VISION
     make_it = getattr(import_torchvision().datasets, name)
     for options in source.splits.values():
         inspect.signature(make_it).bind("root", **options, download=False)

@@ -28,7 +28,6 @@ from cli726.finetune.recipe import (
 __all__ = [
     "AUGMENTATIONS",
     "CUTS",
-    "DATASETS",
     "DEPTHS",
     "HEAD_ONLY",
     "PRESETS",
@@ -72,8 +71,7 @@ BEST: dict[str, Any] = {
 PRESETS = {"course": COURSE, "best": BEST}
 # Without a penalty, separable features have no optimum.
 EXACT_L2 = 1e-3
-# What --dataset and --weights know besides torchvision's names and files.
-DATASETS = ("auto", "digits", "cifar10", "cifar100")
+# What --weights knows besides files.
 WEIGHTS = ("bundled", "chenyaofo", "random")
 # More than anybody has epochs; each is as many features as the training images have.
 MOST_VIEWS = 1000

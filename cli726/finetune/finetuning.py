@@ -12,7 +12,7 @@ from pathlib import Path
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, plan_phases
-from cli726.finetune.data.images import duplicates_across
+from cli726.finetune.data.images import duplicates_across, lists_of
 from cli726.finetune.finetuned import Finetuned, summarise
 from cli726.finetune.folder.checkpoint import read_checkpoint
 from cli726.finetune.folder.run_folder import RunFolder, create_run, open_run
@@ -98,6 +98,7 @@ def say_how_to_go_on(session: Session, folder: RunFolder, error: BaseException) 
 def train_and_test(session: Session, folder: RunFolder) -> Finetuned:
     phases = plan_phases(session.config)
     folder.model = session.model_facts()
+    folder.write_lists(parallel.tell(lambda: lists_of(session.dataset)))
     progress = folder.progress(phases)
     l2, trials = session.choose_l2(phases[0])
     network = session.new_network(phases[0].cut)

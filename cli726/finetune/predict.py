@@ -16,8 +16,9 @@ import torch
 from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import DEPTHS
-from cli726.finetune.data.images import decode
-from cli726.finetune.data.sources import image_files, readable
+from cli726.finetune.data.decoding import Levels, decode
+from cli726.finetune.data.reading import text_of
+from cli726.finetune.data.sources import image_files
 from cli726.finetune.features.extractor import Normalization, resolve_precision
 from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS
 from cli726.finetune.folder.storage import read_tensors, require_size
@@ -40,6 +41,7 @@ class Model:
         class_names: One for each score.
         normalization: What it expects of its input.
         precision: That it was validated in.
+        levels: What black and white were in its training images, where they had other levels than eight bits.
         run: Where it came from.
     """
 
@@ -48,6 +50,7 @@ class Model:
     normalization: Normalization
     precision: torch.dtype
     run: Path
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Prediction:
     """One image's result.
 
     Attributes:
-        image: Its path, as given; what isn't UTF-8 in it as \\xNN.
+        image: Its path, as given.
         label: Most probable class; None if the image is broken.
         probability: Of that class, from 0 to 1.
         probabilities: Of every class, in the model's order.
@@ -147,7 +150,18 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
     network.load_state_dict(tensors)
     stored = "bf16" if facts["precision"] == "bfloat16" else "fp32"
     precision = resolve_precision(stored, torch.device("cpu"))
-    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, run)
+    levels = stated_levels(facts.get("levels"))
+    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, run, levels)
+
+
+def stated_levels(stated: Any) -> Levels | None:
+    """Return what a file says of black and white; ValueError where they make no sense."""
+    if stated is None:
+        return None
+    black, white = map(float, stated)
+    if not (math.isfinite(black) and math.isfinite(white) and black < white):
+        raise ValueError("levels")
+    return black, white
 
 
 def stated_widths(kind: str, tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
@@ -194,7 +208,7 @@ def predict_block(model: Model, images: Sequence[Path]) -> list[Prediction]:
     problems: dict[Path, str] = {}
     for path in images:
         try:
-            pixels.append(decode(path.read_bytes()))
+            pixels.append(decode(path.read_bytes(), model.levels))
         except (ValueError, OSError) as error:
             problems[path] = str(error)
     rows: Iterator[list[float]] = iter(())
@@ -205,9 +219,9 @@ def predict_block(model: Model, images: Sequence[Path]) -> list[Prediction]:
     results = []
     for path in images:
         if path in problems:
-            results.append(Prediction(readable(str(path)), None, None, (), problems[path]))
+            results.append(Prediction(text_of(path), None, None, (), problems[path]))
             continue
         shares = next(rows)
         top = max(range(len(shares)), key=shares.__getitem__)
-        results.append(Prediction(readable(str(path)), model.class_names[top], shares[top], tuple(shares)))
+        results.append(Prediction(text_of(path), model.class_names[top], shares[top], tuple(shares)))
     return results

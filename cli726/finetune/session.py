@@ -85,8 +85,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
-    """The data set that a configuration names; what was left out of it is said."""
-    dataset = shared_dataset(
+    """Return the data set that a configuration names."""
+    return shared_dataset(
         lambda: load_dataset(
             config.dataset,
             data_folder=config.data_dir,
@@ -97,9 +97,6 @@ def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
             reporter=reporter,
         )
     )
-    if dataset.skipped:
-        reporter.say(f"skipped {len(dataset.skipped)} broken images, such as {dataset.skipped[0]}")
-    return dataset
 
 
 def open_session(config: FinetuneConfig, reporter: Reporter) -> Session:
@@ -163,7 +160,9 @@ class Session:
 
     def model_facts(self) -> dict[str, Any]:
         """What `predict` must know."""
+        levels = self.dataset.levels
         return {
+            **({} if levels is None else {"levels": list(levels)}),
             "architecture": {"family": "CIFAR ResNet", "depth": self.weights.depth},
             "head": {
                 "kind": self.config.head,

@@ -14,7 +14,7 @@ import numpy as np
 from cli726.document import Document, Finding, Table
 from cli726.finetune.augment.table import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.data.vision_names import KNOWN as VISION
+from cli726.finetune.data.names import CIFAR, VISION
 from cli726.finetune.finetuned import Finetuned
 from cli726.finetune.finetuning import finetune
 from cli726.finetune.output.figures import confusion_figure, contact_sheet, history_figure
@@ -95,7 +95,7 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
             "high": percent(high),
             "here": {question[2:]: use.text for question, use in uses(run).items()},
             "second": second and {question[2:]: use.text for question, use in uses(second).items()},
-            "vision": len(VISION),
+            "vision": len(VISION) + len(CIFAR),
             "augmentations": listed(sorted(AUGMENTATIONS)),
             "rows": found.rows if isinstance(found, Gallery) else [],
             "no_rows": found if isinstance(found, str) else "",

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cli726.finetune.augment.table import KNOWN as KNOWN_AUGMENTATIONS
-from cli726.finetune.config import AUGMENTATIONS, DATASETS
-from cli726.finetune.data.vision_names import KNOWN as KNOWN_DATA
+from cli726.finetune.config import AUGMENTATIONS
+from cli726.finetune.data.datasets import SOURCES
 from cli726.finetune.network.weights import load_weights
 from commands.app import app
 
@@ -83,8 +83,23 @@ def test_a_list_of_augmentations_is_completed_at_its_end(tab: Tab) -> None:
 def test_the_names_offered_are_those_that_are_known(tab: Tab) -> None:
     assert list(AUGMENTATIONS) == list(KNOWN_AUGMENTATIONS)
     offered = tab("finetune --dataset ")
-    assert set(offered) == {*DATASETS, "folder:", "csv:", "python:", *KNOWN_DATA.keys() - {"CIFAR10", "CIFAR100"}}
-    assert "FER2013" not in tab("data get ")
+    assert set(offered) == {"auto", *(name for name, source in SOURCES.items() if source.load)}
+    assert set(tab("data get ")) == {name for name, source in SOURCES.items() if source.fetch} - {"digits"}
+
+
+def test_the_places_of_own_data_complete(tab: Tab, tmp_path: Path) -> None:
+    for name in ("photos/cats", "photos/dogs", ".git"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("photos.csv", "photos.py", "photos/cats.csv"):
+        (tmp_path / name).touch()
+    assert tab("finetune --dataset folder:ph") == ["folder:photos/"]
+    assert tab("finetune --dataset folder:photos/") == ["folder:photos/cats/", "folder:photos/dogs/"]
+    assert tab("finetune --dataset csv:ph") == ["csv:photos/", "csv:photos.csv"]
+    assert tab("finetune --dataset python:") == ["python:photos/", "python:photos.py"]
+    assert tab("finetune --dataset folder:nowhere/") == []
+
+
+def test_weights_that_are_offered_load() -> None:
     for name in ("bundled", "random"):
         assert load_weights(name).name == name
 

@@ -221,7 +221,7 @@ def test_a_folder_of_photos_needs_no_other_option(
     photos = write_photos(tmp_path / "PHOTOS")
     done = cmpt726("finetune", "--dataset", f"folder:{photos}", "--weights", weights_of_ours, "--threads", 1)
     assert done.status == 0, done.stderr
-    assert "skipped 1 broken images, such as sky/broken.jpg" in done.stderr
+    assert "skipped 1 broken image, such as sky/broken.jpg" in done.stderr
     assert re.search(r"duplicates\s+\d+ validation or test images are identical", done.stdout)
     (run,) = Path("runs").iterdir()
     assert run.name.startswith("PHOTOS-")

@@ -8,6 +8,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 
 from cli726.errors import EnvironmentFailure, UntrustedDataError
 from cli726.finetune.data import downloads
-from cli726.finetune.data.downloads import Archive, unpack
+from cli726.finetune.data.downloads import unpack
+from cli726.finetune.data.names import CIFAR
 from tests.harness import FULL
 
 pytestmark = pytest.mark.faults
@@ -145,8 +147,8 @@ def test_what_a_server_sends_is_checked_before_it_is_kept(
     tmp_path: Path, cmpt726: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, server: str, act: str
 ) -> None:
     digest = hashlib.sha256(Answers.content).hexdigest()
-    entry = Archive(f"{server}/{act}/things.tar.gz", digest, "things", len(Answers.content))
-    monkeypatch.setitem(downloads.CIFAR, "cifar10", entry)
+    entry = replace(CIFAR["cifar10"], url=f"{server}/{act}/things.tar.gz", sha256=digest, folder="things")
+    monkeypatch.setitem(CIFAR, "cifar10", entry)
     done = cmpt726("data", "get", "cifar10", "--data-dir", "data")
     assert done.status == ACTS[act], done.stderr
     assert "Traceback" not in done.stderr

@@ -74,21 +74,23 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_broken_images_are_left_out_counted_and_named(
-    tmp_path: Path, finetune: Callable[..., Any], cmpt726: Callable[..., Any], pictures: Path, broken: Path, growth: Any
-) -> None:
+    tmp_path: Path, unadorned: None, cmpt726: Callable[..., Any], pictures: Path, weights: Path, broken: Path,
+    growth: Any,
+) -> None:  # fmt: skip
     folder = tmp_path / "data"
+    plan = ("finetune", "--dataset", f"folder:{folder}", "--weights", weights, "--epochs", 1, "--threads", 1)
     for path in pictures.rglob("*.png"):
         (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
         (folder / path.parent.name / path.name).symlink_to(path)
     for path in broken.iterdir():
         (folder / "rows" / path.name).symlink_to(path)
     with growth(below=200 * 2**20):
-        done = finetune("--dataset", f"folder:{folder}", "--epochs", 1, "--run-dir", "run", "--json")
+        done = cmpt726(*plan, "--run-dir", "run", "--json")
     assert done.status == 0, done.stderr
     assert sorted(done.json["dataset"]["skipped"]) == sorted(f"rows/{name}" for name in BROKEN)
     assert f"skipped {len(BROKEN)} broken images" in done.stderr
     assert "Warning" not in done.stderr
-    strict = finetune("--dataset", f"folder:{folder}", "--epochs", 1, "--strict", "--run-dir", "strict")
+    strict = cmpt726(*plan, "--strict", "--run-dir", "strict")
     assert strict.status == 2
     assert "broken image rows/" in strict.stderr
     one = cmpt726("predict", "run", folder / "rows", "--json")

@@ -1,9 +1,10 @@
-"""`--dataset`: from what was typed to a data set with its splits."""
+"""`--dataset`: the registry of sources; from what was typed to a data set with its splits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,34 +14,131 @@ from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
 from cli726.finetune import parallel
-from cli726.finetune.config import DATASETS
-from cli726.finetune.data.cifar import load_cifar
-from cli726.finetune.data.downloads import CIFAR, PUBLIC_FILES, cifar_root, fetch_archive, fetch_public_weights
-from cli726.finetune.data.images import Dataset, Images, fit_size, make_splits
-from cli726.finetune.data.sources import Pools, Reading, load_csv, load_folder
-from cli726.finetune.data.vision import KNOWN, load_vision, read_parts, resolve_name
+from cli726.finetune.data.decoding import fit_size
+from cli726.finetune.data.downloads import PUBLIC_FILES, cifar_root, fetch_cifar, fetch_public_weights, load_cifar
+from cli726.finetune.data.images import Dataset, Found, Images, find_duplicates, make_splits
+from cli726.finetune.data.names import CIFAR, PREFIXES, VISION, WEIGHTS_NAME
+from cli726.finetune.data.reading import Reading
+from cli726.finetune.data.sources import load_csv, load_folder
+from cli726.finetune.data.vision import load_python, load_vision
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
-from cli726.finetune.user_code import load_function, own_code
 from cli726.reporting import Reporter, Silent
+from cli726.text import counted
 
-__all__ = ["choose_auto", "fetch_dataset", "inventory", "load_dataset", "shared_dataset"]
+__all__ = ["SOURCES", "Source", "choose_auto", "fetch_dataset", "inventory", "load_dataset", "shared_dataset"]
+
+DIGITS = Path(str(files("cli726") / "assets" / "digits.npz"))
+BY_HAND = "by hand, as torchvision's documentation says"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from.
+
+    Attributes:
+        origin: Who made it, for a data set with a name.
+        load: (what stands after the prefix, how to read) -> images; None for weights.
+        find: (roots) -> the place on this machine, judged by its folder: it is checked when it is loaded.
+        fetch: (root, reporter) -> the place that it was downloaded to; None: it can't be downloaded.
+    """
+
+    origin: str = ""
+    load: Callable[[str, Reading], Found] | None = None
+    find: Callable[[list[Path]], Path | None] = lambda _: None
+    fetch: Callable[[Path, Reporter], Path] | None = None
+
+
+def load_digits(_: str, __: Reading) -> Found:
+    """Return the bundled digits, enlarged."""
+    with np.load(DIGITS, allow_pickle=False) as stored:
+        grey = (stored["images"].astype(np.float64) * (255 / 16)).round().astype(np.uint8)
+        pool = Images.of(fit_size(np.repeat(grey[..., None], 3, axis=-1)), stored["labels"].astype(np.int64))
+    return Found("digits", {"train": pool}, tuple("0123456789"))
+
+
+def load_files(load: Callable[[Path, Reading], Found], place: str, reading: Reading) -> Found:
+    """Return images of files with what `load` makes of their place; says how many."""
+    reading.reporter.start("reading images", 0)
+    found = load(Path(place).expanduser(), reading)
+    count = sum(map(len, found.pools.values()))
+    reading.reporter.finish(f"read {counted(count, 'image')} of {len(found.classes)} classes")
+    return found
+
+
+def cifar(name: str) -> Source:
+    """Return the source of CIFAR-10 or CIFAR-100."""
+
+    def find(folders: list[Path]) -> Path | None:
+        root = cifar_root(name, folders)
+        return None if root is None else root / CIFAR[name].folder
+
+    return Source(
+        "Krizhevsky (2009)",
+        lambda _, reading: load_cifar(name, list(reading.folders)),
+        find,
+        partial(fetch_cifar, name),
+    )
+
+
+def vision(name: str) -> Source:
+    """Return the source of one of torchvision's data sets."""
+
+    def find(folders: list[Path]) -> Path | None:
+        spellings = (name, name.lower(), VISION[name].folder or name)
+        return next((root / s for root in folders for s in spellings if (root / s).exists()), None)
+
+    def fetch(root: Path, reporter: Reporter) -> Path:
+        reporter.say(f"{name}: fetched by torchvision, with the checks that it has")
+        load_vision(name, Reading(reporter=reporter, folders=(root,)), download=True)
+        return root
+
+    return Source(
+        "torchvision", lambda _, reading: load_vision(name, reading), find, fetch if VISION[name].downloads else None
+    )
+
+
+def find_weights(_: list[Path]) -> Path | None:
+    path = weights_dir() / PUBLIC_FILES[20]
+    return path if path.is_file() else None
+
+
+# By name, or by the prefix of a place.
+SOURCES: dict[str, Source] = {
+    "digits": Source("UCI, bundled", load_digits, lambda _: Path("bundled"), lambda *_: DIGITS),
+    **{name: cifar(name) for name in CIFAR},
+    **{name: vision(name) for name in sorted(VISION)},
+    "folder:": Source(load=partial(load_files, load_folder)),
+    "csv:": Source(load=partial(load_files, load_csv)),
+    "python:": Source(load=load_python),
+    WEIGHTS_NAME: Source(
+        "public CIFAR-100 weights", None, find_weights, lambda _, reporter: fetch_public_weights(20, reporter)
+    ),
+}
+
+
+def lookup(name: str) -> tuple[str, Source] | None:
+    """Return a source's own spelling and the source, whatever the case of a name; None if there is no such source."""
+    prefix, colon, _ = name.partition(":")
+    known = {key.lower(): key for key in SOURCES}.get(name.lower() if not colon else prefix + colon)
+    return None if known is None else (known, SOURCES[known])
 
 
 def choose_auto(folder: str | None = None) -> tuple[str, str]:
-    """What `--dataset auto` is here: (name, why)."""
+    """Return what `--dataset auto` is here, and why."""
     root = cifar_root("cifar10", data_dirs(folder))
     if root is not None:
         return "cifar10", f"CIFAR-10 is in {root}"
     return "digits", "CIFAR-10 is not on this machine; `cmpt726 data get cifar10` fetches it"
 
 
-def load_digits() -> Pools:
-    """The bundled digits, enlarged."""
-    path = Path(str(files("cli726") / "assets" / "digits.npz"))
-    with np.load(path, allow_pickle=False) as stored:
-        grey = (stored["images"].astype(np.float64) * (255 / 16)).round().astype(np.uint8)
-        pool = Images.of(fit_size(np.repeat(grey[..., None], 3, axis=-1)), stored["labels"].astype(np.int64))
-    return {"train": pool}, tuple("0123456789"), ()
+def suggest(name: str) -> str:
+    """Return the end of a message about an unknown data set: the nearest name, or the prefix of what lies there."""
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return f"; did you mean folder:{name}?"
+    if path.is_file() and path.suffix.lower() in {".csv", ".py"}:
+        return f"; did you mean {f'csv:{name}' if path.suffix.lower() == '.csv' else f'python:{name}:FUNCTION'}?"
+    return did_you_mean(name, ["auto", *(key for key, source in SOURCES.items() if source.load)])
 
 
 def load_dataset(
@@ -53,10 +151,10 @@ def load_dataset(
     workers: int | None = None,
     reporter: Reporter | None = None,
 ) -> Dataset:
-    """Load what `--dataset` names and divide it.
+    """Return what `--dataset` names, divided.
 
     Args:
-        name: auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION, or a data set of torchvision.
+        name: auto, a name or a prefix of `SOURCES`.
         data_folder: `--data-dir`.
         test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000.
         strict: Raise at a broken image.
@@ -66,44 +164,32 @@ def load_dataset(
         RequestError: unknown name, nothing there, too few images.
     """
     reporter = reporter or Silent()
-    kind, colon, place = name.partition(":")
-    vision = resolve_name(name)
     if name == "auto":
         name, why = choose_auto(data_folder)
         reporter.say(f"data: {name} ({why})")
-        return load_dataset(
-            name, data_folder=data_folder, test_fraction=test_fraction, val_fraction=val_fraction, strict=strict,
-            workers=workers, reporter=reporter,
-        )  # fmt: skip
-    if name == "digits":
-        title, (pools, classes, broken) = name, load_digits()
-    elif kind in READERS and colon:
-        root = Path(place).expanduser()
-        title = root.resolve().name if kind == "folder" else root.stem
-        reporter.start("reading images", 0)
-        pools, classes, broken = READERS[kind](root, Reading(strict, workers, reporter.advance))
-        count = sum(len(pool) for pool in pools.values())
-        reporter.finish(f"read {count:,} images of {len(classes)} classes")
-    elif kind == "python" and colon:
-        title, (pools, classes, broken) = Path(place.partition(":")[0]).stem, load_python(name, reporter)
-    elif name.lower() in CIFAR:
-        title = name.lower()
-        pools, classes, broken = load_cifar(title, data_dirs(data_folder))
-    elif vision is not None:
-        title, (pools, classes, broken) = vision.lower(), load_vision(vision, data_dirs(data_folder), reporter)
-    else:
-        raise RequestError(
-            f"--dataset must be auto, digits, folder:PATH, csv:FILE, python:FILE.py:FUNCTION or one of "
-            f"{', '.join(sorted(KNOWN))}; got {name}{did_you_mean(name, (*DATASETS, *KNOWN))}"
+    known = lookup(name)
+    if known is None or known[1].load is None:
+        places = ", ".join(prefix + what for prefix, what in PREFIXES.items())
+        named = ", ".join(key for key, one in SOURCES.items() if one.load and one.origin)
+        raise RequestError(f"--dataset must be auto, {places} or one of {named}; got {name}{suggest(name)}")
+    reading = Reading(strict, workers, reporter, tuple(data_dirs(data_folder)))
+    found = known[1].load(name.removeprefix(known[0]), reading)
+    if len(found.classes) < 2:
+        raise RequestError(f"a data set must have at least two classes; {name} has {len(found.classes)}; add another")
+    splits = make_splits(found.pools, test_fraction, val_fraction, found.classes)
+    dataset = Dataset(found.name, found.classes, found.pools, splits, found.left_out, found.levels)
+    twice = [group for group in find_duplicates(dataset) if len({label for _, label, _ in group}) > 1]
+    if twice:
+        first, other = twice[0][0], next(place for place in twice[0] if place[1] != twice[0][0][1])
+        reporter.say(
+            f"note: {counted(len(twice), 'picture')} under two labels, such as {first[2]} ({first[1]}) and "
+            f"{other[2]} ({other[1]}); duplicates.txt in the run's folder lists them"
         )
-    if len(classes) < 2:
-        raise RequestError(f"a data set must have at least two classes; {name} has {len(classes)}; add another")
-    splits = make_splits(pools, test_fraction, val_fraction, classes)
-    return Dataset(title, classes, pools, splits, broken)
+    return dataset
 
 
 def shared_dataset(load: Callable[[], Dataset]) -> Dataset:
-    """A data set that the first process reads, held by every process."""
+    """Return a data set that the first process reads, on every process."""
     if parallel.world() == 1:
         return load()
     pixels: dict[str, Tensor] = {}
@@ -118,67 +204,18 @@ def shared_dataset(load: Callable[[], Dataset]) -> Dataset:
     return replace(dataset, pools={name: replace(p, pixels=copied[name]) for name, p in dataset.pools.items()})
 
 
-def load_python(name: str, reporter: Reporter) -> Pools:
-    """`python:FILE.py:FUNCTION`: FUNCTION(split) gives a torch Dataset of (image, label), or None for no such split.
-
-    The splits are "train", "validation" and "test"; the class names are the training set's `classes`, if it has them.
-
-    Raises:
-        RequestError: if there is no such function, it fails, or gives something else.
-    """
-    function = load_function(name)
-    with own_code(name):
-        answers = {split: function(split) for split in ("train", "validation", "test")}
-        parts = {split: part for split, part in answers.items() if part is not None}
-        if "train" not in parts or not all(
-            hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values()
-        ):
-            raise RequestError(
-                f"{name} must return a torch Dataset with a length for train, and a Dataset or None for others"
-            )
-        # Item by item: what it keeps under the names that torchvision uses may mean anything.
-        return read_parts(parts, reporter, arrays=False)
-
-
-READERS = {"folder": load_folder, "csv": load_csv}
-
-
 def inventory(folder: str | None = None) -> list[dict[str, str | None]]:
-    """Every data set known by name: source, where it is on this machine (None: not here), how to get it."""
+    """Return every data set known by name: source, where it is on this machine (None: not here), how to get it."""
     folders = data_dirs(folder)
-    rows: list[dict[str, str | None]] = [
-        {"name": "digits", "source": "UCI, bundled", "path": "bundled", "how": "nothing to do"}
-    ]
-    for name in [*CIFAR, *(known for known in sorted(KNOWN) if known.lower() not in CIFAR)]:
-        source = "Krizhevsky (2009)" if name in CIFAR else "torchvision"
-        can = name in CIFAR or KNOWN[name].downloads
-        rows.append(
-            {
-                "name": name,
-                "source": source,
-                "path": find(name, folders),
-                "how": f"cmpt726 data get {name}" if can else "by hand, as torchvision's documentation says",
-            }
-        )
-    public = weights_dir() / PUBLIC_FILES[20]
-    rows.append(
-        {
-            "name": "chenyaofo",
-            "source": "public CIFAR-100 weights",
-            "path": str(public) if public.is_file() else None,
-            "how": "cmpt726 data get chenyaofo",
-        }
-    )
+    rows: list[dict[str, str | None]] = []
+    for name, source in SOURCES.items():
+        if source.origin:
+            path = source.find(folders)
+            how = "bundled" if name == "digits" else f"cmpt726 data get {name}" if source.fetch else BY_HAND
+            rows.append(
+                {"name": name, "source": source.origin, "path": None if path is None else str(path), "how": how}
+            )
     return rows
-
-
-def find(name: str, folders: list[Path]) -> str | None:
-    """Where a data set lies, judged by the folder that torchvision keeps it in; it is checked when it is loaded."""
-    if name in CIFAR:
-        root = cifar_root(name, folders)
-        return None if root is None else str(root / CIFAR[name].folder)
-    spellings = (name, name.lower(), KNOWN[name].folder or name)
-    return next((str(root / s) for root in folders for s in spellings if (root / s).exists()), None)
 
 
 def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
@@ -188,19 +225,12 @@ def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
         RequestError: unknown name, or one that can't be downloaded.
         UntrustedDataError, EnvironmentFailure: see `downloads`.
     """
-    target = data_dir(folder)
-    if name == "digits":
-        return Path(str(files("cli726") / "assets" / "digits.npz"))
-    if name == "chenyaofo":
-        return fetch_public_weights(20, reporter)
-    if name.lower() in CIFAR:
-        return fetch_archive(name.lower(), target, reporter)
-    vision = resolve_name(name)
-    if vision is None:
-        near = did_you_mean(name, ("chenyaofo", *KNOWN))
+    known, target = lookup(name), data_dir(folder)
+    if known is None or not known[1].origin:
+        near = did_you_mean(name, [key for key, source in SOURCES.items() if source.origin])
         raise RequestError(f"data get must name a known data set; got {name}{near or '; `cmpt726 data ls` lists them'}")
-    if not KNOWN[vision].downloads:
-        raise RequestError(f"{vision} can't be downloaded by a program; put it into {target} as torchvision documents")
-    reporter.say(f"{vision}: fetched by torchvision, with the checks that it has")
-    load_vision(vision, [target], reporter, download=True)
-    return target
+    if known[1].fetch is None:
+        raise RequestError(
+            f"{known[0]} can't be downloaded by a program; put it into {target} as torchvision documents"
+        )
+    return known[1].fetch(target, reporter)

@@ -1,9 +1,8 @@
-"""Data sets as arrays: uint8 pixels, labels, class names, a digest of the content, and splits."""
+"""Data sets as arrays: uint8 pixels, labels, class names, digests of the content, splits, duplicates."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,41 +10,30 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import PIL
-from PIL import Image, ImageOps
 
 from cli726.errors import RequestError
+from cli726.finetune.data.decoding import TREATMENT, Levels
 
 __all__ = [
-    "SIZE",
-    "TREATMENT",
     "Dataset",
+    "Found",
     "Images",
+    "Skipped",
     "Split",
     "SplitName",
-    "decode",
     "duplicates_across",
-    "fit_size",
-    "from_any",
+    "find_duplicates",
+    "lists_of",
     "make_splits",
 ]
 
-SIZE = 32
-# What decode() does, in words; part of every cache key, with Pillow's version, which does the resampling.
-TREATMENT = (
-    f"upright by EXIF; centre square; {SIZE} x {SIZE} Lanczos, antialiased; RGB on white; Pillow {PIL.__version__}"
-)
 # Splits are drawn by a hash of their own, so that runs with different --seed are tested on the same images.
 SPLIT_SEED = b"cmpt726 splits"
 # Of all images, where no share was typed, and no more than so many.
 SHARE = 0.15
 MOST_DRAWN = 5000
-# Formats that decoders handle safely; a name's ending proves nothing, and EPS would start an interpreter.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-# Pillow only warns of these, and a filter of warnings can't be set in one of several threads.
-MOST_PIXELS = 89_478_485
-
 SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
@@ -87,6 +75,33 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A file, or an item of somebody's data set, that was not read.
+
+    Attributes:
+        name: To find it by.
+        reason: One line.
+        kind: A broken image; something that may be an image, or is one in a place where it isn't used; or a document
+            or hidden file, which nobody misses.
+    """
+
+    name: str
+    reason: str
+    kind: Literal["broken", "unused", "other"] = "broken"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source gives: the parts of a `Dataset` that isn't divided yet."""
+
+    name: str
+    pools: dict[str, Images]
+    classes: tuple[str, ...]
+    left_out: tuple[Skipped, ...] = ()
+    levels: Levels | None = None
+
+
+@dataclass(frozen=True)
 class Split:
     """Some of the images of one pool.
 
@@ -111,14 +126,26 @@ class Dataset:
         class_names: One for each label.
         pools: The images as they came: one pool, or one for each split that the data set has of its own.
         splits: train, validation and test as index sets into the pools.
-        skipped: Names of broken images that were left out.
+        left_out: Everything that lay there and was not read.
+        levels: What black and white are, where its images have other levels than eight bits.
     """
 
     name: str
     class_names: tuple[str, ...]
     pools: Mapping[str, Images]
     splits: Mapping[str, Split]
-    skipped: tuple[str, ...] = ()
+    left_out: tuple[Skipped, ...] = ()
+    levels: Levels | None = None
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The names of images that are broken or couldn't be read."""
+        return tuple(one.name for one in self.left_out if one.kind == "broken")
+
+    @property
+    def treatment(self) -> str:
+        """What was done to each image, in words."""
+        return TREATMENT if self.levels is None else f"{TREATMENT}; levels {self.levels[0]:g} to {self.levels[1]:g}"
 
     @property
     def digest(self) -> str:
@@ -148,85 +175,6 @@ class Dataset:
         pool = self.pools[chosen.pool]
         names = [pool.names[i] for i in chosen.indices]
         return Images.of(self.pixels(split), self.labels(split), names)
-
-
-def decode(content: bytes) -> Pixels:
-    """One image file as the network sees it: upright, cut square about the centre, 32 x 32, RGB.
-
-    Args:
-        content: The file's bytes.
-
-    Returns:
-        uint8 ndarray of shape (32, 32, 3).
-
-    Raises:
-        ValueError: if it is no image of a known format, broken, or a decompression bomb.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"more than {MOST_PIXELS:,} pixels: a decompression bomb")
-            if picture.format == "JPEG":
-                picture.draft("RGB", (4 * SIZE, 4 * SIZE))  # decodes large photos at a fraction of their size
-            return treat(picture)
-    # Decoders raise nearly anything on nearly anything; every one of them means the same here.
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def treat(picture: Image.Image) -> Pixels:
-    """An opened image as the network sees it, of shape (32, 32, 3); `TREATMENT` says how."""
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode in {"I;16", "I;16B", "I", "F"}:
-        upright = stretch(upright)
-    if upright.has_transparency_data:
-        # What lies under a transparent pixel was never meant to be seen.
-        opaque = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-    square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
-    return np.asarray(square, dtype=np.uint8)
-
-
-def from_any(image: object) -> Pixels:
-    """An item of somebody's data set: a PIL image, an array (H, W[, C]), or a tensor (C, H, W).
-
-    Floats are taken to lie within 0 and 1, as torchvision's `ToTensor` makes them.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if isinstance(image, Image.Image):
-        return treat(image)
-    levels = np.asarray(image)
-    if levels.ndim == 3 and levels.shape[0] in {1, 3} and not isinstance(image, np.ndarray):
-        levels = levels.transpose(1, 2, 0)
-    if np.issubdtype(levels.dtype, np.floating):
-        levels = (np.clip(levels, 0, 1) * 255).round().astype(np.uint8)
-    if levels.dtype != np.uint8 or levels.ndim not in {2, 3} or (levels.ndim == 3 and levels.shape[2] not in {1, 3}):
-        raise ValueError(
-            f"an image must be a PIL image, an array (H, W[, 1 or 3]) or a tensor (1 or 3, H, W), of uint8 or floats "
-            f"from 0 to 1; got {type(image).__name__} of shape {levels.shape} and type {levels.dtype}"
-        )
-    fitted: Pixels = fit_size(levels[None])[0]
-    return fitted
-
-
-def stretch(picture: Image.Image) -> Image.Image:
-    """16-bit and float grey levels brought to 8 bits by their largest possible value (or their own, if beyond it)."""
-    levels = np.asarray(picture, dtype=np.float64)
-    top = max(65535.0 if levels.max() > 255 else 255.0, levels.max())
-    return Image.fromarray(np.clip(levels * (255 / top), 0, 255).astype(np.uint8))
-
-
-def fit_size(pixels: Pixels) -> Pixels:
-    """Arrays of any size (N, H, W[, C]) as (N, 32, 32, 3), treated as files are."""
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.shape[-1] == 1:
-        pixels = np.repeat(pixels, 3, axis=-1)
-    if pixels.shape[1:3] == (SIZE, SIZE):
-        return np.ascontiguousarray(pixels)
-    return np.stack([treat(Image.fromarray(image)) for image in pixels])
 
 
 def share_of(typed: float | None, images: int) -> tuple[float, float]:
@@ -315,12 +263,29 @@ def make_splits(
     return splits
 
 
+# Split, class and name of an image.
+Place = tuple[SplitName, str, str]
+
+
+def find_duplicates(dataset: Dataset) -> list[list[Place]]:
+    """Return images that lie in several splits or under several labels, each with its copies, pixel for pixel."""
+    groups: dict[bytes, list[Place]] = {}
+    for split in SPLITS:
+        pool = dataset.pools[dataset.splits[split].pool]
+        for index, digest in zip(dataset.splits[split].indices, dataset.image_digests(split), strict=True):
+            place = (split, dataset.class_names[pool.labels[index]], pool.names[index])
+            groups.setdefault(digest.tobytes(), []).append(place)
+    return [group for group in groups.values() if len({place[:2] for place in group}) > 1]
+
+
 def duplicates_across(dataset: Dataset) -> int:
     """Return how many validation and test images are identical, pixel for pixel, to an image of another split."""
-    seen: dict[bytes, str] = {}
-    copies = 0
-    names: tuple[SplitName, ...] = ("train", "validation", "test")
-    for name in names:
-        for digest in dataset.image_digests(name):
-            copies += seen.setdefault(digest.tobytes(), name) != name
-    return copies
+    return sum(split != group[0][0] for group in find_duplicates(dataset) for split, _, _ in group)
+
+
+def lists_of(dataset: Dataset) -> dict[str, str]:
+    """Return what a run folder lists of its data, by file: what was not read and why, and identical images."""
+    skipped = [f"{one.name}\t{one.reason}" for one in dataset.left_out]
+    groups = ["\n".join("\t".join(place) for place in group) for group in find_duplicates(dataset)]
+    lists = {"skipped.txt": "\n".join(skipped), "duplicates.txt": "\n\n".join(groups)}
+    return {file: f"{text}\n" for file, text in lists.items() if text}

@@ -1,4 +1,4 @@
-"""torchvision's labelled-image data sets, read. Importing torchvision takes a second: only here, only when asked."""
+"""torch data sets, read: torchvision's labelled images, and the user's own. torchvision is imported only when asked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from cli726.errors import EnvironmentFailure, RequestError
-from cli726.finetune.data.images import SIZE, Images, fit_size, from_any
-from cli726.finetune.data.sources import Pools
-from cli726.finetune.data.vision_names import KNOWN, resolve_name
-from cli726.reporting import Reporter
+from cli726.finetune.data.decoding import Deep, fit_size, from_any, levels_of
+from cli726.finetune.data.images import Found, Images, Skipped
+from cli726.finetune.data.names import VISION
+from cli726.finetune.data.reading import Pile, Reading, settle, summary_of
+from cli726.finetune.user_code import load_function, own_code
 
-__all__ = ["KNOWN", "import_torchvision", "load_vision", "read_parts", "resolve_name"]
+__all__ = ["import_torchvision", "load_python", "load_vision"]
 
 
 def import_torchvision() -> ModuleType:
@@ -50,26 +51,25 @@ def import_torchvision() -> ModuleType:
 DECLARED: torch.library.Library | None = None
 
 
-def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download: bool = False) -> Pools:
-    """A data set of torchvision from the first folder that has it.
+def load_vision(name: str, reading: Reading, *, download: bool = False) -> Found:
+    """Return a data set of torchvision from the first folder that has it.
 
     Args:
-        name: One of `KNOWN`.
-        folders: Roots to look in; the first is downloaded to.
+        name: One of `VISION`.
+        reading: Its folders are roots to look in; the first is downloaded to.
         download: Fetch what is missing, by torchvision's own means.
 
     Raises:
         RequestError: if it is in none of them, or is no classification of images.
         EnvironmentFailure: if a download fails.
     """
-    datasets = import_torchvision().datasets
-    make = getattr(datasets, name)
+    make, known = getattr(import_torchvision().datasets, name), VISION[name]
     failures = []
     # Said in both cases: SEMEION downloads unless told not to.
-    fetching = {"download": download} if KNOWN[name].downloads else {}
-    for root in folders[:1] if download else folders:
+    fetching = {"download": download} if known.downloads else {}
+    for root in reading.folders[:1] if download else reading.folders:
         try:
-            parts = {split: make(root, **options, **fetching) for split, options in KNOWN[name].splits.items()}
+            parts = {split: make(root, **options, **fetching) for split, options in known.splits.items()}
         # torchvision has all these ways of saying that something isn't there.
         except (RuntimeError, ValueError, ModuleNotFoundError, FileNotFoundError) as error:
             if download and isinstance(error, RuntimeError):
@@ -82,29 +82,59 @@ def load_vision(name: str, folders: list[Path], reporter: Reporter, *, download:
             raise EnvironmentFailure(
                 f"{name} could not be fetched: {error}; check the network and try again"
             ) from error
-        return read_parts(parts, reporter)
-    how = (
-        f"fetch it with `cmpt726 data get {name}`"
-        if KNOWN[name].downloads
-        else "put it there by hand (torchvision can't)"
-    )
+        return read_parts(name.lower(), parts, reading)
+    how = f"fetch it with `cmpt726 data get {name}`" if known.downloads else "put it there by hand (torchvision can't)"
     raise RequestError(f"--dataset {name} must be on this machine; not found in {'; '.join(failures)}; {how}")
 
 
-def read_parts(parts: Mapping[str, Any], reporter: Reporter, *, arrays: bool = True) -> Pools:
-    """Splits as arrays, with the class names that the training part has, else its numbers.
+def load_python(place: str, reading: Reading) -> Found:
+    """Return the images of `python:FILE.py:FUNCTION`: FUNCTION(split) gives a torch Dataset of (image, label), or None.
 
-    Args:
-        parts: Data sets of (image, label), by split; "train" among them.
-        arrays: Whether their `data` and `targets` may stand for their items, as in torchvision.
+    The splits are "train", "validation" and "test"; the class names are the training set's `classes`, if it has them.
 
     Raises:
-        RequestError: for an empty split, or labels that don't number the classes.
+        RequestError: if there is no such function, it fails, or gives something else.
+    """
+    name = f"python:{place}"
+    function = load_function(name)
+    with own_code(name):
+        answers = {split: function(split) for split in ("train", "validation", "test")}
+        parts = {split: part for split, part in answers.items() if part is not None}
+        if "train" not in parts or not all(
+            hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values()
+        ):
+            raise RequestError(
+                f"{name} must return a torch Dataset with a length for train, and a Dataset or None for others"
+            )
+        # Item by item: what it keeps under the names that torchvision uses may mean anything.
+        return read_parts(Path(place.rpartition(":")[0]).stem, parts, reading, own=True)
+
+
+def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bool = False) -> Found:
+    """Return splits as arrays, with the class names that the training part has, else its numbers.
+
+    Args:
+        name: The data set's.
+        parts: Data sets of (image, label), by split; "train" among them.
+        own: Somebody's own; else torchvision's, whose `data` and `targets` may stand for their items.
+
+    Raises:
+        RequestError: for an empty split, labels that don't number the classes, or values below 0 of somebody's own.
     """
     empty = [split for split, part in parts.items() if not len(part)]
     if empty:
         raise RequestError(f"a data set must hold images; its {empty[0]} part has none; return None for no such part")
-    pools = {split: read_part(split, part, reporter, arrays=arrays) for split, part in parts.items()}
+    arrays = {split: None if own else as_arrays(part) for split, part in parts.items()}
+    piles, left = {}, []
+    for split, part in parts.items():
+        if arrays[split] is None:
+            piles[split], skipped = read_items(split, part, reading, own=own)
+            left += skipped
+    for line in summary_of(left):
+        reading.reporter.say(line)
+    pools, levels = settle(piles, reading.reporter)
+    pools |= {split: images for split, images in arrays.items() if images is not None}
+    pools = {split: pools[split] for split in parts}
     top = max(int(pool.labels.max()) for pool in pools.values())
     low = min(int(pool.labels.min()) for pool in pools.values())
     if low < 0 or top >= len(pools["train"]):
@@ -115,36 +145,57 @@ def read_parts(parts: Mapping[str, Any], reporter: Reporter, *, arrays: bool = T
     names = getattr(parts["train"], "classes", None) or getattr(parts["train"], "categories", None)
     if not isinstance(names, Sequence) or len(names) <= top:
         names = [str(label) for label in range(top + 1)]
-    return pools, tuple(" / ".join(n) if isinstance(n, tuple) else str(n) for n in names), ()
+    shown = tuple(" / ".join(one) if isinstance(one, tuple) else str(one) for one in names)
+    return Found(name, pools, shown, tuple(left), levels)
 
 
 def as_is(item: Any) -> Any:
-    """An item that a DataLoader hands on: batches are made later, from uint8 arrays."""
+    """Return an item that a DataLoader hands on: batches are made later, from uint8 arrays."""
     return item
 
 
-def read_part(split: str, part: Any, reporter: Reporter, *, arrays: bool = True) -> Images:
-    """One split as arrays: at once where torchvision holds them so, else image by image."""
+def as_arrays(part: Any) -> Images | None:
+    """Return one split at once, where torchvision holds it as an array of bytes."""
     data, targets = getattr(part, "data", None), getattr(part, "targets", getattr(part, "labels", None))
-    if arrays and data is not None and targets is not None and len(data) == len(targets) == len(part):
-        pixels = np.asarray(data)
-        if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
-            pixels = pixels.transpose(0, 2, 3, 1)
-        classes = np.asarray(targets, dtype=np.int64)
-        if pixels.dtype == np.uint8 and pixels.ndim in {3, 4} and classes.ndim == 1:
-            return Images.of(fit_size(pixels), classes)
-    reporter.start(f"reading {split} images", len(part))
-    pixels = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
-    labels = np.empty(len(part), np.int64)
+    if data is None or targets is None or not len(data) == len(targets) == len(part):
+        return None
+    pixels, classes = np.asarray(data), np.asarray(targets, dtype=np.int64)
+    if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
+        pixels = pixels.transpose(0, 2, 3, 1)
+    if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or classes.ndim != 1:
+        return None
+    return Images.of(fit_size(pixels), classes)
+
+
+def read_items(split: str, part: Any, reading: Reading, *, own: bool) -> tuple[Pile, list[Skipped]]:
+    """Return one split, image by image, and the items that could not be read.
+
+    Raises:
+        RequestError: for what is no (image, label), for no image at all, and for normalised images of somebody's own.
+    """
+    reading.reporter.start(f"reading {split} images", len(part))
+    pile, left = Pile(len(part)), []
     items = iter(DataLoader(part, batch_size=None, collate_fn=as_is, generator=torch.Generator()))
     for index in range(len(part)):
+        reading.reporter.advance(1)
         try:
             image, label = next(items)[:2]
-            pixels[index], labels[index] = from_any(image), whole_number(label)
+            picture, number = from_any(image), whole_number(label)
+        except OSError as error:  # a file behind it is broken, or can't be read
+            left.append(reading.leave_out(f"{split} item {index}", error.strerror or f"{error}"))
+            continue
         except (TypeError, ValueError, OverflowError) as error:
             raise RequestError(
                 f"a data set must give (image, label) with a whole number; item {index}: {error}"
             ) from None
-        reporter.advance(1)
-    reporter.finish(f"read {len(part):,} {split} images")
-    return Images.of(pixels, labels)
+        if own and isinstance(picture, Deep) and levels_of(picture.low, picture.high)[0] < 0:
+            raise RequestError(
+                f"images must have values from 0 on, to 1, 255, 4,095 or 65,535; {split} item {index} has values from "
+                f"{picture.low:g} to {picture.high:g}, as after Normalize; leave Normalize out (the network's own "
+                "normalisation follows), or undo it: image * std + mean"
+            )
+        pile.add(picture, number, str(index))
+    if not pile.labels:
+        raise RequestError(f"a data set must hold images that can be read; {split}, {left[0].name}: {left[0].reason}")
+    reading.reporter.finish(f"read {len(pile.labels):,} {split} images")
+    return pile, left

@@ -22,7 +22,7 @@ from cli726 import launch
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import HEAD_ONLY, STAGES
-from cli726.finetune.data.images import TREATMENT, Dataset, SplitName
+from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.features.extractor import BLOCK, Extractor, Normalization, Rows, Stored, stack
 from cli726.finetune.folder.storage import tensors_digest
 from cli726.finetune.network.kernels import fuses
@@ -227,7 +227,7 @@ class Bank:
             "weights": tensors_digest(prefix.state_dict()),
             "architecture": {"family": "CIFAR ResNet", "depth": depth, "stages": list(STAGES[:cut])},
             "images": digest_of(images),
-            "treatment": TREATMENT,
+            "treatment": self.dataset.treatment,
             "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
             "variant": {"name": variant.name, "number": variant.number, "seed": variant.seed},
             "augmentation": [[one.name, one.strength] for one in augmentations],

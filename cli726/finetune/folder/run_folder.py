@@ -196,6 +196,11 @@ class RunFolder:
             network.load_state_dict(read_tensors(self.path / "best.safetensors")[0])
         parallel.follow_first(network)
 
+    def write_lists(self, lists: Mapping[str, str]) -> None:
+        """Write down what was not read of the data, and what lies there twice."""
+        for file, text in lists.items() if parallel.first() else ():
+            replace_file(self.path / file, text.encode())
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         if parallel.first():
             replace_file(self.path / "summary.json", to_bytes(summary))

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from cli726.finetune.data.images import SIZE, Labels, Pixels
+from cli726.finetune.data.decoding import SIZE, Pixels
+from cli726.finetune.data.images import Labels
 from cli726.finetune.folder.storage import replace_file
 
 __all__ = ["write_gallery"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
 from cli726.finetune.data import downloads
 from cli726.finetune.data.datasets import fetch_dataset
-from cli726.finetune.data.downloads import Archive, fetch_archive, fetch_public_weights
+from cli726.finetune.data.downloads import fetch_cifar, fetch_public_weights
+from cli726.finetune.data.names import CIFAR
 from cli726.reporting import Silent
 
 
@@ -54,17 +56,19 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def pin(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-    monkeypatch.setitem(downloads.CIFAR, "cifar10", Archive("https://x/things.tar.gz", sha256, "things", 4))
+    monkeypatch.setitem(
+        CIFAR, "cifar10", replace(CIFAR["cifar10"], url="https://x/things.tar.gz", sha256=sha256, folder="things")
+    )
 
 
 def test_an_archive_is_unpacked_and_removed(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(monkeypatch, tar(offered, GOOD))
     data = tmp_path / "data"
-    assert fetch_archive("cifar10", data, Silent()) == data / "things"
+    assert fetch_cifar("cifar10", data, Silent()) == data / "things"
     assert (data / "things" / "batch").read_bytes() == b"1234"
     assert [p.name for p in data.iterdir()] == ["things"]
     offered.unlink()
-    assert fetch_archive("cifar10", data, Silent()) == data / "things", "what is there is not fetched again"
+    assert fetch_cifar("cifar10", data, Silent()) == data / "things", "what is there is not fetched again"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_members_that_leave_the_folder_are_refused(
 ) -> None:
     pin(monkeypatch, tar(offered, GOOD, member))
     with pytest.raises(UntrustedDataError, match="unpacked safely"):
-        fetch_archive("cifar10", tmp_path / "data", Silent())
+        fetch_cifar("cifar10", tmp_path / "data", Silent())
     assert not (tmp_path / "data" / "things").exists()
     assert not list(tmp_path.rglob("escaped"))
 
@@ -92,20 +96,20 @@ def test_an_archive_of_something_else_is_refused(
 ) -> None:
     pin(monkeypatch, tar(offered, (tarfile.TarInfo("other/batch"), b"1")))
     with pytest.raises(UntrustedDataError, match="must hold a folder things"):
-        fetch_archive("cifar10", tmp_path / "data", Silent())
+        fetch_cifar("cifar10", tmp_path / "data", Silent())
 
 
 def test_a_cut_archive_is_refused(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offered.write_bytes(tar(offered, GOOD).read_bytes()[:60])
     pin(monkeypatch, offered)
     with pytest.raises(UntrustedDataError):
-        fetch_archive("cifar10", tmp_path / "data", Silent())
+        fetch_cifar("cifar10", tmp_path / "data", Silent())
 
 
 def test_another_digest_than_the_pinned_one_is_refused(tmp_path: Path, offered: Path) -> None:
     tar(offered, GOOD)
     with pytest.raises(UntrustedDataError, match="SHA-256"):
-        fetch_archive("cifar100", tmp_path / "data", Silent())
+        fetch_cifar("cifar100", tmp_path / "data", Silent())
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -116,7 +120,7 @@ def test_no_network_is_a_failure_of_the_environment(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(downloads.pooch, "retrieve", offline)
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path))
     with pytest.raises(EnvironmentFailure, match="network"):
-        fetch_archive("cifar10", tmp_path, Silent())
+        fetch_cifar("cifar10", tmp_path, Silent())
     with pytest.raises(EnvironmentFailure, match="network"):
         fetch_public_weights(20, Silent())
 
@@ -136,7 +140,7 @@ def test_public_weights_are_checked_every_time(tmp_path: Path, offered: Path, mo
 
 
 def test_pinned_digests_are_sha256_and_sources_are_https() -> None:
-    for archive in downloads.CIFAR.values():
+    for archive in CIFAR.values():
         assert archive.url.startswith("https://")
         assert len(bytes.fromhex(archive.sha256)) == 32
     assert downloads.PUBLIC_WEIGHTS.startswith("https://")

@@ -14,7 +14,8 @@ from PIL import Image
 
 from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
-from cli726.finetune.data.sources import Reading, load_csv, load_folder
+from cli726.finetune.data.reading import Reading
+from cli726.finetune.data.sources import load_csv, load_folder
 from cli726.finetune.finetuning import finetune
 from tests.cli726.finetune.own import DATA, write_code, write_table
 from tests.cli726.finetune.synthetic import Listener, pictures, small_run, write_pictures
@@ -38,9 +39,10 @@ ROWS = "".join(f"shapes/{name}/{number:03}.png,{name}\n" for number, name in enu
 
 
 def test_a_table_gives_the_images_that_it_names_with_their_labels(table: Callable[[str], Path]) -> None:
-    pools, classes, broken = load_csv(table("path,label\n" + ROWS))
+    found = load_csv(table("path,label\n" + ROWS))
+    pools, classes = found.pools, found.classes
     pixels, labels = pictures(12)
-    assert (classes, broken) == (("columns", "cross", "rows"), ())
+    assert (classes, found.left_out) == (("columns", "cross", "rows"), ())
     assert_array_equal(pools["train"].pixels, pixels)
     assert [classes[label] for label in pools["train"].labels] == [("cross", "rows", "columns")[k] for k in labels]
 
@@ -59,8 +61,8 @@ def test_other_columns_orders_and_spellings_change_nothing(tmp_path: Path, table
         "empty split": ("path,label,split\n" + "".join(f"{p},{c},\n" for p, c in lines)).encode(),
     }
     for name, content in spellings.items():
-        pools, classes, broken = load_csv(table(content))
-        assert (pools["train"].digest, classes, broken) == (expected[0]["train"].digest, *expected[1:]), name
+        found = load_csv(table(content))
+        assert (found.pools["train"].digest, found.classes) == (expected.pools["train"].digest, expected.classes), name
 
 
 def test_paths_are_relative_to_the_table_not_to_where_it_is_read(
@@ -69,13 +71,13 @@ def test_paths_are_relative_to_the_table_not_to_where_it_is_read(
     path = table("path,label\n" + ROWS)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert len(load_csv(path)[0]["train"]) == 12
+    assert len(load_csv(path).pools["train"]) == 12
 
 
 def test_a_quoted_label_may_hold_commas_quotes_and_line_ends(table: Callable[[str], Path]) -> None:
     strange = 'a, "b"\nc'
     rows = ROWS.replace(",cross\n", ',"a, ""b""\nc"\n')
-    assert set(load_csv(table("path,label\n" + rows))[1]) == {strange, "rows", "columns"}
+    assert set(load_csv(table("path,label\n" + rows)).classes) == {strange, "rows", "columns"}
 
 
 @pytest.mark.parametrize("spelling", ["val", "valid", "validation"])
@@ -99,8 +101,8 @@ def test_a_split_column_divides(table: Callable[[str], Path], spelling: str) -> 
         ("path,label\nshapes,cross\n", r"image that exists.*line 2"),
         ("path,label\n,cross\n", r"image that exists.*line 2"),
         ("path,label\n\0,cross\n", r"line 2"),
-        ("path,label,split\nshapes/cross/000.png,cross,dev\n", r"train, val and test.*line 2: dev"),
-        ("path,label,split\nshapes/cross/000.png,cross,Train\n", r"train, val and test.*line 2: Train"),
+        ("path,label,split\nshapes/cross/000.png,cross,third\n", r"train, val and test.*line 2: third"),
+        ("path,Label,label\nshapes/cross/000.png,cross,Train\n", r"one column of each name.*label"),
         ("path;label\nshapes/cross/000.png;cross\n", r"header with path and label.*path;label"),
         ("a,b\n1,2,3\n", r"header with path and label.*a,b"),
         ("shapes/cross/000.png,cross\n", r"header with path and label"),
@@ -109,7 +111,7 @@ def test_a_split_column_divides(table: Callable[[str], Path], spelling: str) -> 
         (b"path,label\n\xe9.png,x\n", r"UTF-8"),
         ("path,label\n".encode("utf-16"), r"UTF-8"),
         ("path,label\n" + "x" * 200_000 + ",a\n", r"comma-separated values.*field"),
-        ("path,label\nshapes/cross/000.png,cross\n", r"fewer than two classes"),
+        ("path,label\nshapes/cross/000.png,cross\n", r"at least two classes"),
         ("path,label,split\nshapes/cross/000.png,a,train\nshapes/rows/001.png,b,train\nshapes/rows/004.png,c,test\n",
          r"training lacks: c"),
     ],
@@ -134,9 +136,9 @@ def test_broken_images_of_a_table_are_skipped_and_counted_or_an_error(table: Cal
     with pytest.raises(RequestError, match=r"split test, must hold images.*1 broken"):
         load_csv(path)
     path.write_text(path.read_text().replace(",test", ",train"))
-    pools, _, broken = load_csv(path)
-    assert len(pools["train"]) == 12
-    assert [Path(name).name for name in broken] == ["bad.png", "worse.png"]
+    found = load_csv(path)
+    assert len(found.pools["train"]) == 12
+    assert [Path(one.name).name for one in found.left_out] == ["bad.png", "worse.png"]
     with pytest.raises(RequestError, match=r"bad\.png"):
         load_csv(path, Reading(strict=True))
 
@@ -157,12 +159,12 @@ def test_names_that_are_no_text_are_written_as_their_bytes(tmp_path: Path, weigh
     strange = (folder / "rows").rename(folder / os.fsdecode(b"caf\xe9"))
     (strange / "001.png").rename(strange / os.fsdecode(b"\xff.png"))
     (folder / "cross" / os.fsdecode(b"\xfe.png")).write_bytes(b"broken")
-    pools, classes, broken = load_folder(folder)
-    assert classes == (r"caf\xe9", "columns", "cross")
-    assert r"caf\xe9/\xff.png" in pools["train"].names
-    assert broken == (r"cross/\xfe.png",)
+    found = load_folder(folder)
+    assert found.classes == ("caf\ufffd", "columns", "cross")
+    assert "caf\ufffd/\ufffd.png" in found.pools["train"].names
+    assert [one.name for one in found.left_out] == ["cross/\ufffd.png"]
     result = finetune(small_run(folder, weights_file, epochs=1), tmp_path / "run")
-    assert result.to_json()["dataset"]["class_names"][0] == r"caf\xe9"
+    assert result.to_json()["dataset"]["class_names"][0] == "caf\ufffd"
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,11 @@ from PIL import Image
 from cli726.errors import EnvironmentFailure, RequestError
 from cli726.finetune.data import vision
 from cli726.finetune.data.datasets import load_dataset
-from cli726.finetune.data.images import fit_size
-from cli726.finetune.data.vision import KNOWN, import_torchvision, load_vision, read_part, resolve_name
-from cli726.reporting import Silent
+from cli726.finetune.data.decoding import fit_size
+from cli726.finetune.data.images import Images
+from cli726.finetune.data.names import VISION, resolve_name
+from cli726.finetune.data.reading import Reading
+from cli726.finetune.data.vision import import_torchvision, load_vision, read_parts
 from tests.cli726.finetune.synthetic import pictures
 
 
@@ -83,19 +85,19 @@ def test_auto_finds_cifar_where_the_courses_script_puts_it(tmp_path: Path, monke
     assert choose_auto(str(tmp_path / "named"))[0] == "digits"
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", sorted(VISION))
 def test_a_data_set_that_is_not_here_is_a_request_that_cannot_be_met(tmp_path: Path, name: str) -> None:
     """And nobody asks the network for it: SEMEION would, if it were not told not to."""
     with pytest.raises(RequestError, match=f"--dataset {name} must be on this machine") as caught:
-        load_vision(name, [tmp_path / "a", tmp_path / "b"], Silent())
+        load_vision(name, Reading(folders=(tmp_path / "a", tmp_path / "b")))
     assert str(tmp_path / "b") in str(caught.value)
     assert not list(tmp_path.rglob("*.*"))
 
 
 def test_every_known_name_is_a_class_of_torchvision_and_nothing_else_is_known() -> None:
     datasets = import_torchvision().datasets
-    assert all(hasattr(datasets, name) for name in KNOWN)
-    assert resolve_name("cIfAr10") == "CIFAR10"
+    assert all(hasattr(datasets, name) for name in VISION)
+    assert resolve_name("cIfAr10") == "cifar10"
     assert resolve_name("FakeData") is resolve_name("VOCDetection") is resolve_name("") is None
 
 
@@ -119,12 +121,16 @@ def part_of(pixels: np.ndarray, labels: np.ndarray, arrays: Callable[[np.ndarray
     return Part(items) if arrays is None else Part(items, arrays(pixels), labels.tolist())
 
 
+def read(part: Part) -> Images:
+    return read_parts("mine", {"train": part}, Reading()).pools["train"]
+
+
 @pytest.mark.parametrize(
     "arrays", [None, lambda x: x, torch.from_numpy, lambda x: x.transpose(0, 3, 1, 2), lambda x: x.astype(np.float32)]
 )
 def test_arrays_and_items_give_the_same_images(arrays: Callable[[np.ndarray], Any] | None) -> None:
     pixels, labels = pictures(9)
-    images = read_part("train", part_of(pixels, labels, arrays), Silent())
+    images = read(part_of(pixels, labels, arrays))
     assert_array_equal(images.pixels, pixels)
     assert_array_equal(images.labels, labels)
 
@@ -134,9 +140,9 @@ def test_targets_of_several_columns_are_left_to_the_data_set_itself() -> None:
     pixels, labels = pictures(9)
     part = part_of(pixels, labels)
     part.data, part.targets = torch.from_numpy(pixels), torch.from_numpy(np.repeat(labels[:, None], 8, axis=1))
-    assert_array_equal(read_part("train", part, Silent()).labels, labels)
+    assert_array_equal(read(part).labels, labels)
 
 
 def test_what_gives_no_images_is_refused() -> None:
     with pytest.raises(RequestError, match=r"item 0: .*got list"):
-        read_part("train", Part([([1, 2], 0)]), Silent())
+        read(Part([([1, 2], 0)]))
