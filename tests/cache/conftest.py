@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from building import a_request, build
 
 from cache.store import Store
+from tests.cache.building import a_request, build
 
 SCRIPT = Path(__file__).with_name("building.py")
 REPOSITORY = Path(__file__).parents[2]

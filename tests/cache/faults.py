@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from building import a_request, assert_right, build
-
+from tests.cache.building import a_request, assert_right, build
 from tests.harness import at_each_call
 
 WANTED = a_request()

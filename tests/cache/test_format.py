@@ -5,13 +5,13 @@ import hashlib
 import h5py
 import numpy as np
 import pytest
-from building import a_request, build, features_of, images_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.format import layout_of
 from cache.keys import Request
 from cache.store import Store
+from tests.cache.building import a_request, build, features_of, images_of
 
 requests = st.builds(
     a_request,

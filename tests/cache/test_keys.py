@@ -4,11 +4,11 @@ import hashlib
 import json
 
 import pytest
-from building import a_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.keys import Request, as_size, canonical, differences, nearest
+from tests.cache.building import a_request
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 json_values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v, max_size=3))

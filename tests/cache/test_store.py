@@ -8,13 +8,13 @@ import time
 
 import numpy as np
 import pytest
-from building import a_request, assert_right, build, features_of, files_of, images_of
 
 from cache import reading, writing
 from cache import store as store_module
 from cache.errors import EnvironmentFailure, RequestError, UntrustedDataError
 from cache.keys import canonical
 from cache.store import Store
+from tests.cache.building import a_request, assert_right, build, features_of, files_of, images_of
 
 RIGHT = {"dtype": np.float32, "shape": (600, 64)}
 
