@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +30,8 @@ __all__ = ["FinishedRun", "Gallery", "finished_run", "gallery", "read_run", "sco
 
 ROWS = 12
 SCORES = 5
-NAME = 40
-# So many letters fit into a column of the gallery.
-UNBROKEN = 16
+# Letters of a class's and a file's name that have room.
+NAME, FILE = 40, 20
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,8 @@ def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
     """Return some test images of a data set with their scores, mistakes first."""
     test = data.images("test")
     probabilities = scores.double().softmax(1).cpu().numpy()
-    order = chosen(probabilities, test.labels)
     names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data.class_names)]
+    order = chosen(probabilities, test.labels)
     rows = tuple(row(probabilities[i], int(test.labels[i]), names, test.names[i], i) for i in order)
     return Gallery(rows, {f"image-{i}.png": png(test.pixels[i]) for i in order}, data)
 
@@ -141,17 +139,12 @@ def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
 def chosen(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[int]:
     """Return whom to show: up to half of them mistakes, the worst first, then right ones, class after class."""
     everyone = np.arange(len(labels))
+    right = probabilities.argmax(1) == labels
     own = probabilities[everyone, labels]
-    predicted = probabilities.argmax(1)
-    wrong = everyone[predicted != labels]
-    mistakes = wrong[np.argsort(own[wrong], kind="stable")][: ROWS // 2]
-    right = everyone[predicted == labels]
-    # The first right one of each class, then the second of each, and so on.
-    turn = np.empty(len(right), dtype=np.int64)
-    for label in np.unique(labels[right]):
-        members = labels[right] == label
-        turn[members] = np.arange(members.sum())
-    ordered = right[np.lexsort((labels[right], turn))]
+    mistakes = everyone[~right][np.argsort(own[~right], kind="stable")][: ROWS // 2]
+    # How many right ones of its class come before each: the first of every class, then the second, and so on.
+    turn = [int((right & (labels == labels[i]))[:i].sum()) for i in everyone[right]]
+    ordered = everyone[right][np.lexsort((labels[right], turn))]
     return [*mistakes.tolist(), *ordered[: ROWS - len(mistakes)].tolist()]
 
 
@@ -164,17 +157,12 @@ def row(
     scores = [(names[k], float(probabilities[k]), k == true) for k in listed]
     return {
         "file": f"image-{image}.png",
-        "name": f"image {name}" if name.isdecimal() else wrapping(shown(name.rpartition("/")[2], NAME)),
-        "true": wrapping(names[true]),
-        "predicted": wrapping(names[best[0]]),
+        "name": f"image {name}" if name.isdecimal() else shown(name.rpartition("/")[2], FILE),
+        "true": names[true],
+        "predicted": names[best[0]],
         "right": best[0] == true,
         "scores": [{"name": n, "share": p, "percent": f"{p:.1%}", "true": own} for n, p, own in scores],
     }
-
-
-def wrapping(name: str) -> str:
-    """Return a name that may be broken after its signs, and in the middle of what is too long for its column."""
-    return "\N{ZERO WIDTH SPACE}".join(re.findall(rf"[^/_-]{{1,{UNBROKEN}}}[/_-]?|[/_-]", name))
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:
