@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import Any
@@ -12,25 +14,13 @@ from numpy.typing import NDArray
 
 from cli726.choices import Connect, Dtype, Hidden
 from cli726.document import Math, m
-from cli726.vanishing.network import (
-    ONE,
-    QUARTER,
-    WIDE,
-    ZERO,
-    Forward,
-    Network,
-    Setting,
-    Units,
-    build,
-    forward,
-    log10,
-    plain_gradients,
-    reach,
-)  # fmt: skip
+from cli726.vanishing.network import WIDE, Network, Pass, Setting, Units, build, forward, log10, plain_gradients, reach
 
 __all__ = ["Saturation", "Vanishing", "Zeros", "analyse", "formula"]
 
 Array = NDArray[np.float64]
+ZERO, ONE = Decimal(0), Decimal(1)
+STEEPEST = {Hidden.logistic: Decimal("0.25"), Hidden.relu: ONE}
 DERIVATIVES = {Hidden.logistic: "h′(a) = h(a) (1 − h(a)) ≤ 1/4", Hidden.relu: "h′(a) = 1 for a > 0, else 0"}
 # Biases that push a unit from one end of its range to the other, denser where its output changes fastest.
 PUSHES = np.array([-12.0, -8.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0])
@@ -172,80 +162,61 @@ def live(value: Decimal) -> Decimal:
     return ONE if value else ZERO
 
 
-def each(function: Any, layers: list[Units]) -> list[Units]:
+def each(function: Callable[[Decimal], Decimal], layers: Sequence[Units]) -> list[Units]:
     """Return the layers with a function applied to every unit."""
-    return [[[function(value) for value in group] for group in layer] for layer in layers]
+    return [[function(value) for value in layer] for layer in layers]
 
 
-def count_zeros(network: Network, passed: Forward) -> Zeros:
+def count_zeros(network: Network, passes: Sequence[Pass], residual: Decimal) -> Zeros:
     """Return the gradients that are exactly 0, each under the first reason that applies.
 
     Weights that are all equal, or random, can't make paths cancel exactly: all paths have one sign, or no ties.
     """
-    paths = reach(network, each(live, passed.slopes), live)
-    no_error = not passed.residual
-    because: dict[str, int] = {}
-    total = 0
-    # The output is a unit that is always active.
-    above = zip([*passed.slopes, [[ONE]] * len(network.x)], [*paths, [[ONE]] * len(network.x)], strict=True)
-    for below, (slopes, ways) in zip(passed.outputs, above, strict=True):
-        for inputs, group_slopes, group_ways in zip(below, slopes, ways, strict=True):
-            for z in inputs:
-                for slope, way in zip(group_slopes, group_ways, strict=True):
-                    total += 1
-                    reasons = {
-                        "its input is inactive": not z,
-                        "its unit is inactive": not slope,
-                        "no live path leads on to the output": not way,
-                        "the error is 0": no_error,
-                    }
-                    for reason in [reason for reason, holds in reasons.items() if holds][:1]:
-                        because[reason] = because.get(reason, 0) + 1
-    units = [[value for group in layer for value in group] for layer in passed.slopes]
-    dead = [layer for layer, values in enumerate(units, start=2) if not any(values)]
-    logarithm = log10(count_paths(network, passed, paths))
+    because: Counter[str] = Counter()
+    total, live_paths = 0, ZERO
+    for stack, passed in zip(network.stacks, passes, strict=True):
+        # The output is a unit that is always active.
+        ways = [*reach(network, stack, each(live, passed.slopes), live), [ONE]]
+        for inputs, slopes, onward in zip(passed.outputs, [*passed.slopes, [ONE]], ways, strict=True):
+            for z, (slope, way) in itertools.product(inputs, zip(slopes, onward, strict=True)):
+                total += 1
+                reasons = {
+                    "its input is inactive": z,
+                    "its unit is inactive": slope,
+                    "no live path leads on to the output": way,
+                    "the error is 0": residual,
+                }
+                because.update([reason for reason, factor in reasons.items() if not factor][:1])
+        first = stack.inner[0] if stack.inner else [stack.outer]
+        for (row, way), (j, x) in itertools.product(zip(first, ways[0], strict=True), enumerate(stack.x)):
+            live_paths = WIDE.fma(live(row[j] * x), way, live_paths)
+    layers = [list(itertools.chain(*units)) for units in zip(*(passed.slopes for passed in passes), strict=True)]
+    dead = [layer for layer, slopes in enumerate(layers, start=2) if not any(slopes)]
     return Zeros(
-        zero_gradients=sum(because.values()),
+        zero_gradients=because.total(),
         total_weights=total,
-        because=because,
-        inactive_units=sum(not value for values in units for value in values),
+        because=dict(because),
+        inactive_units=sum(slopes.count(ZERO) for slopes in layers),
         dead_layer=dead[0] if dead else None,
-        live_paths_log10=logarithm if np.isfinite(logarithm) else None,
+        live_paths_log10=log10(live_paths) if live_paths else None,
     )
-
-
-def count_paths(network: Network, passed: Forward, paths: list[Units]) -> Decimal:
-    """Return how many paths of active units and weights that are not 0 lead from the inputs to the output."""
-    rows = network.inner[0] if network.inner else [[group] for group in network.outer]
-    ways = paths[0] if paths else [[ONE]] * len(rows)
-    with localcontext(WIDE):
-        return sum(
-            (
-                live(weight) * live(x) * way
-                for group, inputs, ends in zip(rows, passed.outputs[0], ways, strict=True)
-                for row, way in zip(group, ends, strict=True)
-                for weight, x in zip(row, inputs, strict=True)
-            ),
-            ZERO,
-        )
 
 
 def saturate(network: Network) -> Saturation:
     """Return what happens when a bias pushes the activations of a logistic network from one end to the other."""
     middle = (network.depth + 1) // 2
     layers = (1, middle, network.depth) if network.depth > 2 else (1, 2)
-    place = max(2, middle)
-    alone = replace(network, inner=[layer[:1] for layer in network.inner], outer=network.outer[:1], x=network.x[:1])
+    place, stack = max(2, middle), network.stacks[0]
     rows = []
     for push in PUSHES:
-        pushed = replace(alone, bias=WIDE.fma(Decimal(float(push)), network.scale, network.bias))
-        passed = forward(pushed)
-        deltas = [*reach(pushed, passed.slopes), [[ONE]]]
-        unit = [float(part[place - 2][0][0]) for part in (passed.activations, passed.outputs[1:], passed.slopes)]
-        sizes = (log10(deltas[at - 1][0][0]) + log10(passed.outputs[at - 1][0][0]) for at in layers)
-        rows.append([*unit, *sizes])
-    activation, output, slope, *sizes_by_layer = np.array(rows).T
-    return Saturation(PUSHES, layers, place, activation, output, slope, np.array(sizes_by_layer).T)
+        bias = WIDE.fma(Decimal(float(push)), network.scale, network.bias)
+        pushed = replace(network, stacks=[stack], bias=bias)
+        (passed,), _ = forward(pushed)
+        deltas = [*reach(pushed, stack, passed.slopes), [ONE]]
+        unit = [float(part[place - 2][0]) for part in (passed.activations, passed.outputs[1:], passed.slopes)]
+        rows.append([*unit, *(log10(deltas[at - 1][0]) + log10(passed.outputs[at - 1][0]) for at in layers)])
+    activation, output, slope, *sizes = np.array(rows).T
+    return Saturation(PUSHES, layers, place, activation, output, slope, np.array(sizes).T)
 
 
 def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
@@ -255,42 +226,43 @@ def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
         RequestError: for a setting that makes no network.
     """
     network = build(setting, hidden, connect)
-    passed = forward(network)
-    logistic = hidden is Hidden.logistic
-    # The last weights enter the output, whose delta is y - t itself.
-    deltas = [*reach(network, passed.slopes), [[ONE]] * len(network.x)]
-    largest_slope = QUARTER if logistic else ONE
-    bound = reach(network, each(lambda _: largest_slope, passed.slopes), abs)
+    passes, residual = forward(network)
+    stack, first = network.stacks[0], passes[0]
     with localcontext(WIDE):
-        gradients = [passed.residual * delta[0][0] * z[0][0] for delta, z in zip(deltas, passed.outputs, strict=True)]
-        largest = [
-            max(max(map(abs, d)) * max(map(abs, z)) for d, z in zip(delta, below, strict=True)) * abs(passed.residual)
-            for delta, below in zip(deltas, passed.outputs, strict=True)
+        # dE/dw of every layer and stack; the last weights enter the output, whose delta is y - t itself.
+        deltas = [
+            [*reach(network, *pair), [ONE]] for pair in zip(network.stacks, (p.slopes for p in passes), strict=True)
         ]
-        y = passed.residual + network.t / network.scale
-    on_the_way = [h for layer in passed.slopes for h in layer[0]]
+        own = [residual * d[0] * z[0] for d, z in zip(deltas[0], first.outputs, strict=True)]
+        largest = [
+            [max(map(abs, d)) * max(map(abs, z)) * abs(residual) for d, z in zip(delta, passed.outputs, strict=True)]
+            for delta, passed in zip(deltas, passes, strict=True)
+        ]
+        y = residual + network.t / network.scale
+    steepest = each(lambda _: STEEPEST[hidden], first.slopes)
+    slopes = [slope for layer in first.slopes for slope in layer]
     factors = {}
     if connect is Connect.chain:
-        weights = [*(layer[0][0][0] for layer in network.inner[1:]), network.outer[0][0]] if network.inner else []
+        weights = [*(rows[0][0] for rows in stack.inner), stack.outer[0]][1:]
         factors = {
-            "slopes": sum(map(log10, on_the_way)),
+            "slopes": sum(map(log10, slopes)),
             "weights": sum(log10(WIDE.divide(weight, network.scale)) for weight in weights),
-            "input": log10(passed.outputs[0][0][0]),
-            "error": log10(passed.residual),
+            "input": log10(first.outputs[0][0]),
+            "error": log10(residual),
         }
     return Vanishing(
         setting=setting,
         hidden=hidden,
         connect=connect,
         y=float(y),
-        residual=float(passed.residual),
-        log10=np.array([log10(value) for value in gradients]),
-        sign=np.array([value.compare(ZERO) for value in gradients], dtype=float),
-        largest=np.array([log10(value) for value in largest]),
+        residual=float(residual),
+        log10=np.array([log10(value) for value in own]),
+        sign=np.array([value.compare(ZERO) for value in own], dtype=float),
+        largest=np.array([log10(max(sizes)) for sizes in zip(*largest, strict=True)]),
         plain={dtype: plain_gradients(network, dtype) for dtype in Dtype},
-        zeros=count_zeros(network, passed),
-        bound=bound[0][0][0] if bound else ONE,
-        steepest=max(on_the_way) if on_the_way else None,
+        zeros=count_zeros(network, passes, residual),
+        bound=[*reach(network, stack, steepest, abs), [ONE]][0][0],
+        steepest=max(slopes, default=None),
         factors=factors,
-        saturation=saturate(network) if logistic and network.inner else None,
+        saturation=saturate(network) if hidden is Hidden.logistic and stack.inner else None,
     )

@@ -25,11 +25,10 @@ from cli726.errors import RequestError
 from cli726.exact import number
 from cli726.vectors import vector
 
-__all__ = ["WIDE", "Forward", "Network", "Setting", "build", "forward", "log10", "plain_gradients", "reach"]
+__all__ = ["WIDE", "Network", "Pass", "Setting", "Stack", "build", "forward", "log10", "plain_gradients", "reach"]
 
-# Numbers of one layer: of each unit, in each group; of each weight to a unit from another.
-Units: TypeAlias = list[list[Decimal]]
-Weights: TypeAlias = list[list[list[Decimal]]]
+# Of each unit of one layer.
+Units: TypeAlias = list[Decimal]
 
 WIDE = Context(prec=60, Emin=MIN_EMIN, Emax=MAX_EMAX)
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
@@ -38,8 +37,8 @@ ZERO, ONE, HALF, QUARTER = Decimal(0), Decimal(1), Decimal("0.5"), Decimal("0.25
 TINY = Decimal("1e-20")
 MOST_LAYERS = 20_000
 LARGEST = 1_000
-# A chain is two groups of one unit each, a bipartite network one group of two units.
-GROUPS_AND_UNITS = {Connect.chain: (2, 1), Connect.bipartite: (1, 2)}
+# A chain is two stacks of one unit each, a bipartite network one stack of two units.
+UNITS = {Connect.chain: 1, Connect.bipartite: 2}
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,33 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network with identity output.
+class Stack:
+    """Layers of units that share nothing with others but the output.
 
     Attributes:
-        hidden: What hidden units do.
-        inner: Weights into hidden layers 2, 3, ...: by layer, group, unit, and unit that the weight comes from.
-        outer: Weights into the output: by group and unit.
+        inner: Weights into hidden layers 2, 3, ...: by layer, unit, and unit that the weight comes from.
+        outer: Weights into the output: by unit.
+        x: Inputs: by unit.
+    """
+
+    inner: Sequence[Sequence[Units]]
+    outer: Units
+    x: Units
+
+
+@dataclass(frozen=True)
+class Network:
+    """Stacks that meet in an output with the identity.
+
+    Attributes:
         bias, t: Of every unit; the target.
-        x: Inputs: by group and unit.
-        scale: By which all these numbers are multiplied, so that typed ones are whole.
+        scale: By which all numbers, those of the stacks too, are multiplied: so typed ones are whole.
         exact: Whether they are typed; random ones are rounded to 60 digits in sums.
     """
 
     hidden: Hidden
-    inner: Sequence[Weights]
-    outer: Units
+    stacks: Sequence[Stack]
     bias: Decimal
-    x: Units
     t: Decimal
     scale: Decimal = ONE
     exact: bool = True
@@ -95,24 +103,16 @@ class Network:
     @property
     def depth(self) -> int:
         """Layers of weights."""
-        return len(self.inner) + 1
+        return len(self.stacks[0].inner) + 1
 
 
 @dataclass(frozen=True)
-class Forward:
-    """The forward pass.
-
-    Attributes:
-        outputs: z of layers 1 (inputs) to depth.
-        activations: a of layers 2 to depth.
-        slopes: h' of layers 2 to depth.
-        residual: y - t; 0 only if it is exactly 0.
-    """
+class Pass:
+    """One stack, forward: z of layers 1 (inputs) to depth, a and h' of layers 2 to depth."""
 
     outputs: list[Units]
     activations: list[Units]
     slopes: list[Units]
-    residual: Decimal
 
 
 def numbers(text: str, count: int, option: str) -> list[Fraction]:
@@ -123,11 +123,9 @@ def numbers(text: str, count: int, option: str) -> list[Fraction]:
     """
     vector(text, count, option)
     values = [number(part) for part in text.split(",")]
-    largest = max(map(abs, values))
+    largest = float(max(map(abs, values)))
     if largest > LARGEST:
-        raise RequestError(
-            f"inputs, target and bias must be at most {LARGEST} in size; got {float(largest):g}; scale them"
-        )
+        raise RequestError(f"inputs, target and bias must be at most {LARGEST} in size; got {largest:g}; scale them")
     return values
 
 
@@ -157,30 +155,28 @@ def build(setting: Setting, hidden: Hidden, connect: Connect) -> Network:
     Raises:
         RequestError: for a depth, a rule or numbers that make none.
     """
-    depth, (groups, units) = setting.depth, GROUPS_AND_UNITS[connect]
+    depth, units = setting.depth, UNITS[connect]
     if not 1 <= depth <= MOST_LAYERS:
         raise RequestError(f"--depth must be from 1 to {MOST_LAYERS:,} layers of weights; got {depth}; try 152")
     random, size = rule(setting.weight)
-    typed = [
-        *numbers(setting.bias or "0", 1, "--bias"),
-        *numbers(setting.t, 1, "--t"),
-        *numbers(setting.x, 2, "--x"),
-    ]
+    once = (("--bias", setting.bias or "0"), ("--t", setting.t))
+    typed = [*(numbers(text, 1, option)[0] for option, text in once), *numbers(setting.x, 2, "--x")]
     scale = 1 if random else math.lcm(size.denominator, *(value.denominator for value in typed))
     with localcontext(WIDE):
         # Whole, or rounded where weights are random.
-        bias, t, *x = (
-            Decimal(value.numerator) / value.denominator if random else Decimal(int(value * scale)) for value in typed
-        )
+        bias, t, *x = (Decimal(v.numerator) / v.denominator if random else Decimal(int(v * scale)) for v in typed)
     if random:
         generator = np.random.default_rng([setting.seed, units])
-        inner = wide(generator.normal(0.0, float(size), (depth - 1, groups, units, units)))
-        outer = wide(generator.normal(0.0, float(size), (groups, units)))
+        inner = wide(generator.normal(0.0, float(size), (depth - 1, 2 // units, units, units)))
+        outer = wide(generator.normal(0.0, float(size), (2 // units, units)))
     else:
-        every = Decimal((size * scale).numerator)
-        inner, outer = [[[[every] * units] * units] * groups] * (depth - 1), [[every] * units] * groups
-    inputs = [x[unit : unit + units] for unit in range(0, 2, units)]
-    return Network(hidden, inner, outer, bias, inputs, t, Decimal(scale), exact=not random)
+        outer = [[Decimal(int(size * scale))] * units] * (2 // units)
+        inner = [[[weights] * units for weights in outer]] * (depth - 1)
+    stacks = [
+        Stack([layer[place] for layer in inner], outer[place], x[place * units : (place + 1) * units])
+        for place in range(2 // units)
+    ]
+    return Network(hidden, stacks, bias, t, Decimal(scale), exact=not random)
 
 
 def wide(values: NDArray[np.float64]) -> Any:
@@ -204,74 +200,67 @@ def logistic(a: Decimal) -> tuple[Decimal, Decimal, Decimal]:
         return HALF, rest.copy_sign(a), QUARTER - rest * rest
 
 
-def dot(context: Context, row: Sequence[Decimal], values: Sequence[Decimal], start: Decimal) -> Decimal:
+def dot(context: Context, row: Sequence[Decimal], values: Sequence[Decimal], start: Decimal = ZERO) -> Decimal:
     """Return a sum of products, added to a start."""
     for weight, value in zip(row, values, strict=True):
         start = context.fma(weight, value, start)
     return start
 
 
-def forward(network: Network) -> Forward:
-    """Return the forward pass.
+def forward(network: Network) -> tuple[list[Pass], Decimal]:
+    """Return the pass through each stack, and y - t, which is 0 only if it is exactly 0.
 
     What is exact (all of a ReLU network, anchors of a logistic one) is summed apart from the rests, as `size` times
     what it stands for; so nothing small is lost beside something large that cancels.
     """
     relu, scale = network.hidden is Hidden.relu, network.scale
     exact = EXACT if network.exact else WIDE
-    anchors, rests = network.x, [[ZERO] * len(group) for group in network.x]
-    size = rounded = scale
+    passes, terms, rest = [], [], ZERO
     with localcontext(WIDE):
-        passed = Forward([[[value / scale for value in group] for group in network.x]], [], [], ZERO)
-        for rows in network.inner:
-            start, size, rounded = exact.multiply(network.bias, size), exact.multiply(size, scale), rounded * scale
-            sums = [
-                [(dot(exact, row, values, start), dot(WIDE, row, small, ZERO)) for row in group]
-                for group, values, small in zip(rows, anchors, rests, strict=True)
-            ]
-            # Rounded first: a quotient of long numbers would take long.
-            activations = [[(+whole + small) / rounded for whole, small in group] for group in sums]
-            if relu:
-                anchors = [[max(whole, ZERO) for whole, _ in group] for group in sums]
-                outputs = [[max(a, ZERO) for a in group] for group in activations]
-                slopes = [[ONE if a > 0 else ZERO for a in group] for group in activations]
-            else:
-                parts = [[logistic(a) for a in group] for group in activations]
-                anchors, rests, slopes = ([[part[k] for part in group] for group in parts] for k in range(3))
-                outputs = [[anchor + rest for anchor, rest, _ in group] for group in parts]
-                size = rounded = ONE
-            passed.outputs.append(outputs)
-            passed.activations.append(activations)
-            passed.slopes.append(slopes)
-        whole, small = exact.multiply(exact.subtract(network.bias, network.t), size), ZERO
-        for weights, values, rest in zip(network.outer, anchors, rests, strict=True):
-            whole, small = dot(exact, weights, values, whole), dot(WIDE, weights, rest, small)
-        residual = (+whole + small) / (rounded * scale)
-    return Forward(passed.outputs, passed.activations, passed.slopes, residual)
+        for stack in network.stacks:
+            anchors, rests, size = stack.x, [ZERO] * len(stack.x), scale
+            passed = Pass([[value / scale for value in stack.x]], [], [])
+            for rows in stack.inner:
+                start, size = exact.multiply(network.bias, size), exact.multiply(size, scale)
+                sums = [dot(exact, row, anchors, start) for row in rows]
+                # Rounded first: a quotient of long numbers would take long.
+                divisor = +size
+                activations = [(+sums[i] + dot(WIDE, row, rests)) / divisor for i, row in enumerate(rows)]
+                if relu:
+                    anchors, slopes = [max(a, ZERO) for a in sums], [ONE if a > 0 else ZERO for a in sums]
+                    outputs = [max(a, ZERO) for a in activations]
+                else:
+                    anchors, rests, slopes = map(list, zip(*map(logistic, activations), strict=True))
+                    outputs, size = [anchor + left for anchor, left in zip(anchors, rests, strict=True)], ONE
+                passed.outputs.append(outputs)
+                passed.activations.append(activations)
+                passed.slopes.append(slopes)
+            passes.append(passed)
+            terms.append(dot(exact, stack.outer, anchors))
+            rest = dot(WIDE, stack.outer, rests, rest)
+        whole = dot(exact, [ONE] * len(terms), terms, exact.multiply(exact.subtract(network.bias, network.t), size))
+        return passes, (+whole + rest) / (+size * scale)
 
 
-def reach(network: Network, slopes: Sequence[Units], weight: Callable[[Decimal], Decimal] = Decimal) -> list[Units]:
+def reach(
+    network: Network, stack: Stack, slopes: Sequence[Units], weight: Callable[[Decimal], Decimal] = Decimal
+) -> list[Units]:
     """Return dy/da of layers 2 to depth: sums over the paths to the output of products of weights and slopes.
 
     Args:
-        network: The network.
-        slopes: The factor of each hidden unit of layers 2 to depth.
+        network, stack: The network, and the stack whose units are meant.
+        slopes: The factor of each unit of layers 2 to depth.
         weight: What to take for a weight.
 
     Source: Bishop (2006), eq. 5.56.
     """
     with localcontext(WIDE):
-        scale, deltas = network.scale, []
-        reached = [[weight(w / scale) for w in group] for group in network.outer]
-        for rows, factors in zip(reversed(network.inner), reversed(slopes), strict=True):
-            delta = [[h * r for h, r in zip(*pair, strict=True)] for pair in zip(factors, reached, strict=True)]
+        deltas, reached = [], [weight(w / network.scale) for w in stack.outer]
+        for rows, factors in zip(reversed(stack.inner), reversed(slopes), strict=True):
+            delta = [h * r for h, r in zip(factors, reached, strict=True)]
             deltas.append(delta)
             reached = [
-                [
-                    sum((weight(row[unit] / scale) * d for row, d in zip(group, above, strict=True)), ZERO)
-                    for unit in range(len(group))
-                ]
-                for group, above in zip(rows, delta, strict=True)
+                dot(WIDE, [weight(w / network.scale) for w in column], delta) for column in zip(*rows, strict=True)
             ]
     return deltas[::-1]
 
@@ -291,29 +280,29 @@ def plain_gradients(network: Network, dtype: Dtype) -> NDArray[Any]:
         ndarray of shape (depth,) of that format; 0 where it is lost, not finite where it overflows.
     """
 
-    def plain(values: Any, *shape: int) -> NDArray[Any]:
-        flat = np.array(values, dtype=object).ravel()
-        return np.array([float(value) for value in flat / network.scale]).reshape(shape).astype(dtype)
+    def plain(values: Any) -> NDArray[Any]:
+        exact = np.array(values, dtype=object)
+        return np.array([float(value) for value in exact.ravel() / network.scale], dtype).reshape(exact.shape)
 
-    groups, units = len(network.x), len(network.x[0])
+    relu, runs = network.hidden is Hidden.relu, []
     with localcontext(WIDE), np.errstate(all="ignore"):
-        inner = plain(network.inner, network.depth - 1, groups, units, units)
-        outer, z = plain(network.outer, groups, units), plain(network.x, groups, units)
-        bias, constant = plain(network.bias, 1)[0], plain(network.bias - network.t, 1)[0]
-        outputs, slopes = [z], []
-        for weights in inner:
-            a = (weights @ z[..., None])[..., 0] + bias
-            # Written so that exp cannot overflow.
-            e = np.exp(-np.abs(a))
-            relu = network.hidden is Hidden.relu
-            z = np.where(a > 0, a, 0).astype(dtype) if relu else np.where(a > 0, 1, e).astype(dtype) / (1 + e)
-            slopes.append(a > 0 if relu else z * (1 - z))
-            outputs.append(z)
-        residual = np.sum(outer * z) + constant
-        reached, gradients = residual * outer, [residual * z[0, 0]]
+        bias, residual = plain([network.bias, network.bias - network.t])
+        for stack in network.stacks:
+            inner, outer, outputs, slopes = plain(stack.inner), plain(stack.outer), [plain(stack.x)], []
+            for weights in inner:
+                a = weights @ outputs[-1] + bias
+                # Written so that exp cannot overflow.
+                e = np.exp(-np.abs(a))
+                z = np.where(a > 0, a, 0).astype(dtype) if relu else np.where(a > 0, 1, e).astype(dtype) / (1 + e)
+                slopes.append(a > 0 if relu else z * (1 - z))
+                outputs.append(z)
+            residual += outer @ outputs[-1]
+            runs.append((inner, outer, outputs, slopes))
+        inner, outer, outputs, slopes = runs[0]
+        reached, gradients = residual * outer, [residual * outputs[-1][0]]
         for weights, slope, below in zip(inner[::-1], slopes[::-1], outputs[-2::-1], strict=True):
             delta = slope * reached
-            gradients.append(delta[0, 0] * below[0, 0])
-            reached = (weights.swapaxes(-1, -2) @ delta[..., None])[..., 0]
+            gradients.append(delta[0] * below[0])
+            reached = weights.T @ delta
     # Adding 0 turns -0 into 0.
-    return np.array(gradients[::-1], dtype=dtype) + 0
+    return np.array(gradients[::-1], dtype) + 0

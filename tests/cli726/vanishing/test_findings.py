@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from cli726.document.content import plain
 from cli726.vanishing import Setting, analyse, document, formula
 from cli726.vanishing.findings import at_most
 from cli726.vanishing.gradients import count_zeros
-from cli726.vanishing.network import Network, forward
+from cli726.vanishing.network import Network, Stack, forward
 from cli726.vanishing.tables import lost, magnitude
 from tests.cli726.vanishing.oracle import KINDS, Oracle, log10, settings
 
@@ -219,41 +220,25 @@ def test_the_general_sentences_hold_for_every_weight() -> None:
 @pytest.mark.parametrize("connect", Connect)
 @pytest.mark.parametrize("depth", [2, 3, 7])
 def test_one_inactive_unit_and_one_inactive_layer_cost_what_is_said(connect: Connect, depth: int) -> None:
-    """In networks of positive numbers a unit with negative weights into it is inactive."""
-    groups, units = (2, 1) if connect is Connect.chain else (1, 2)
-    alive = Decimal(1)
+    """In networks of positive numbers; negative weights, larger than any bias, make a unit inactive."""
+    units = 1 if connect is Connect.chain else 2
+    chain, total = units == 1, 2 * depth if units == 1 else 4 * (depth - 1) + 2
     text = " ".join(f.text for f in document([analyse(Setting(depth=depth), Hidden.relu, connect)]).findings)
-    for layer in range(2, depth + 1):
-        for whole in (False, True):
-            inner = [[[[alive] * units] * units] * groups for _ in range(depth - 1)]
-            rows = [
-                [[-alive if whole or (g, i) == (0, 0) else alive] * units for i in range(units)] for g in range(groups)
-            ]
-            inner[layer - 2] = rows
-            counts = []
-            for bias in (0, 1):
-                # A large bias would wake the silenced unit: its weights are as large.
-                large = [[[w * 10**6 if w < 0 else w for w in row] for row in group] for group in rows]
-                inner[layer - 2] = large
-                network = Network(
-                    Hidden.relu,
-                    inner,
-                    [[alive] * units] * groups,
-                    Decimal(bias),
-                    [[alive] * units] * groups,
-                    Decimal(-9),
-                )
-                counts.append(count_zeros(network, forward(network)).zero_gradients)
-            leaving = units if layer < depth else 1
-            total = 2 * depth if connect is Connect.chain else 4 * (depth - 1) + 2
-            if connect is Connect.chain:
-                assert counts == [depth * (1 + whole), layer * (1 + whole)]
-                assert f"all {depth} of its chain are 0" in text
-            elif whole:
-                assert counts == [total, 4 * (layer - 1) + 2 * leaving]
-                assert f"without biases, all {total}" in text
-            else:
-                assert counts == [units + leaving] * 2
+    assert (f"all {depth} of its chain are 0" if chain else f"without biases, all {total}") in text
+    rows = [[Decimal(1)] * units] * units
+    for layer, whole in itertools.product(range(2, depth + 1), (False, True)):
+        stacks = []
+        for place in range(2 // units):
+            silent = [[Decimal(-(10**6))] * units if whole or (place, i) == (0, 0) else rows[0] for i in range(units)]
+            inner = [silent if at == layer else rows for at in range(2, depth + 1)]
+            stacks.append(Stack(inner, rows[0], rows[0]))
+        networks = [Network(Hidden.relu, stacks, Decimal(bias), Decimal(-9)) for bias in (0, 1)]
+        counts = [count_zeros(network, *forward(network)).zero_gradients for network in networks]
+        leaving = units if layer < depth else 1
+        if chain:
+            assert counts == [depth * (1 + whole), layer * (1 + whole)]
+        else:
+            assert counts == ([total, 4 * (layer - 1) + 2 * leaving] if whole else [units + leaving] * 2)
 
 
 def test_questions_stand_in_the_assignments_order_and_say_the_setting() -> None:
