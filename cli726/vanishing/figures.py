@@ -51,9 +51,9 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
     """Draw one network; layers whose gradient is exactly 0 stay out, and a line says so."""
     depth, kept, zeros = item.setting.depth, np.isfinite(item.log10), item.zeros
     count = int(kept.sum())
-    layers = np.arange(1, depth + 1)
     marker = "o" if depth < FEW else "." if count < depth else ""
-    axes.plot(layers, np.where(kept, item.log10, np.nan), color=BLUE, linewidth=2.6, marker=marker, markersize=4)
+    shown = np.where(kept, item.log10, np.nan)
+    axes.plot(np.arange(1, depth + 1), shown, color=BLUE, linewidth=2.6, marker=marker, markersize=4)
     axes.set_xlim(1 - 0.02 * depth, 1.02 * depth)
     some = f": {zeros.zero_gradients:,} of {zeros.total_weights:,} exactly 0" if zeros.zero_gradients else ""
     axes.set_title(f"{'ReLU' if item.hidden is Hidden.relu else 'Logistic'}, {item.connect}{some}")
@@ -63,10 +63,8 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
         axes.text(0.5, height, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
     lost = highest(item.lost(Dtype.float32))
     if lost is not None:
-        axes.plot(
-            lost, item.log10[lost - 1], marker="v", color=VERMILION, markersize=9, linestyle="none",
-            label="highest layer for which float32 gives 0",
-        )  # fmt: skip
+        text = "highest layer for which float32 gives 0"
+        axes.plot(lost, item.log10[lost - 1], "v", color=VERMILION, markersize=9, label=text)
 
 
 def saturation(results: Sequence[Vanishing]) -> Figure:
@@ -96,14 +94,11 @@ def slope_panel(axes: Axes) -> None:
 
 def push_panel(axes: Axes, item: Vanishing, experiment: Saturation) -> None:
     """Draw one network under biases; a layer whose gradient is 0 stands in the legend only."""
-    for layer, color, style, logs in zip(
-        experiment.layers, (BLUE, ORANGE, GREEN), ("-", "--", "-."), experiment.log10.T, strict=False
-    ):
-        kept = np.isfinite(logs)
-        label = f"layer {layer}" if kept.any() else f"layer {layer}: exactly 0"
-        axes.plot(
-            experiment.activation, np.where(kept, logs, np.nan), color=color, linestyle=style, marker=".", label=label
-        )
+    styles = zip((BLUE, ORANGE, GREEN), ("-", "--", "-."), strict=True)
+    for layer, logs, (color, dashes) in zip(experiment.layers, experiment.log10.T, styles, strict=False):
+        zero = "" if np.isfinite(logs).any() else ": exactly 0"
+        kept = np.where(np.isfinite(logs), logs, np.nan)
+        axes.plot(experiment.activation, kept, color=color, linestyle=dashes, marker=".", label=f"layer {layer}{zero}")
     axes.set_xlabel(f"activation {mathtext(f'a_1^({experiment.place})')}")
     axes.set_ylabel(f"$\\log_{{10}}$ {mathtext('|∂y/∂w_11^(l)|')}")
     axes.set_title(f"Logistic {item.connect}, pushed by biases")

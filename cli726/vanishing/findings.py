@@ -17,7 +17,7 @@ from cli726.vanishing.tables import magnitude, tables
 
 __all__ = ["document"]
 
-CHAIN, BIPARTITE = Connect.chain, Connect.bipartite
+CHAIN = Connect.chain
 # A factor is told once it changes a gradient by an order of magnitude; by so much biases are pushed.
 NOTABLE, PUSH = 1.0, 5.0
 UPWARDS = Context(prec=3, rounding=ROUND_UP, Emin=MIN_EMIN, Emax=MAX_EMAX)
@@ -41,9 +41,9 @@ def question(item: Vanishing) -> str:
     return "4.2" if item.hidden is Hidden.logistic else "4.3" if item.connect is CHAIN else "4.4"
 
 
-def named(item: Vanishing) -> str:
-    """Return a network's name inside a sentence."""
-    return item.name if item.connect is CHAIN else f"{item.name} network"
+def title(item: Vanishing) -> str:
+    """Return a network's name at the beginning of a sentence."""
+    return item.name[0].upper() + item.name[1:]
 
 
 def document(results: Sequence[Vanishing]) -> Document:
@@ -51,16 +51,16 @@ def document(results: Sequence[Vanishing]) -> Document:
     setting = results[0].setting
     random = ":" in setting.weight
     rule = f"weights {setting.weight}, seed {setting.seed}" if random else f"every weight {setting.weight}"
-    layers = counted(setting.depth, "layer of weights", "layers of weights")
     bias = "no biases" if setting.bias is None else f"biases {setting.bias}"
+    lead = f"{counted(setting.depth, 'layer of weights', 'layers of weights')}, {rule}, {bias}"
     asked = {"4.1", *map(question, results)}
     findings = [*explain_formula(results), *explain_logistic([item for item in results if question(item) == "4.2"])]
     for number, general in (("4.3", explain_relu), ("4.4", explain_paths)):
         if number in asked:
-            findings += general(setting.depth)
+            findings += [Finding(number, told(text)) for text in general(setting.depth)]
             findings += [zeros for item in results if question(item) == number for zeros in explain_zeros(item)]
     return Document(
-        [f"{layers}, {rule}, {bias}, x = ({setting.x}), t = {setting.t}."],
+        [f"{lead}, x = ({setting.x}), t = {setting.t}."],
         {number: wording for number, wording in QUESTIONS.items() if number in asked},
         findings,
         tables(results),
@@ -79,9 +79,9 @@ def explain_formula(results: Sequence[Vanishing]) -> Iterator[Finding]:
             "`δ_1^(l) = h'(a_1^(l)) w_11^(l) δ_1^(l+1)` and `∂E_n/∂w_11^(l) = δ_1^(l+1) z_1^(l)`."
         )
         yield Finding("4.1", told(rule))
-    if any(item.connect is BIPARTITE for item in results):
+    if any(item.connect is not CHAIN for item in results):
         place = "4.4" if chain and "4.4" in asked else "4.1"
-        yield Finding(place, (*formula(BIPARTITE, depth), *(ends if place == "4.1" else ".")))
+        yield Finding(place, (*formula(Connect.bipartite, depth), *(ends if place == "4.1" else ".")))
 
 
 def explain_logistic(networks: Sequence[Vanishing]) -> Iterator[Finding]:
@@ -104,42 +104,29 @@ def explain_logistic(networks: Sequence[Vanishing]) -> Iterator[Finding]:
     yield from (Finding("4.2", told(text)) for text in (derivation, learning, reasons))
     for item in networks:
         yield from explain_factors(item)
-    if networks[0].setting.depth > 1:
-        yield explain_bound(networks)
     yield from explain_saturation(networks[0])
     for item in networks:
         yield from explain_zeros(item)
 
 
 def explain_factors(item: Vanishing) -> Iterator[Finding]:
-    """Say how large the first layer's gradient is, and how many orders of magnitude each factor takes or gives."""
+    """Say how large the first layer's gradient is, how large at most, and how much each factor takes off it or adds."""
     count, factors = item.setting.depth - 1, item.factors
     if item.steepest is None or not math.isfinite(item.log10[0]):
         return
-    bound = count * math.log10(4)
-    names = {"weights": "the product of the weights", "input": "the input", "error": "the error"}
-    others = (
-        f"; {names[name]} {'adds' if size > 0 else 'takes off'} {abs(size):.1f}"
-        for name, size in factors.items()
-        if name in names and abs(size) >= NOTABLE
+    slopes = f"{'The' if factors else 'Each path has'} {counted(count, 'factor')} `h' <= {at_most(item.steepest)}`"
+    if factors:
+        slopes += f" {'takes' if count == 1 else 'take'} {-factors['slopes']:.1f} orders of magnitude off it"
+    for name, what in (("weights", "the product of the weights"), ("input", "the input"), ("error", "the error")):
+        size = factors.get(name, 0.0)
+        if abs(size) >= NOTABLE:
+            slopes += f"; {what} {'adds' if size > 0 else 'takes off'} {abs(size):.1f}"
+    text = (
+        f"{title(item)}: `|∂E_n/∂w_11^(1)| ~= {magnitude(item.log10[0])}`; whatever the activations (`h' <= 1/4`), it "
+        f"is at most `|y − t| |x_1|` times `{at_most(item.bound)}`. {slopes}."
     )
-    effect = (
-        f", which {'takes' if count == 1 else 'take'} {-factors['slopes']:.1f} orders of magnitude off it (at 1/4 "
-        f"each {bound:.1f}: `4^{{-{count}}} ~= {magnitude(-bound)}`){''.join(others)}"
-        if factors
-        else ""
-    )
-    slopes = f"{'the' if factors else 'each path has'} {counted(count, 'factor')} `h' <= {at_most(item.steepest)}`"
-    text = f"In the {named(item)} `|∂E_n/∂w_11^(1)| ~= {magnitude(item.log10[0])}`: {slopes}{effect}."
-    evidence = {"log10": item.log10[0], "factors_log10": factors, "largest_slope": float(item.steepest)}
-    yield Finding("4.2", told(text), {"network": item.name, **evidence})
-
-
-def explain_bound(networks: Sequence[Vanishing]) -> Finding:
-    """Bound the first layer's gradient whatever the activations are."""
-    bounds = " and ".join(f"`{at_most(item.bound)}` in the {named(item)}" for item in networks)
-    text = f"Whatever the activations, `|∂E_n/∂w_11^(1)|` is at most `|y − t| |x_1|` times {bounds}: `h' <= 1/4`."
-    return Finding("4.2", told(text), {"bound_log10": {item.name: log10(item.bound) for item in networks}})
+    evidence = {"log10": item.log10[0], "bound_log10": log10(item.bound), "factors_log10": factors}
+    yield Finding("4.2", told(text), {"network": item.name, "largest_slope": float(item.steepest), **evidence})
 
 
 def explain_saturation(item: Vanishing) -> Iterator[Finding]:
@@ -150,53 +137,46 @@ def explain_saturation(item: Vanishing) -> Iterator[Finding]:
     rows = [int(np.argmin(np.abs(pushed.push - push))) for push in (0, -PUSH, PUSH)]
     sizes, activations = pushed.log10[rows, 1], pushed.activation[rows]
     if np.isfinite(sizes).all():
-        own, low, high = (
-            f"`{magnitude(size)}` at `z = {output(a)}`" for size, a in zip(sizes, activations, strict=True)
-        )
+        pairs = zip(sizes, activations, strict=True)
+        own, low, high = (f"`{magnitude(size)}` at `z = {output(a)}`" for size, a in pairs)
         text = (
-            f"Figure saturation, {item.name}: `|∂y/∂w_11^({pushed.layers[1]})|` is {own} in layer {pushed.place}; "
-            f"{low} with {PUSH:g} less as the bias of every hidden unit, {high} with {PUSH:g} more."
+            f"{title(item)}: `|∂y/∂w_11^({pushed.layers[1]})|` is {own} in layer {pushed.place}, {low} with every bias "
+            f"{PUSH:g} lower, {high} with {PUSH:g} higher (figure saturation)."
         )
         yield Finding("4.2", told(text), {"network": item.name, "log10": sizes, "activation": activations})
 
 
-def explain_relu(depth: int) -> Iterator[Finding]:
+def explain_relu(depth: int) -> Iterator[str]:
     """State when the gradients of a ReLU chain are zero."""
-    condition = (
+    yield (
         "`h'(a) = 1` for `a > 0`, else 0. So `∂E_n/∂w_11^(l) = 0` exactly when `y = t`, or `z_1^(l) = 0` (the unit "
         "before it is inactive, or `x_1 = 0`), or a unit after it is inactive, `a_1^(k) <= 0`, or a weight after it "
         f"is 0, `w_11^(k) = 0`, for some k from `l+1` to {depth}."
     )
-    yield Finding("4.3", told(condition))
     if depth > 1:
-        one = (
+        yield (
             "One inactive unit in layer k zeroes the gradients of `w_11^(1)` to `w_11^(k)`, the weight that leaves it; "
             f"without biases all later units get 0 and are inactive too: all {depth:,} of its chain are 0."
         )
-        yield Finding("4.3", told(one))
 
 
-def explain_paths(depth: int) -> Iterator[Finding]:
+def explain_paths(depth: int) -> Iterator[str]:
     """State when the gradients of complete bipartite ReLU layers are zero."""
-    condition = (
+    yield (
         "`∂E_n/∂w_ij^(l) = 0` when `y = t`, or its input `z_j^(l) = 0`, or no path of active units (and weights other "
         "than 0) leads from unit i of layer `l+1` to the output; else only if paths of opposite sign cancel."
     )
-    yield Finding("4.4", told(condition))
     if depth > 1:
-        total = 4 * (depth - 1) + 2
-        one = (
+        yield (
             "One inactive unit, all others active, zeroes only the gradients of the weights that enter and leave it: "
             "other paths live on. A layer with none active zeroes those of all weights up to the ones that leave it; "
-            f"without biases, all {total:,}."
+            f"without biases, all {4 * (depth - 1) + 2:,}."
         )
-        yield Finding("4.4", one)
 
 
 def explain_zeros(item: Vanishing) -> Iterator[Finding]:
     """Count the gradients that are exactly zero in this network, each under its first reason."""
-    zeros, total = item.zeros, f"{item.zeros.total_weights:,}"
-    text = f"{item.name[0].upper()}{item.name[1:]} here: "
+    zeros, total, text = item.zeros, f"{item.zeros.total_weights:,}", f"{title(item)}: "
     if zeros.zero_gradients:
         reasons = "; ".join(f"{reason}: {count:,}" for reason, count in zeros.because.items())
         dead = "" if zeros.dead_layer is None else f" Layer {zeros.dead_layer} has no active unit."

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cli726.choices import Connect, Dtype, Hidden
 from cli726.document import Math, m
+from cli726.exact import number
 from cli726.vanishing.network import WIDE, Network, Pass, Setting, Units, build, forward, log10, plain_gradients, reach
 
 __all__ = ["Saturation", "Vanishing", "Zeros", "analyse", "formula"]
@@ -53,9 +54,8 @@ class Saturation:
 
     Attributes:
         push: The biases added: ndarray of shape (n,).
-        layers: The layers looked at: first, middle, last.
+        layers, log10: First, middle, last; log10 |dy/dw_11| for each push and layer, -inf for an exact 0: (n, 3).
         place: The hidden layer whose first unit `activation`, `output` and `slope` are of: a, z and h', of shape (n,).
-        log10: log10 |dy/dw_11| for each push and layer, -inf for an exact 0: shape (n, 3).
     """
 
     push: Array
@@ -75,7 +75,6 @@ class Vanishing:
         setting, hidden, connect: Which network.
         y, residual: Output, and output minus target; infinite where float64 overflows.
         log10: log10 |dE/dw_11|, -inf for an exact 0.
-        sign: Its sign.
         largest: log10 of the largest |dE/dw| in the layer.
         plain: dE/dw_11 by ordinary code, for each format.
         zeros: Gradients that are exactly zero, and why.
@@ -91,7 +90,6 @@ class Vanishing:
     y: float
     residual: float
     log10: Array
-    sign: Array
     largest: Array
     plain: Mapping[Dtype, NDArray[Any]]
     zeros: Zeros
@@ -116,26 +114,16 @@ class Vanishing:
         setting, bound = self.setting, log10(self.bound)
         layers = zip(self.plain[setting.dtype], self.log10, self.largest, strict=True)
         return {
-            "hidden": self.hidden,
-            "connect": self.connect,
-            "depth": setting.depth,
-            "weight": setting.weight,
-            "bias": setting.bias_value,
-            "dtype": setting.dtype,
-            "seed": setting.seed,
-            "output": self.y,
-            "residual": self.residual,
-            "formula": "".join(map(str, formula(self.connect, setting.depth))),
-            "derivative": DERIVATIVES[self.hidden],
+            "hidden": self.hidden, "connect": self.connect, "depth": setting.depth, "weight": setting.weight,
+            "bias": float(number(setting.bias or "0")), "dtype": setting.dtype, "seed": setting.seed,
+            "output": self.y, "residual": self.residual,
+            "formula": "".join(map(str, formula(self.connect, setting.depth))), "derivative": DERIVATIVES[self.hidden],
             "layers": [
                 {"layer": layer, "gradient": gradient, "log10": size, "log10_largest": largest}
                 for layer, (gradient, size, largest) in enumerate(layers, start=1)
             ],
-            "zero_gradients": self.zeros.zero_gradients,
-            "total_weights": self.zeros.total_weights,
-            "zeros": self.zeros,
-            "first_layer_bound": float(self.bound) if bound < 308 else None,
-            "first_layer_bound_log10": bound,
+            "zero_gradients": self.zeros.zero_gradients, "total_weights": self.zeros.total_weights, "zeros": self.zeros,
+            "first_layer_bound": float(self.bound) if bound < 308 else None, "first_layer_bound_log10": bound,
             "underflow_layer": {dtype: highest(self.lost(dtype)) for dtype in Dtype},
             "overflow_layer": {dtype: highest(self.overflows(dtype)) for dtype in Dtype},
             "saturation": self.saturation,
@@ -193,13 +181,10 @@ def count_zeros(network: Network, passes: Sequence[Pass], residual: Decimal) -> 
     layers = [list(itertools.chain(*units)) for units in zip(*(passed.slopes for passed in passes), strict=True)]
     dead = [layer for layer, slopes in enumerate(layers, start=2) if not any(slopes)]
     return Zeros(
-        zero_gradients=because.total(),
-        total_weights=total,
-        because=dict(because),
-        inactive_units=sum(slopes.count(ZERO) for slopes in layers),
-        dead_layer=dead[0] if dead else None,
+        because.total(), total, dict(because),
+        inactive_units=sum(slopes.count(ZERO) for slopes in layers), dead_layer=dead[0] if dead else None,
         live_paths_log10=log10(live_paths) if live_paths else None,
-    )
+    )  # fmt: skip
 
 
 def saturate(network: Network) -> Saturation:
@@ -227,7 +212,7 @@ def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
     """
     network = build(setting, hidden, connect)
     passes, residual = forward(network)
-    stack, first = network.stacks[0], passes[0]
+    first, weights = passes[0], network.stacks[0]
     with localcontext(WIDE):
         # dE/dw of every layer and stack; the last weights enter the output, whose delta is y - t itself.
         deltas = [
@@ -243,26 +228,20 @@ def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
     slopes = [slope for layer in first.slopes for slope in layer]
     factors = {}
     if connect is Connect.chain:
-        weights = [*(rows[0][0] for rows in stack.inner), stack.outer[0]][1:]
+        after = [*(rows[0][0] for rows in weights.inner), weights.outer[0]][1:]
         factors = {
             "slopes": sum(map(log10, slopes)),
-            "weights": sum(log10(WIDE.divide(weight, network.scale)) for weight in weights),
+            "weights": sum(log10(WIDE.divide(weight, network.scale)) for weight in after),
             "input": log10(first.outputs[0][0]),
             "error": log10(residual),
         }
     return Vanishing(
-        setting=setting,
-        hidden=hidden,
-        connect=connect,
-        y=float(y),
-        residual=float(residual),
+        setting, hidden, connect, float(y), float(residual),
         log10=np.array([log10(value) for value in own]),
-        sign=np.array([value.compare(ZERO) for value in own], dtype=float),
         largest=np.array([log10(max(sizes)) for sizes in zip(*largest, strict=True)]),
         plain={dtype: plain_gradients(network, dtype) for dtype in Dtype},
         zeros=count_zeros(network, passes, residual),
-        bound=[*reach(network, stack, steepest, abs), [ONE]][0][0],
-        steepest=max(slopes, default=None),
-        factors=factors,
-        saturation=saturate(network) if hidden is Hidden.logistic and stack.inner else None,
-    )
+        bound=[*reach(network, weights, steepest, abs), [ONE]][0][0],
+        steepest=max(slopes, default=None), factors=factors,
+        saturation=saturate(network) if hidden is Hidden.logistic and weights.inner else None,
+    )  # fmt: skip

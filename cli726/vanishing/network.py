@@ -1,10 +1,7 @@
 """Problem 4's network, two chains or complete bipartite layers, computed with decimals whose exponent cannot run out.
 
 Decimals of 60 digits keep what underflows every floating-point format. Where numbers are typed, sums are kept exact as
-well: an activation, or y - t, that is 0 is told from one that is only small.
-
-References:
-    Bishop (2006), *Pattern Recognition and Machine Learning*, section 5.3.
+well: an activation, or y - t, that is 0 is told from one that is only small. Source: Bishop (2006), section 5.3.
 """
 
 from __future__ import annotations
@@ -35,6 +32,7 @@ EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 ZERO, ONE, HALF, QUARTER = Decimal(0), Decimal(1), Decimal("0.5"), Decimal("0.25")
 # Below it a series gives tanh to more digits than the quotient of exponentials.
 TINY = Decimal("1e-20")
+wide = np.vectorize(Decimal, otypes=[object])
 MOST_LAYERS = 20_000
 LARGEST = 1_000
 # A chain is two stacks of one unit each, a bipartite network one stack of two units.
@@ -49,10 +47,8 @@ class Setting:
         depth: Layers of weights.
         weight: "1" for every weight, "normal:0.5" for random ones.
         bias: Of every unit, as typed; None for no biases.
-        x: The two inputs, as typed.
-        t: The target, as typed.
-        dtype: Format of the plain computation.
-        seed: Of random weights.
+        x, t: The two inputs and the target, as typed.
+        dtype, seed: Format of the plain computation; of random weights.
     """
 
     depth: int = 152
@@ -62,10 +58,6 @@ class Setting:
     t: str = "0.5"
     dtype: Dtype = Dtype.float64
     seed: int = 0
-
-    @property
-    def bias_value(self) -> float:
-        return float(numbers(self.bias or "0", 1, "--bias")[0])
 
 
 @dataclass(frozen=True)
@@ -159,29 +151,21 @@ def build(setting: Setting, hidden: Hidden, connect: Connect) -> Network:
     if not 1 <= depth <= MOST_LAYERS:
         raise RequestError(f"--depth must be from 1 to {MOST_LAYERS:,} layers of weights; got {depth}; try 152")
     random, size = rule(setting.weight)
-    once = (("--bias", setting.bias or "0"), ("--t", setting.t))
-    typed = [*(numbers(text, 1, option)[0] for option, text in once), *numbers(setting.x, 2, "--x")]
+    typed = numbers(setting.bias or "0", 1, "--bias") + numbers(setting.t, 1, "--t") + numbers(setting.x, 2, "--x")
     scale = 1 if random else math.lcm(size.denominator, *(value.denominator for value in typed))
     with localcontext(WIDE):
         # Whole, or rounded where weights are random.
         bias, t, *x = (Decimal(v.numerator) / v.denominator if random else Decimal(int(v * scale)) for v in typed)
     if random:
         generator = np.random.default_rng([setting.seed, units])
-        inner = wide(generator.normal(0.0, float(size), (depth - 1, 2 // units, units, units)))
-        outer = wide(generator.normal(0.0, float(size), (2 // units, units)))
+        inner = wide(generator.normal(0.0, float(size), (depth - 1, 2 // units, units, units))).tolist()
+        outer = wide(generator.normal(0.0, float(size), (2 // units, units))).tolist()
     else:
         outer = [[Decimal(int(size * scale))] * units] * (2 // units)
         inner = [[[weights] * units for weights in outer]] * (depth - 1)
-    stacks = [
-        Stack([layer[place] for layer in inner], outer[place], x[place * units : (place + 1) * units])
-        for place in range(2 // units)
-    ]
+    inputs = [x[:units], x[units:]]
+    stacks = [Stack([layer[place] for layer in inner], row, inputs[place]) for place, row in enumerate(outer)]
     return Network(hidden, stacks, bias, t, Decimal(scale), exact=not random)
-
-
-def wide(values: NDArray[np.float64]) -> Any:
-    """Return floats as nested lists of decimals, exactly."""
-    return [wide(value) for value in values] if values.ndim else Decimal(float(values))
 
 
 @lru_cache(maxsize=1024)

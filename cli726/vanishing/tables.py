@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from cli726.choices import Dtype
 from cli726.document import Table, m
+from cli726.document.content import Content
 from cli726.vanishing.gradients import Vanishing
 
 __all__ = ["magnitude", "tables"]
 
-SHOWN_LAYERS, SHOWN_TOGETHER = 7, 4
+ALONE, TOGETHER = 5, 4
 
 
 def magnitude(log10: float) -> str:
@@ -31,51 +32,27 @@ def spread(depth: int, count: int) -> list[int]:
     return sorted({round(1 + step * (depth - 1) / (count - 1)) for step in range(count)})
 
 
-def tables(results: Sequence[Vanishing]) -> list[Table]:
-    """Return the table of one network, or of several beside each other."""
-    return [layer_table(results[0]) if len(results) == 1 else together_table(results)]
-
-
 def lost(item: Vanishing, dtype: Dtype) -> str:
     """Return in how many layers a format gives 0 for a gradient that is not 0, or no finite number."""
     counts = {"0": int(item.lost(dtype).sum()), "inf": int(item.overflows(dtype).sum())}
     return ", ".join(f"{what} in {count:,}" for what, count in counts.items() if count) or "-"
 
 
-def together_table(results: Sequence[Vanishing]) -> Table:
-    layers = spread(results[0].setting.depth, SHOWN_TOGETHER)
-    return Table(
-        (m("|∂E_n/∂w_11^(l)|"), ", how many gradients are 0, and in how many layers float32 and float64 lose it"),
-        ("network", *(m(f"l = {layer}") for layer in layers), "exactly 0", *Dtype),
-        [
-            (
-                item.name,
-                *(m(magnitude(item.log10[layer - 1])) for layer in layers),
-                f"{item.zeros.zero_gradients:,} of {item.zeros.total_weights:,}",
-                *(lost(item, dtype) for dtype in Dtype),
-            )
-            for item in results
-        ],
-    )
-
-
-def layer_table(item: Vanishing) -> Table:
-    signs, dtype = {1: "+", -1: "−", 0: ""}, item.setting.dtype
-    wrong = (f"{name}: {lost(item, name)}" for name in Dtype if lost(item, name) != "-")
-    return Table(
+def tables(results: Sequence[Vanishing]) -> list[Table]:
+    """Return a table with a row for each network; for one alone a second row has what ordinary code gives."""
+    first = results[0]
+    layers = spread(first.setting.depth, TOGETHER if len(results) > 1 else ALONE)
+    rows: list[Sequence[Content]] = [
         (
-            m("∂E_n/∂w_11^(l)"),
-            ", and what ordinary code gives",
-            *(f"; {text} of {len(item.log10):,}" for text in wrong),
-        ),
-        ("layer l", "gradient", m("log_10 |·|"), f"in {dtype}"),
-        [
-            (
-                f"{layer}",
-                m(signs[int(item.sign[layer - 1])] + magnitude(item.log10[layer - 1])),
-                f"{item.log10[layer - 1]:.2f}" if item.sign[layer - 1] else "",
-                f"{item.plain[dtype][layer - 1]:.2g}",
-            )
-            for layer in spread(item.setting.depth, SHOWN_LAYERS)
-        ],
-    )
+            item.name,
+            *(m(magnitude(item.log10[layer - 1])) for layer in layers),
+            f"{item.zeros.zero_gradients:,} of {item.zeros.total_weights:,}",
+            *(lost(item, dtype) for dtype in Dtype),
+        )
+        for item in results
+    ]
+    if len(results) == 1:
+        plain = (abs(first.plain[first.setting.dtype][layer - 1]) for layer in layers)
+        rows.append((f"in {first.setting.dtype}", *(f"{value:.2g}" for value in plain), "", "", ""))
+    title = (m("|∂E_n/∂w_11^(l)|"), ", how many gradients are 0, and in how many layers float32 and float64 lose it")
+    return [Table(title, ("network", *(m(f"l = {layer}") for layer in layers), "exactly 0", *Dtype), rows)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -17,15 +16,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from cli726.choices import Connect, Dtype, Hidden
 from cli726.errors import RequestError
-from cli726.vanishing import Setting, Zeros, analyse
-from cli726.vanishing.network import build, logistic, plain_gradients
+from cli726.vanishing import Setting, Vanishing, analyse
+from cli726.vanishing.network import build, logistic
 from tests.cli726.vanishing.oracle import KINDS, Oracle, Weight, log10, settings
 
-LOGISTIC_CHAIN, RELU_CHAIN = (Hidden.logistic, Connect.chain), (Hidden.relu, Connect.chain)
-# Found once to be said wrongly: rounding called 0, 0 called small, underflow called 0, contraction called 0.
-TOLD_WRONGLY = [
+LOGISTIC_CHAIN, LOGISTIC_BIPARTITE, RELU_CHAIN, RELU_BIPARTITE = KINDS
+# Rounding called 0, 0 called small, underflow called 0, an inactive unit called saturated, contraction called 0.
+ONCE_WRONG = [
     (Setting(depth=1, x="1e-20,1", t="1"), *RELU_CHAIN),
-    (Setting(depth=1, weight="0.1", x="1,2", t="0.3"), Hidden.relu, Connect.bipartite),
+    (Setting(depth=1, weight="0.1", x="1,2", t="0.3"), *RELU_BIPARTITE),
     (Setting(depth=5, weight="-10", x="-1,1", t="3"), *RELU_CHAIN),
     (Setting(depth=2, bias="100", t="102"), *LOGISTIC_CHAIN),
     (Setting(depth=2, x="1,-1", t="1"), *LOGISTIC_CHAIN),
@@ -33,77 +32,60 @@ TOLD_WRONGLY = [
     (Setting(depth=300, weight="2", bias="-1", x="0.6,0.5", t="1"), *LOGISTIC_CHAIN),
     (Setting(depth=300, weight="0.9", bias="0.1", x="2,1", t="1.9"), *RELU_CHAIN),
     (Setting(depth=2, weight="1e-30", x="1e-30,0", t="0"), *RELU_CHAIN),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_every_number_is_that_of_an_independent_computation(part: int) -> None:
-    for oracle in settings(150, part):
+    for oracle in settings(300, part):
         check(oracle)
 
 
-@pytest.mark.parametrize("told", TOLD_WRONGLY)
+@pytest.mark.parametrize("told", ONCE_WRONG)
 def test_zero_is_told_from_small(told: tuple[Setting, Hidden, Connect]) -> None:
     check(Oracle(*told))
 
 
 def check(oracle: Oracle) -> None:
-    """Compare all numbers of one network: gradients, bound, zeros and their reasons, factors."""
-    result = analyse(oracle.setting, oracle.hidden, oracle.connect)
-    label, depth = (oracle.setting, oracle.hidden, oracle.connect), oracle.depth
-    gradients = {weight: oracle.gradient(weight) for weight in oracle.w if depth < 10 or weight[0] in (1, 2, depth)}
-    for layer in {layer for layer, _, _ in gradients}:
-        exact = gradients[layer, 1, 1]
-        assert result.log10[layer - 1] == pytest.approx(log10(exact), abs=1e-9), label
-        assert result.sign[layer - 1] == (exact > 0) - (exact < 0), label
-        largest = max(log10(value) for (at, _, _), value in gradients.items() if at == layer)
-        assert result.largest[layer - 1] == pytest.approx(largest, abs=1e-9), label
-    residual = oracle.run[2]
-    assert result.residual == pytest.approx(float(residual), rel=1e-12, abs=0), label
-    with mpmath.workdps(oracle.digits):
-        y = float(residual + oracle.number(oracle.t))
-    assert result.y == pytest.approx(y, rel=1e-12, abs=1e-300), label
-    slopes = oracle.run[1]
-    on_the_way = [h for (_, unit), h in slopes.items() if unit == 1 or oracle.connect is Connect.bipartite]
-    assert (
-        result.steepest is None if depth == 1 else float(result.steepest or 0) == pytest.approx(float(max(on_the_way)))
-    )
-    if depth < 10:
-        check_structure(oracle, result.zeros, gradients, label)
-        bound = sum(math.prod(abs(oracle.w[step]) for step in path) for path in oracle.paths((1, 1, 1)))
-        cap = Fraction(1, 1 if oracle.relu else 4) ** (depth - 1)
-        assert log10(Fraction(result.bound)) == pytest.approx(log10(bound * cap), abs=1e-9), label
-    if oracle.connect is Connect.chain:
-        expected = {
-            "slopes": sum(log10(slopes[k, 1]) for k in range(2, depth + 1)),
-            "weights": sum(log10(oracle.w[k, 1, 1]) for k in range(2, depth + 1)),
-            "input": log10(oracle.x[0]),
-            "error": log10(residual),
-        }
-        assert result.factors == pytest.approx(expected, abs=1e-9), label
-        assert sum(expected.values()) == pytest.approx(result.log10[0], abs=1e-9), label
-    else:
-        assert result.factors == {}
+    result, depth = analyse(oracle.setting, oracle.hidden, oracle.connect), oracle.depth
+    _, slopes, residual = oracle.run
+    sizes = {weight: log10(oracle.gradient(weight)) for weight in oracle.w if depth < 9 or weight[0] in (1, 2, depth)}
+    for layer in {layer for layer, _, _ in sizes}:
+        largest = max(size for weight, size in sizes.items() if weight[0] == layer)
+        found = result.log10[layer - 1], result.largest[layer - 1]
+        assert found == pytest.approx((sizes[layer, 1, 1], largest), abs=1e-9), (oracle.setting, layer)
+    with oracle.precision():
+        expected = float(residual), float(residual + oracle.number(oracle.t))
+    assert (result.residual, result.y) == pytest.approx(expected, rel=1e-12, abs=0), oracle.setting
+    steepest = max((h for (_, unit), h in slopes.items() if unit == 1 or not oracle.chain), default=None)
+    assert (result.steepest is None) == (steepest is None)
+    assert log10(Fraction(result.steepest or 0)) == pytest.approx(log10(steepest or Fraction(0)), abs=1e-9)
+    if depth < 9:
+        check_structure(oracle, result, sizes)
+    factors = {
+        "slopes": sum(log10(slopes[k, 1]) for k in range(2, depth + 1)),
+        "weights": sum(log10(oracle.w[k, 1, 1]) for k in range(2, depth + 1) if oracle.chain),
+        "input": log10(oracle.x[0]),
+        "error": log10(residual),
+    }
+    assert result.factors == (pytest.approx(factors, abs=1e-9) if oracle.chain else {}), oracle.setting
 
 
-def check_structure(oracle: Oracle, zeros: Zeros, gradients: Mapping[Weight, Any], label: object) -> None:
-    """Compare the gradients that are exactly 0, and why, with all paths in turn."""
+def check_structure(oracle: Oracle, result: Vanishing, sizes: dict[Weight, float]) -> None:
+    """Compare the bound, the gradients that are exactly 0 and their reasons with all paths in turn."""
+    zeros, slopes = result.zeros, oracle.run[1]
+    ways = sum(math.prod(abs(oracle.w[step]) for step in path) for path in oracle.paths((1, 1, 1)))
+    bound = log10(Fraction(ways) / (1 if oracle.relu else 4 ** (oracle.depth - 1)))
+    assert log10(Fraction(result.bound)) == pytest.approx(bound, abs=1e-9), oracle.setting
     reasons = {weight: oracle.why_zero(weight) for weight in oracle.w}
-    assert all((reason is None) == bool(gradients[weight]) for weight, reason in reasons.items()), label
-    assert zeros.because == Counter(reason for reason in reasons.values() if reason), label
-    assert zeros.zero_gradients == sum(zeros.because.values())
-    assert zeros.total_weights == len(oracle.w)
-    slopes = oracle.run[1]
-    assert zeros.inactive_units == sum(not h for h in slopes.values()), label
+    assert all((reason is None) == math.isfinite(sizes[weight]) for weight, reason in reasons.items()), oracle.setting
+    assert zeros.because == Counter(filter(None, reasons.values())), oracle.setting
+    assert (zeros.zero_gradients, zeros.total_weights) == (sum(zeros.because.values()), len(oracle.w))
     dead = [k for k in range(2, oracle.depth + 1) if not (slopes[k, 1] or slopes[k, 2])]
-    assert zeros.dead_layer == (dead[0] if dead else None), label
-    live = sum(
-        bool(oracle.w[weight] and oracle.x[weight[2] - 1] and (oracle.depth == 1 or slopes[2, weight[1]]))
-        * sum(map(oracle.live, oracle.paths(weight)))
-        for weight in oracle.w
-        if weight[0] == 1
-    )
-    assert zeros.live_paths_log10 == (pytest.approx(math.log10(live), abs=1e-12) if live else None), label
+    assert (zeros.inactive_units, zeros.dead_layer) == (sum(not h for h in slopes.values()), dead[0] if dead else None)
+    first = [w for w in oracle.w if w[0] == 1 and oracle.w[w] and oracle.x[w[2] - 1] and slopes.get((2, w[1]), True)]
+    live = sum(oracle.live(path) for weight in first for path in oracle.paths(weight))
+    assert zeros.live_paths_log10 == (pytest.approx(math.log10(live), abs=1e-12) if live else None), oracle.setting
 
 
 @pytest.mark.parametrize("a", ["0", "1e-500", "-3e-21", "2e-20", "0.3", "-0.999", "1", "-1", "40", "-3000", "3000"])
@@ -111,8 +93,7 @@ def test_the_logistic_keeps_its_digits_at_both_ends_and_in_the_middle(a: str) ->
     anchor, rest, slope = logistic(Decimal(a))
     with mpmath.workdps(3_000):
         e = mpmath.exp(-mpmath.mpf(a))
-        middle = mpmath.tanh(mpmath.mpf(a) / 2) / 2
-        exact = {Decimal(0): 1 / (1 + e), Decimal(1): -e / (1 + e)}.get(anchor, middle)
+        exact = {0: 1 / (1 + e), 1: -e / (1 + e)}.get(anchor, mpmath.tanh(mpmath.mpf(a) / 2) / 2)  # type: ignore[call-overload]
         assert abs(mpmath.mpf(str(rest)) - exact) <= abs(exact) * mpmath.mpf("1e-38")
         assert abs(mpmath.mpf(str(slope)) - e / (1 + e) ** 2) <= mpmath.mpf(str(slope)) * mpmath.mpf("1e-50")
 
@@ -121,25 +102,20 @@ def test_deep_networks_follow_their_closed_forms() -> None:
     relu = analyse(Setting(depth=2_000, weight="0.9", t="3"), *RELU_CHAIN)
     assert_allclose(relu.log10, np.full(2_000, math.log10(3) + 1_999 * math.log10(0.9)), rtol=1e-9)
     # At z = 1/2, where 8 z - 4 = 0, every factor w h' is 2: an unstable point that only exact sums stay on.
-    result = analyse(Setting(depth=2_000, weight="8", bias="-4", x="0.5,0.5"), *LOGISTIC_CHAIN)
-    assert result.log10[0] - result.log10[-1] == pytest.approx(1_999 * math.log10(2), rel=1e-12)
-    bipartite = analyse(Setting(depth=2_000), Hidden.relu, Connect.bipartite)
-    assert bipartite.log10[0] == pytest.approx(2 * 1_999 * math.log10(2), rel=1e-3)
-    assert bipartite.zeros.live_paths_log10 == pytest.approx(2_000 * math.log10(2), rel=1e-12)
+    middle = analyse(Setting(depth=2_000, weight="8", bias="-4", x="0.5,0.5"), *LOGISTIC_CHAIN)
+    assert middle.log10[0] - middle.log10[-1] == pytest.approx(1_999 * math.log10(2), rel=1e-12)
+    double = analyse(Setting(depth=2_000), *RELU_BIPARTITE)
+    assert double.zeros.live_paths_log10 == pytest.approx(2_000 * math.log10(2), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_plain_gradients_are_the_exact_ones_while_nothing_is_lost(kind: tuple[Hidden, Connect]) -> None:
-    for seed in range(10):
-        setting = Setting(depth=1 + seed, weight="normal:1", bias="0.3", x="0.7,-1.2", t="0.4", seed=seed)
-        network, result = build(setting, *kind), analyse(setting, *kind)
-        exact = result.sign * 10.0**result.log10
-        assert_allclose(plain_gradients(network, Dtype.float64), exact, rtol=1e-9, atol=1e-15)
-        single = plain_gradients(network, Dtype.float32)
-        assert single.dtype == np.float32
-        assert_allclose(single, exact, rtol=2e-2, atol=1e-4)
-        assert not result.lost(Dtype.float64).any()
-        assert not result.overflows(Dtype.float32).any()
+def test_plain_gradients_are_the_exact_ones_while_nothing_is_lost() -> None:
+    for seed, kind in enumerate(KINDS * 10):
+        setting = Setting(depth=1 + seed // 4, weight="normal:1", bias="0.3", x="0.7,-1.2", t="0.4", seed=seed)
+        result, oracle = analyse(setting, *kind), Oracle(setting, *kind)
+        exact = [float(oracle.gradient((layer, 1, 1))) for layer in range(1, setting.depth + 1)]
+        assert_allclose(result.plain[Dtype.float64], exact, rtol=1e-9, atol=1e-15)
+        assert_allclose(result.plain[Dtype.float32], exact, rtol=2e-2, atol=1e-4)
+        assert [result.plain[dtype].dtype for dtype in Dtype] == ["float32", "float64"]
 
 
 def test_formats_lose_what_decimals_keep() -> None:
@@ -150,38 +126,25 @@ def test_formats_lose_what_decimals_keep() -> None:
     # The smallest float32 is 2^-149; the lost gradient is within a rounding of half of it.
     assert result.log10[lost[-1] - 1] < math.log10(2.0**-149) < result.log10[lost[-1] + 2]
     assert result.to_json()["first_layer_bound"] == pytest.approx(4.0**-151, rel=1e-9)
-    grown = analyse(Setting(), Hidden.relu, Connect.bipartite)
-    assert grown.to_json()["overflow_layer"] == {"float32": 152, "float64": None}
-    dead = analyse(Setting(weight="-1", x="-1,-1"), *RELU_CHAIN)
-    assert not dead.lost(Dtype.float32).any()
+    assert analyse(Setting(), *RELU_BIPARTITE).to_json()["overflow_layer"] == {"float32": 152, "float64": None}
     assert analyse(Setting(weight="1000"), *RELU_CHAIN).to_json()["first_layer_bound"] is None
+    assert not analyse(Setting(weight="-1"), *RELU_CHAIN).lost(Dtype.float32).any()
 
 
-def test_saturation_is_what_biases_do() -> None:
-    for kind in KINDS[:2]:
-        setting = Setting(depth=5, weight="1/2", bias="0.1", x="1,2")
-        pushed = analyse(setting, *kind).saturation
-        assert pushed is not None
-        assert (pushed.layers, pushed.place) == ((1, 3, 5), 3)
-        for row, push in enumerate(pushed.push):
-            oracle = Oracle(setting, *kind, pushed=Fraction(float(push)))
-            z = oracle.run[0][3, 1]
-            assert pushed.output[row] == pytest.approx(float(z), rel=1e-12)
-            assert pushed.slope[row] == pytest.approx(float(oracle.run[1][3, 1]), rel=1e-12)
-            assert pushed.activation[row] == pytest.approx(
-                float(mpmath.log(oracle.run[0][3, 1] / (1 - oracle.run[0][3, 1])))
-            )
-            assert_allclose(
-                pushed.log10[row], [log10(oracle.rate((layer, 1, 1))) for layer in pushed.layers], atol=1e-9
-            )
-    two = analyse(Setting(depth=2), *LOGISTIC_CHAIN).saturation
-    assert two is not None
-    assert (two.layers, two.place) == ((1, 2), 2)
-    assert (
-        analyse(Setting(depth=1), *LOGISTIC_CHAIN).saturation
-        is analyse(Setting(depth=3), *RELU_CHAIN).saturation
-        is None
-    )
+@pytest.mark.parametrize("kind", [LOGISTIC_CHAIN, LOGISTIC_BIPARTITE])
+@pytest.mark.parametrize(("depth", "layers", "place"), [(2, (1, 2), 2), (3, (1, 2, 3), 2), (6, (1, 3, 6), 3)])
+def test_saturation_is_what_biases_do(kind: Any, depth: int, layers: tuple[int, ...], place: int) -> None:
+    setting = Setting(depth=depth, weight="1/2", bias="0.1", x="1,2")
+    pushed = analyse(setting, *kind).saturation
+    assert pushed is not None
+    assert (pushed.layers, pushed.place) == (layers, place)
+    for row, push in enumerate(pushed.push):
+        oracle = Oracle(setting, *kind, push)
+        z = float(oracle.run[0][place, 1])
+        unit = (pushed.output[row], pushed.slope[row], pushed.activation[row])
+        assert unit == pytest.approx((z, float(oracle.run[1][place, 1]), math.log(z / (1 - z))), rel=1e-9)
+        assert_allclose(pushed.log10[row], [log10(oracle.rate((layer, 1, 1))) for layer in layers], atol=1e-9)
+    assert analyse(replace(setting, depth=1), *kind).saturation is analyse(setting, *RELU_CHAIN).saturation is None
 
 
 @pytest.mark.parametrize(
@@ -190,11 +153,10 @@ def test_saturation_is_what_biases_do() -> None:
         *(({"weight": rule}, "--weight takes") for rule in ("", "x", "normal:", "normal:0", "uniform:1", "1001")),
         *(({"depth": depth}, "--depth must be from 1") for depth in (0, 20_001)),
         *(({name: text}, "got 2000") for name, text in (("bias", "2000"), ("t", "-2000"), ("x", "1,2000"))),
-        ({"x": "1"}, "--x takes 2 numbers"),
-        ({"x": "1,nan"}, "--x"), ({"bias": "much"}, "--bias"), ({"t": "inf"}, "--t"),
+        *(({name: text}, f"--{name}") for name, text in (("x", "1"), ("x", "1,nan"), ("bias", "much"), ("t", "inf"))),
     ],
-)  # fmt: skip
+)
 def test_settings_that_make_no_network_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        analyse(replace(Setting(), **change), *RELU_CHAIN)
-    assert build(Setting(depth=20_000, weight="1000"), *RELU_CHAIN).depth == 20_000
+        build(replace(Setting(), **change), *RELU_CHAIN)
+    assert build(Setting(depth=20_000, weight="1000", bias="-1000"), *RELU_CHAIN).depth == 20_000
