@@ -29,7 +29,7 @@ __all__ = ["DATA", "IMAGE", "MANIFEST", "Distrusted", "Layout", "Manifest", "Sta
 DATA = "features.h5"
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 2**20
-NAMES = {"schema", "key", "fields", "rows", "shape", "dtype", "provenance", "bytes", "sha256", "digest"}
+PARTS = ("fields", "rows", "shape", "dtype", "provenance")
 # bfloat16 has no type of its own in HDF5 or NumPy: its bits are kept.
 STORED: Mapping[Dtype, np.dtype[Any]] = {"float32": np.dtype("<f4"), "bfloat16": np.dtype("<u2")}
 # What tells an image apart: the 32 bytes of a SHA-256.
@@ -89,9 +89,8 @@ def dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     creation.set_obj_track_times(False)
-    space = h5py.h5s.create_simple(shape)
-    made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, creation)
-    return int(made.get_offset())
+    kind, space = h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape)
+    return int(h5py.h5d.create(file.id, name.encode(), kind, space, creation).get_offset())
 
 
 @dataclass(frozen=True)
@@ -153,17 +152,8 @@ class Manifest:
 
     def render(self) -> bytes:
         """Return the file's content; `digest` covers everything else in it."""
-        document = {
-            "schema": SCHEMA,
-            "key": self.request.key,
-            "fields": self.request.fields,
-            "rows": self.request.rows,
-            "shape": list(self.request.shape),
-            "dtype": self.request.dtype,
-            "provenance": self.request.provenance,
-            "bytes": self.size,
-            "sha256": self.sha256,
-        }
+        document = {name: getattr(self.request, name) for name in ("key", *PARTS)}
+        document |= {"schema": SCHEMA, "bytes": self.size, "sha256": self.sha256}
         document["digest"] = digest(document)
         return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -178,15 +168,7 @@ def parse_manifest(raw: bytes, key: str) -> Manifest:
         if type(schema) is int and schema != SCHEMA and document.pop("digest") == digest(document):
             state: State = "superseded" if schema < SCHEMA else "foreign"
             raise Distrusted(f"it is of format {schema}; this version's is {SCHEMA}", state)
-        if set(document) != NAMES or type(schema) is not int or not isinstance(document["shape"], list):
-            raise ValueError("names")
-        request = Request(
-            fields=document["fields"],
-            rows=document["rows"],
-            shape=tuple(document["shape"]),
-            dtype=document["dtype"],
-            provenance=document["provenance"],
-        )
+        request = Request(**{name: document[name] for name in PARTS} | {"shape": tuple(document["shape"])})
         manifest = Manifest(request, document["bytes"], document["sha256"])
         whole = manifest.render() == raw
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -200,9 +182,11 @@ def parse_manifest(raw: bytes, key: str) -> Manifest:
 
 def read_manifest(entry: Path) -> Manifest:
     """Return the manifest of the entry in folder `entry`, whose name is its key; Distrusted as `parse_manifest`."""
+    if entry.is_symlink() or not entry.is_dir():
+        raise Distrusted("it is not a folder")
     try:
         raw = read_small(entry / MANIFEST, LARGEST_MANIFEST)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise Distrusted(f"it has no {MANIFEST}") from None
     except ValueError as error:
         raise Distrusted(str(error)) from None

@@ -31,8 +31,7 @@ def canonical(value: Any) -> str:
     """Return one text for one value: names sorted, no spaces, ASCII, floats as the shortest that reads back.
 
     Raises:
-        ValueError: for NaN and infinities.
-        TypeError: for anything that JSON has no form for.
+        ValueError, TypeError: for NaN, infinities, and anything else that JSON has no form for.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -63,11 +62,7 @@ class Request:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Copy the mappings, so that nobody changes a key afterwards.
-
-        Raises:
-            ValueError, TypeError: for sizes out of range and for what JSON has no form for.
-        """
+        """Copy the mappings, so that nobody changes a key later; ValueError or TypeError for what is no request."""
         for name in ("fields", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} must be a mapping; got {type(getattr(self, name)).__name__}")

@@ -43,15 +43,12 @@ class EntryInfo:
 
     Attributes:
         key: Its name; a key unless it is foreign.
-        path: Where it is.
         state: "ok" (it looks whole; only `verify` reads the data), "damaged", "superseded" (an earlier version's),
             "foreign" (not ours), or "partial" (being built, or left by a killed process).
         reason: Why it is not ok, or why it is removed.
-        bytes: Size of its files.
         request: What it holds; None unless it is ok.
-        built: When it was built, ISO 8601; None if unknown.
-        seconds: How long that took, or reading it where it was verified; None if unknown.
-        used: When it was last used, in seconds since 1970; None if unknown.
+        built, seconds: When it was built, ISO 8601, and how long that took, or reading it where it was verified.
+        used: When it was last used, in seconds since 1970. All three are None if unknown.
     """
 
     key: str
@@ -67,11 +64,8 @@ class EntryInfo:
 
 def fill(file: BinaryIO, block: memoryview) -> None:
     """Read exactly as much as `block` holds."""
-    while block:
-        count = file.readinto(block)  # type: ignore[attr-defined]
-        if not count:
-            raise Distrusted(f"{DATA} ends early")
-        block = block[count:]
+    if file.readinto(block) != len(block):  # type: ignore[attr-defined]
+        raise Distrusted(f"{DATA} ends early")
 
 
 def read_ahead(file: BinaryIO, target: memoryview) -> Iterator[memoryview]:
@@ -98,27 +92,23 @@ def scan(file: BinaryIO, layout: Layout, features: NDArray[Any] | None, images: 
     """Read the whole file, into the arrays; features that are None are only hashed. Return its SHA-256."""
     sha256 = hashlib.sha256()
 
-    def structure(expected: bytes) -> None:
-        found = bytearray(len(expected))
-        fill(file, memoryview(found))
-        if found != expected:
+    def take(block: memoryview, expected: bytes | None = None) -> None:
+        fill(file, block)
+        if expected is not None and block != expected:
             raise Distrusted(f"the structure of {DATA} is not the one that cmpt726 writes")
-        sha256.update(found)
+        sha256.update(block)
 
-    structure(layout.head)
+    take(memoryview(bytearray(len(layout.head))), layout.head)
     if features is None:
-        scratch = memoryview(bytearray(min(BLOCK, layout.feature_bytes)))
+        scratch = memoryview(bytearray(BLOCK))
         for start in range(0, layout.feature_bytes, BLOCK):
-            block = scratch[: layout.feature_bytes - start]
-            fill(file, block)
-            sha256.update(block)
+            take(scratch[: layout.feature_bytes - start])
     else:
         for block in read_ahead(file, as_bytes(features)):
             sha256.update(block)
-    structure(layout.middle)
-    fill(file, as_bytes(images))
-    sha256.update(as_bytes(images))
-    structure(layout.tail)
+    take(memoryview(bytearray(len(layout.middle))), layout.middle)
+    take(as_bytes(images))
+    take(memoryview(bytearray(len(layout.tail))), layout.tail)
     return sha256.hexdigest()
 
 
@@ -126,7 +116,7 @@ def open_data(entry: Path, manifest: Manifest, layout: Layout) -> BinaryIO:
     """Open the data file, if its size is right in every respect: the cheap check, before anything is allocated."""
     try:
         file = open_regular(entry / DATA)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise Distrusted(f"it has no {DATA}") from None
     except ValueError as error:
         raise Distrusted(str(error)) from None
@@ -138,10 +128,7 @@ def open_data(entry: Path, manifest: Manifest, layout: Layout) -> BinaryIO:
 
 
 def load(entry: Path, manifest: Manifest, *, keep: bool = True) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Return features and images of the entry in folder `entry`.
-
-    Args:
-        keep: False to check only: the features are mapped whatever their size.
+    """Return features and images of the entry in folder `entry`, checked; without `keep` features are mapped always.
 
     Returns:
         features: ndarray of shape (rows, *shape), float32, or uint16 holding the bits of bfloat16; writable and the
@@ -151,7 +138,6 @@ def load(entry: Path, manifest: Manifest, *, keep: bool = True) -> tuple[NDArray
 
     Raises:
         Distrusted: if structure, size or hash is wrong.
-        OSError: if it can't be read.
     """
     layout = layout_of(manifest.request)
     with open_data(entry, manifest, layout) as file:
@@ -207,8 +193,6 @@ def describe(entry: Path) -> EntryInfo:
     """Return what an entry's manifest and sizes say: no content is read, none is trusted."""
     known = {"bytes": files_size(entry), **usage_of(entry)}
     try:
-        if entry.is_symlink() or not entry.is_dir():
-            raise Distrusted("it is not a folder")
         manifest = read_manifest(entry)
         open_data(entry, manifest, layout_of(manifest.request)).close()
     except Distrusted as error:

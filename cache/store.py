@@ -28,11 +28,12 @@ from cache.keys import IMAGES, Request, differences, nearest, short_key
 from cache.reading import EntryInfo, describe, files_size, load, touch_usage, usage_of, write_usage
 from cache.system import as_option
 
-__all__ = ["Entry", "EntryInfo", "Removed", "Store", "digest_of"]
+__all__ = ["Entry", "EntryInfo", "Store", "digest_of"]
 
 VERSION, PARTS, LOCKS, FAMILIES = "v1", "parts", "locks", "families"
 KEY = re.compile("[0-9a-f]{64}")
 PREFIX = re.compile("[0-9a-f]{2}")
+LEFT = "left over; the next build or prune removes it"
 CANDIDATES = 5
 # Of the other versions of a thing, so many are compared with what is asked for: those built last.
 RECENT = 8
@@ -48,8 +49,7 @@ class Entry:
         state: "hit", or "built" just now.
         bytes: Size of the data file.
         seconds: How long building took, now or then; None if nobody knows any more.
-        features: ndarray of shape (rows, *shape), float32, or uint16 with the bits of bfloat16; a read-only memory map
-            if it takes over a quarter of the available memory, else writable and the caller's own.
+        features: As `reading.load` gives them.
         rebuilt_because: Names of the fields that differ from the nearest other version; empty on a hit.
         computed: How many rows were not taken over from another version.
         superseded: Key of the version that most of them came from, which is removed.
@@ -63,23 +63,6 @@ class Entry:
     rebuilt_because: tuple[str, ...] = ()
     computed: int = 0
     superseded: str | None = None
-
-
-@dataclass(frozen=True)
-class Removed:
-    """What `prune` or `clear` did.
-
-    Attributes:
-        removed: In the order of removal; `reason` says why.
-        bytes: Freed by it.
-        left_bytes: Still in the store.
-        dry_run: True if nothing was really removed.
-    """
-
-    removed: tuple[EntryInfo, ...]
-    bytes: int
-    left_bytes: int
-    dry_run: bool
 
 
 def digest_of(images: NDArray[np.uint8]) -> str:
@@ -122,10 +105,9 @@ def turn(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None
 
 
 class Store:
-    """The entries in one folder; any number of processes may use it at once."""
+    """The entries in one folder, which is made when something is first built; any number of processes may use it."""
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; it is made when something is first built."""
         self.folder = folder
         self.root = folder / VERSION
         self.parts = self.root / PARTS
@@ -169,8 +151,6 @@ class Store:
             try:
                 if not os.path.lexists(path):
                     return None
-                if path.is_symlink() or not path.is_dir():
-                    raise Distrusted("it is not a folder")
                 features, _ = load(path, read_manifest(path))
             except Distrusted as error:
                 if not os.path.lexists(path):  # removed by another process while we read
@@ -182,15 +162,13 @@ class Store:
 
     def distrust(self, key: str, reason: object) -> UntrustedDataError:
         short = short_key(key)
-        return UntrustedDataError(
-            f"cache entry {short} can't be trusted: {reason}; remove it with `cmpt726 cache clear {short}"
-            f"{as_option(self.folder)}` and run again to rebuild it"
-        )
+        remedy = f"remove it with `cmpt726 cache clear {short}{as_option(self.folder)}` and run again to rebuild it"
+        return UntrustedDataError(f"cache entry {short} can't be trusted: {reason}; {remedy}")
 
     def build(self, request: Request, images: NDArray[np.uint8], produce: Produce) -> Entry:
         """Build the entry, or take it from whoever was faster."""
         began = time.monotonic()
-        layout, path = layout_of(request), self.path(request.key)
+        layout = layout_of(request)
         for part in writing.left_over(self.parts):
             writing.remove(part)
         versions = self.versions(request)
@@ -210,34 +188,35 @@ class Store:
                 features = writing.vouch(part, Manifest(request, layout.size, sha256))
                 seconds = time.monotonic() - began
                 write_usage(part, seconds)
-                with suppress(OSError):
-                    marker = self.root / FAMILIES / request.family / request.key
-                    marker.parent.mkdir(parents=True, exist_ok=True)
-                    marker.touch()
-                first = writing.commit(part, path)
+                self.mark(request)
+                first = writing.commit(part, self.path(request.key))
         if superseded is not None:
             with suppress(OSError):
                 writing.discard(self.path(superseded), self.parts)
-        if not first:
-            found = self.hit(request)
-            if found is None:
-                raise self.distrust(request.key, "it vanished while it was built")
-            return replace(found, state="built", seconds=seconds, rebuilt_because=why)
-        computed = len(needed)
-        return Entry(request.key, "built", layout.size, seconds, features, why, computed, superseded)
+        if first:
+            computed = len(needed)
+            return Entry(request.key, "built", layout.size, seconds, features, why, computed, superseded)
+        found = self.hit(request)
+        if found is None:
+            raise self.distrust(request.key, "it vanished while it was built")
+        return replace(found, state="built", seconds=seconds, rebuilt_because=why, computed=request.rows)
+
+    def mark(self, request: Request) -> None:
+        """Note in an empty file, FAMILY/KEY, which thing it is a version of; its loss doesn't matter."""
+        with suppress(OSError):
+            marker = self.root / FAMILIES / request.family / request.key
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
 
     def versions(self, request: Request) -> list[Manifest]:
-        """Return the manifests of other versions of the same thing, those built last first.
-
-        An empty file for each entry, FAMILY/KEY, says which they are, so that no build reads every other manifest.
-        """
+        """Return the manifests of other versions of the same thing, those built last first, and not more than a few."""
         found = []
         with suppress(OSError):
             markers = sorted((self.root / FAMILIES / request.family).iterdir(), key=lambda path: -path.stat().st_mtime)
-            for marker in [path for path in markers if path.name != request.key][:RECENT]:
+            for key in [path.name for path in markers if path.name != request.key][:RECENT]:
                 # Cleared by another process, damaged, not an entry at all: then it is no version to compare with.
                 with suppress(Distrusted, OSError):
-                    found.append(read_manifest(self.path(marker.name)))
+                    found.append(read_manifest(self.path(key)))
         return found
 
     def taken_over(
@@ -251,41 +230,33 @@ class Store:
         """
         for version in versions:
             other = version.request
-            if differences(request.fields, other.fields) != (IMAGES,) or (request.shape, request.dtype) != (
-                other.shape,
-                other.dtype,
-            ):
-                continue
-            with suppress(Distrusted, OSError):
-                features, known = load(self.path(other.key), version)
-                places = {image.tobytes(): place for place, image in enumerate(known)}
-                sources = np.array([places.get(image.tobytes(), -1) for image in images], np.intp)
-                serving = len(np.unique(sources[sources >= 0]))
-                if serving:
-                    return features, sources, other.key if 2 * serving > other.rows else None
+            alike = (request.shape, request.dtype) == (other.shape, other.dtype)
+            if alike and differences(request.fields, other.fields) == (IMAGES,):
+                with suppress(Distrusted, OSError):
+                    features, known = load(self.path(other.key), version)
+                    places = {image.tobytes(): place for place, image in enumerate(known)}
+                    sources = np.array([places.get(image.tobytes(), -1) for image in images], np.intp)
+                    serving = len(np.unique(sources[sources >= 0]))
+                    if serving:
+                        return features, sources, other.key if 2 * serving > other.rows else None
         return None, np.full(request.rows, -1, np.intp), None
 
     def entries(self) -> list[EntryInfo]:
         """List what is in the store, last used first, then parts; manifests and sizes are looked at, contents not."""
-        found = list(self.survey())
-        found.sort(key=lambda info: (-(info.used or 0), info.key))
-        left = set(writing.left_over(self.parts))
-        for part in children(self.parts):
-            reason = "left over; the next build or prune removes it" if part in left else "being built or removed"
-            found.append(EntryInfo(part.name.partition(".")[0], part, "partial", reason, files_size(part)))
-        return found
-
-    def survey(self) -> Iterator[EntryInfo]:
-        """Yield everything under the version's folder but the store's own folders."""
+        found = []
         for prefix in children(self.root):
-            if prefix.name in (PARTS, LOCKS, FAMILIES):
-                continue
             proper = PREFIX.fullmatch(prefix.name) and prefix.is_dir()
             for entry in children(prefix) if proper else [prefix]:
                 if proper and KEY.fullmatch(entry.name) and entry.name.startswith(prefix.name):
-                    yield describe(entry)
-                else:
-                    yield EntryInfo(entry.name, entry, "foreign", "no entry has such a name", files_size(entry))
+                    found.append(describe(entry))
+                elif entry.name not in (PARTS, LOCKS, FAMILIES):
+                    found.append(EntryInfo(entry.name, entry, "foreign", "not ours", files_size(entry)))
+        found.sort(key=lambda info: (-(info.used or 0), info.key))
+        left = set(writing.left_over(self.parts))
+        for part in children(self.parts):
+            reason = LEFT if part in left else "being built or removed"
+            found.append(EntryInfo(part.name.partition(".")[0], part, "partial", reason, files_size(part)))
+        return found
 
     def info(self, prefix: str) -> EntryInfo:
         """Return the one entry whose key begins with `prefix`.
@@ -303,10 +274,8 @@ class Store:
         if found:
             named = ", ".join(found[:CANDIDATES]) + (", ..." if len(found) > CANDIDATES else "")
             raise RequestError(f"key {prefix!r} must name one entry; {len(found)} begin so: {named}")
-        raise RequestError(
-            f"key {prefix!r} must name an entry; none begins so; `cmpt726 cache ls{as_option(self.folder)}` lists all "
-            f"{len(keys)}"
-        )
+        lists = f"`cmpt726 cache ls{as_option(self.folder)}` lists all {len(keys)}"
+        raise RequestError(f"key {prefix!r} must name an entry; none begins so; {lists}")
 
     def verify(self, prefix: str | None = None) -> list[EntryInfo]:
         """Read every byte of one entry, or of all, and compare structure, sizes and SHA-256.
@@ -314,74 +283,67 @@ class Store:
         Raises:
             RequestError: if `prefix` names no single entry.
         """
-        infos = self.entries() if prefix is None else [self.info(prefix)]
-        return [self.judged(info) for info in infos if info.state != "partial"]
-
-    def judged(self, info: EntryInfo) -> EntryInfo:
-        """Return an entry with what reading all of it showed."""
-        began = time.monotonic()
-        if info.state == "ok":
+        found = []
+        for info in self.entries() if prefix is None else [self.info(prefix)]:
+            began = time.monotonic()
             try:
-                load(info.path, read_manifest(info.path), keep=False)
+                if info.state == "ok":
+                    load(info.path, read_manifest(info.path), keep=False)
             except Distrusted as error:
                 info = replace(info, state=error.state, reason=str(error))
             except OSError as error:
                 info = replace(info, state="damaged", reason=error.strerror or str(error))
-        return replace(info, seconds=time.monotonic() - began)
+            if info.state != "partial":
+                found.append(replace(info, seconds=time.monotonic() - began))
+        return found
 
-    def prune(self, max_bytes: int | None = None, older_than: float | None = None, dry_run: bool = False) -> Removed:
-        """Remove what killed processes and earlier versions left, entries not used for `older_than` seconds, then the
-        least recently used until at most `max_bytes` are left.
-
-        Raises:
-            EnvironmentFailure: if an entry can't be removed.
+    def prunable(self, max_bytes: int | None = None, older_than: float | None = None) -> list[EntryInfo]:
+        """Return what killed processes and earlier versions left, entries not used for `older_than` seconds, then the
+        least recently used until at most `max_bytes` are left; each with the reason.
         """
-        infos, now = self.entries(), time.time()
-        left = set(writing.left_over(self.parts))
-        entries = [info for info in infos if info.state in ("ok", "damaged")]
-        doomed = [replace(info, reason="left over") for info in infos if info.path in left]
+        infos = self.entries()
+        doomed = [replace(info, reason="left over") for info in infos if info.reason == LEFT]
         doomed += [replace(info, reason="superseded") for info in infos if info.state == "superseded"]
+        entries = [info for info in infos if info.state in ("ok", "damaged")]
         total = sum(info.bytes for info in entries)
         for info in reversed(entries):
-            if older_than is not None and now - (info.used or 0) > older_than:
+            if older_than is not None and time.time() - (info.used or 0) > older_than:
                 doomed.append(replace(info, reason="not used for that long"))
             elif max_bytes is not None and total > max_bytes:
                 doomed.append(replace(info, reason="over the size"))
             else:
                 continue
             total -= info.bytes
-        return self.remove(doomed, infos, dry_run)
+        return doomed
 
-    def clear(self, prefix: str | None = None, dry_run: bool = False) -> Removed:
-        """Remove one entry, or all and what killed processes left; what is not ours stays.
+    def clearable(self, prefix: str | None = None) -> list[EntryInfo]:
+        """Return one entry, or all and what killed processes left; what is not ours stays.
 
         Raises:
             RequestError: if `prefix` names no single entry.
+        """
+        if prefix is not None:
+            return [replace(self.info(prefix), reason="named")]
+        ours = [i for i in self.entries() if i.reason == LEFT or (i.state != "partial" and i.path == self.path(i.key))]
+        return [replace(info, reason="cleared") for info in ours]
+
+    def remove(self, doomed: Iterable[EntryInfo]) -> None:
+        """Remove entries and parts, and the traces of what is no longer there.
+
+        Raises:
             EnvironmentFailure: if an entry can't be removed.
         """
-        infos = self.entries()
-        if prefix is not None:
-            return self.remove([replace(self.info(prefix), reason="named")], infos, dry_run)
-        left = set(writing.left_over(self.parts))
-        doomed = [i for i in infos if i.path in left or (i.state != "partial" and i.path == self.path(i.key))]
-        return self.remove([replace(info, reason="cleared") for info in doomed], infos, dry_run)
-
-    def remove(self, doomed: list[EntryInfo], infos: list[EntryInfo], dry_run: bool) -> Removed:
-        """Remove entries and parts, unless `dry_run`, and the traces of what is no longer there."""
-        if not dry_run:
-            with writing.Room(self.folder).refusals():
-                for info in doomed:
-                    if info.state == "partial":
-                        writing.remove(info.path)
-                    elif os.path.lexists(info.path):
-                        writing.discard(info.path, self.parts)
+        with writing.Room(self.folder).refusals():
+            for info in doomed:
+                if info.state == "partial":
+                    writing.remove(info.path)
+                elif os.path.lexists(info.path):
+                    writing.discard(info.path, self.parts)
+        for marker in self.root.glob(f"{FAMILIES}/*/*"):
             with suppress(OSError):
-                for marker in self.root.glob(f"{FAMILIES}/*/*"):
-                    if not os.path.lexists(self.path(marker.name)):
-                        marker.unlink()
-            for path in self.root.glob(f"{LOCKS}/*.lock"):
-                # Timeout, an OSError too, says that somebody holds it.
-                with suppress(OSError, NotImplementedError), FileLock(path).acquire(timeout=0):
-                    path.unlink()
-        freed = sum(info.bytes for info in doomed)
-        return Removed(tuple(doomed), freed, sum(info.bytes for info in infos) - freed, dry_run)
+                if not os.path.lexists(self.path(marker.name)):
+                    marker.unlink()
+        for path in self.root.glob(f"{LOCKS}/*.lock"):
+            # Timeout, an OSError too, says that somebody holds it.
+            with suppress(OSError, NotImplementedError), FileLock(path).acquire(timeout=0):
+                path.unlink()

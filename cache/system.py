@@ -44,28 +44,16 @@ LIMITS = (
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open an ordinary file for unbuffered reading.
-
-    Raises:
-        ValueError: if it is a link, a folder, a device or a FIFO.
-        OSError: as `os.open` does.
-    """
+    """Open an ordinary file for reading; ValueError if it is a link, a folder, a device or a FIFO."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError(f"{path.name} is not an ordinary file")
-    return os.fdopen(os.open(path, os.O_RDONLY | SAFELY), "rb", buffering=0)
+    return os.fdopen(os.open(path, os.O_RDONLY | SAFELY), "rb")
 
 
 def read_small(path: Path, limit: int) -> bytes:
-    """Read the whole of an ordinary file.
-
-    Raises:
-        ValueError: if it is larger than `limit` bytes or no ordinary file.
-        OSError: as `os.open` does.
-    """
+    """Return the whole of an ordinary file; ValueError if it is none, or larger than `limit` bytes."""
     with open_regular(path) as file:
-        content = b""
-        while chunk := file.read(limit + 1 - len(content)):
-            content += chunk
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise ValueError(f"{path.name} is larger than {limit} bytes")
     return content
@@ -105,12 +93,11 @@ def sync_folder(path: Path) -> None:
 
 def is_alive(pid: int) -> bool:
     """Return whether there is a process of that number here; True where nobody can tell."""
-    with suppress(PermissionError, OverflowError):
-        try:
-            if os.name == "posix":  # elsewhere it is no question but a signal
-                os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
+    try:
+        if os.name == "posix":  # elsewhere it is no question but a signal
+            os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

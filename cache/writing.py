@@ -62,13 +62,7 @@ def free_space(folder: Path) -> int:
 
 @dataclass(frozen=True)
 class Room:
-    """What an entry needs of the disk, and what there was before anything was written.
-
-    Attributes:
-        folder: The store's.
-        needed: Size of the entry's data.
-        free: Bytes free; None if the system would not say.
-    """
+    """The bytes that an entry needs in the store's folder, and those free before; None if the system won't say."""
 
     folder: Path
     needed: int = 0
@@ -76,11 +70,7 @@ class Room:
 
     @classmethod
     def measured(cls, folder: Path, needed: int) -> Self:
-        """Return what is free now.
-
-        Raises:
-            EnvironmentFailure: with what is needed and what is free, for what can't fit.
-        """
+        """Return what is free now; EnvironmentFailure, with the figures, for what can't fit."""
         room = cls(folder, needed)
         with suppress(OSError):
             room = cls(folder, needed, free_space(folder))
@@ -112,18 +102,14 @@ class Room:
 
 def reserve(descriptor: int, size: int) -> None:
     """Claim the file's blocks now, so that a full disk shows (an OSError) before the work, not in the middle of it."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-        else:
-            return
-    zeros = bytes(BLOCK)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    for start in range(0, size, BLOCK):
-        write_all(descriptor, zeros[: size - start])
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except (AttributeError, OSError) as error:  # AttributeError: not every system has it
+        if getattr(error, "errno", errno.ENOSYS) not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        for start in range(0, size, BLOCK):
+            write_all(descriptor, bytes(min(BLOCK, size - start)))
 
 
 def checked(blocks: Iterable[NDArray[Any]], layout: Layout, count: int) -> Iterator[NDArray[Any]]:
@@ -153,9 +139,8 @@ def interleaved(old: NDArray[Any], sources: NDArray[np.intp], new: Iterable[NDAr
 
 def drop_from_memory(descriptor: int) -> None:
     """Ask that the next read comes from the disk; a hint where the system takes one."""
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    with suppress(OSError, AttributeError):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def write_data(
@@ -196,9 +181,8 @@ def vouch(part: Path, manifest: Manifest) -> NDArray[Any]:
     try:
         features, _ = load(part, manifest)
     except Distrusted as error:
-        raise EnvironmentFailure(
-            f"what is written must read back the same; {error}; check the disk of {part}"
-        ) from None
+        wrong = f"what is written must read back the same; {error}; check the disk of {part}"
+        raise EnvironmentFailure(wrong) from None
     write_synced(part / MANIFEST, manifest.render())
     sync_folder(part)
     return features

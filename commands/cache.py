@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import typer
 
 from cache.keys import as_size, canonical, short_key
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.text import counted, printable
+from cli726.text import counted, printable, typed_path
 from commands.completion import cache_keys
 from commands.options import OUTPUT, App, Json, examples
 from commands.render import emit, notice, table
@@ -20,15 +20,12 @@ from commands.render import emit, notice, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cache.store import EntryInfo, Removed, Store
+    from cache.store import EntryInfo, Store
 
 WHICH = "Which entries"
 LONGEST_CELL = 60
-SIZES = {"b": 1} | {
-    letter + suffix: base**power
-    for power, letter in enumerate("kmgt", start=1)
-    for suffix, base in (("", 1000), ("b", 1000), ("ib", 1024))
-}
+THOUSANDS = {"k": 1, "m": 2, "g": 3, "t": 4}
+SIZES = {"b": 1} | {t + u: base**n for t, n in THOUSANDS.items() for u, base in (("", 1000), ("b", 1000), ("ib", 1024))}
 AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 app = App(
@@ -39,29 +36,27 @@ app = App(
     epilog=examples("cmpt726 cache ls", "cmpt726 cache verify", "cmpt726 cache prune --max-size 5GB --yes"),
 )
 
+PLACE = "Where the caches are (default: CMPT726_CACHE_DIR, else the per-user cache folder)."
 CacheDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache-dir",
-        metavar="DIR",
-        help="Where the caches are (default: CMPT726_CACHE_DIR, else the per-user cache folder).",
-        rich_help_panel=WHICH,
-    ),
+    Path | None, typer.Option("--cache-dir", parser=typed_path, metavar="DIR", help=PLACE, rich_help_panel=WHICH)
 ]
-Key = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[KEY]", help="Entry key, or the start of it.", show_default=False, autocompletion=cache_keys
-    ),
-]
+KEY = typer.Argument(
+    metavar="[KEY]", help="Entry key, or the start of it.", show_default=False, autocompletion=cache_keys
+)
+Key = Annotated[str | None, KEY]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask first.", rich_help_panel=WHICH)]
+MOST = "Remove the least recently used until at most this much is left, as in 5GB."
+MaxSize = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help=MOST, rich_help_panel=WHICH)]
+UNUSED = "Remove entries unused for this long, as in 30d."
+OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="AGE", help=UNUSED, rich_help_panel=WHICH)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.", rich_help_panel=OUTPUT)]
 
 
 def store_of(cache_dir: Path | None) -> "Store":
     from cache.store import Store
     from cache.system import default_cache_dir
 
-    return Store(default_cache_dir() if cache_dir is None else cache_dir)
+    return Store(cache_dir or default_cache_dir())
 
 
 def quantity(text: str, units: dict[str, int], rule: str) -> float:
@@ -87,34 +82,21 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
+def timestamp(used: float | None) -> str | None:
+    """Return seconds since 1970 as ISO 8601, UTC; None for what no calendar has."""
+    try:
+        return None if used is None else datetime.fromtimestamp(used, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def summary(info: "EntryInfo") -> dict[str, Any]:
     """Return an entry as `ls` lists it, what its provenance says short enough for a table."""
-    provenance = info.request.provenance if info.request else {}
-    said = {
-        name: text_of(provenance[name]) if name in provenance else None for name in ("model", "data", "pool", "cut")
-    }
-    used = None
-    if info.used is not None:
-        try:
-            used = datetime.fromtimestamp(info.used, UTC).isoformat(timespec="seconds")
-        except (ValueError, OverflowError, OSError):
-            used = None  # no calendar has it
-    return {
-        "key": info.key,
-        **{name: t and (t if len(t) <= LONGEST_CELL else t[: LONGEST_CELL - 1] + "…") for name, t in said.items()},
-        "bytes": info.bytes,
-        "built": info.built,
-        "seconds": info.seconds,
-        "used": used,
-        "state": info.state,
-        "reason": info.reason,
-        "path": str(info.path),
-    }
-
-
-def minute(iso: str | None) -> str:
-    """Return a time for people: local, to the minute."""
-    return "" if iso is None else datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")
+    said = {name: text_of(value) for name, value in (info.request.provenance if info.request else {}).items()}
+    short = {name: t if len(t) <= LONGEST_CELL else t[: LONGEST_CELL - 1] + "…" for name, t in said.items()}
+    found = {name: short.get(name) for name in ("model", "data", "pool", "cut")}
+    found |= {name: getattr(info, name) for name in ("key", "bytes", "built", "seconds", "state", "reason")}
+    return found | {"used": timestamp(info.used), "path": str(info.path)}
 
 
 def listing(headline: str, *columns: str, rows: Sequence[Sequence[object]]) -> "Iterator[RenderableType]":
@@ -134,20 +116,15 @@ def ls(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     total = sum(entry["bytes"] for entry in entries)
 
     def tables() -> "Iterator[RenderableType]":
-        rows = [
-            (
-                short_key(entry["key"]),
-                *(entry[name] or "" for name in ("model", "data", "pool", "cut")),
-                minute(entry["used"]),
-                entry["state"],
-                as_size(entry["bytes"]),
-            )
-            for entry in entries
-        ]
-        columns = ("key", "model", "data", "pool", "cut", "last use", "state", "size")
-        yield from listing(f"{len(entries)} in {store.folder}, {as_size(total)}", *columns, rows=rows)
+        names = ("model", "data", "pool", "cut")
+        rows = []
+        for e in entries:
+            used = datetime.fromisoformat(e["used"]).astimezone().strftime("%Y-%m-%d %H:%M") if e["used"] else ""
+            rows.append((short_key(e["key"]), *(e[n] or "" for n in names), used, e["state"], as_size(e["bytes"])))
+        headline = f"{len(entries)} in {store.folder}, {as_size(total)}"
+        yield from listing(headline, "key", *names, "last use", "state", "size", rows=rows)
 
-    emit({"folder": str(store.folder), "bytes": total, "entries": entries}, tables, as_json=as_json)
+    emit({"folder": store.folder, "bytes": total, "entries": entries}, tables, as_json=as_json)
 
 
 @app.command(epilog=examples("cmpt726 cache info", "cmpt726 cache info --json"))
@@ -158,11 +135,8 @@ def info(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -> 
     if not listed:
         raise RequestError(f"info needs an entry; {store.folder} has none; `cmpt726 finetune --cache` makes some")
     request = listed[0].request
-    parts: dict[str, Any] = {
-        "fields": request.fields if request else {},
-        "provenance": request.provenance if request else {},
-    }
     found = summary(listed[0]) | {name: getattr(request, name, None) for name in ("rows", "shape", "dtype")}
+    parts = {name: getattr(request, name, {}) for name in ("fields", "provenance")}
 
     def tables() -> "Iterator[RenderableType]":
         rounded = {"bytes": as_size, "seconds": "{:.3g}".format}
@@ -184,15 +158,15 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
     store = store_of(cache_dir)
     infos = store.verify(key)
     bad = [short_key(info.key) for info in infos if info.state == "damaged"]
-    whole = sum(info.state == "ok" for info in infos)
 
     def tables() -> "Iterator[RenderableType]":
         rows = [(short_key(info.key), info.state, info.reason or "", as_size(info.bytes)) for info in infos]
+        whole = sum(info.state == "ok" for info in infos)
         headline = f"{whole} of {len(infos)} in {store.folder} are as they were written"
         yield from listing(headline, "key", "state", "reason", "size", rows=rows)
 
     entries = [{name: getattr(info, name) for name in ("key", "state", "reason", "bytes", "seconds")} for info in infos]
-    emit({"folder": str(store.folder), "entries": entries, "damaged": len(bad)}, tables, as_json=as_json)
+    emit({"folder": store.folder, "entries": entries, "damaged": len(bad)}, tables, as_json=as_json)
     if bad:
         named = ", ".join(bad[:3]) + (", ..." if len(bad) > 3 else "")
         raise UntrustedDataError(
@@ -201,34 +175,33 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
         )
 
 
-def take_away(plan: "Removed", act: "Callable[[], Removed]", folder: Path, *, yes: bool, as_json: bool) -> None:
-    """Carry out a plan once somebody has agreed to it, and say what was removed."""
-    if plan.removed and not yes:
-        what = f"{counted(len(plan.removed), 'entry', 'entries')}, {as_size(plan.bytes)},"
+def remove(store: "Store", doomed: "list[EntryInfo]", *, yes: bool, dry_run: bool = False, as_json: bool) -> None:
+    """Remove entries once somebody has agreed to it, and say which; or only say it."""
+    freed = sum(info.bytes for info in doomed)
+    left = sum(info.bytes for info in store.entries()) - freed
+    if doomed and not yes and not dry_run:
+        what = f"{counted(len(doomed), 'entry', 'entries')}, {as_size(freed)},"
         if not sys.stdin.isatty():
-            raise RequestError(f"removing {what} from {folder} needs a yes; got none, and nobody to ask; add --yes")
+            raise RequestError(f"removing {what} from {store.folder} needs a yes; got none, nobody to ask; add --yes")
         try:
-            agreed = typer.confirm(f"Remove {printable(what)} from {printable(str(folder))}?", err=True)
+            agreed = typer.confirm(f"Remove {what} from {printable(str(store.folder))}?", err=True)
         except typer.Abort:  # the end of input
             agreed = False
         if not agreed:
             notice("nothing was removed")
             return
-    report(act(), folder, as_json=as_json)
-
-
-def report(done: "Removed", folder: Path, *, as_json: bool) -> None:
-    """Say what was removed, or would be."""
-    removed = [{name: getattr(info, name) for name in ("key", "bytes", "reason")} for info in done.removed]
-    payload = {"folder": str(folder), "removed": removed, "bytes": done.bytes}
+    if not dry_run:
+        store.remove(doomed)
 
     def tables() -> "Iterator[RenderableType]":
-        verb = "would remove" if done.dry_run else "removed"
-        headline = f"{verb} {len(removed)}, {as_size(done.bytes)}; {as_size(done.left_bytes)} left in {folder}"
-        rows = [(short_key(info.key), info.reason or "", as_size(info.bytes)) for info in done.removed]
+        verb = "would remove" if dry_run else "removed"
+        headline = f"{verb} {len(doomed)}, {as_size(freed)}; {as_size(left)} left in {store.folder}"
+        rows = [(short_key(info.key), info.reason or "", as_size(info.bytes)) for info in doomed]
         yield from listing(headline, "key", "why", "size", rows=rows)
 
-    emit(payload | {"left_bytes": done.left_bytes, "dry_run": done.dry_run}, tables, as_json=as_json)
+    removed = [{name: getattr(info, name) for name in ("key", "bytes", "reason")} for info in doomed]
+    payload = {"folder": store.folder, "removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}
+    emit(payload, tables, as_json=as_json)
 
 
 @app.command(
@@ -239,52 +212,34 @@ def report(done: "Removed", folder: Path, *, as_json: bool) -> None:
     )
 )
 def prune(
-    max_size: Annotated[
-        str | None,
-        typer.Option(
-            "--max-size",
-            metavar="SIZE",
-            help="Remove the least recently used until at most this much is left, as in 5GB.",
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    older_than: Annotated[
-        str | None,
-        typer.Option(
-            "--older-than", metavar="AGE", help="Remove entries unused for this long, as in 30d.", rich_help_panel=WHICH
-        ),
-    ] = None,
+    max_size: MaxSize = None,
+    older_than: OlderThan = None,
     yes: Yes = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.", rich_help_panel=OUTPUT)
-    ] = False,
+    dry_run: DryRun = False,
     cache_dir: CacheDir = None,
     as_json: Json = False,
 ) -> None:
     """Remove what interrupted runs and earlier versions left, then entries by age and size."""
-    store = store_of(cache_dir)
     most = None if max_size is None else parse_size(max_size)
     age = None if older_than is None else parse_age(older_than)
-    plan = store.prune(most, age, dry_run=True)
-    if dry_run:
-        report(plan, store.folder, as_json=as_json)
-    else:
-        take_away(plan, lambda: store.prune(most, age), store.folder, yes=yes, as_json=as_json)
+    store = store_of(cache_dir)
+    remove(store, store.prunable(most, age), yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(epilog=examples("cmpt726 cache clear --yes", "cmpt726 cache clear --yes --json"))
 def clear(key: Key = None, yes: Yes = False, cache_dir: CacheDir = None, as_json: Json = False) -> None:
     """Remove KEY, or all entries; a run that uses them keeps what it has."""
     store = store_of(cache_dir)
-    plan = store.clear(key, dry_run=True)
-    take_away(plan, lambda: store.clear(key), store.folder, yes=yes, as_json=as_json)
+    remove(store, store.clearable(key), yes=yes, as_json=as_json)
 
 
 @app.command(epilog=examples("cmpt726 cache path", "cmpt726 cache path --json"))
 def path(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     """Print the folder where the caches are kept."""
-    folder = store_of(cache_dir).folder
+    from cache.system import default_cache_dir
+
+    folder = cache_dir or default_cache_dir()
     if as_json:
-        emit({"path": str(folder)}, list, as_json=True)
+        emit({"path": folder}, list, as_json=True)
     else:
         typer.echo(os.fsencode(folder))

@@ -75,6 +75,14 @@ def build(folder: Path, wanted: Wanted, pause: float = 0.0, log=None, computed: 
     return Store(folder).get_or_build(wanted, images_of(wanted), produce, lambda: say("waiting"))
 
 
+def clear(store: Store, prefix: str | None = None) -> None:
+    store.remove(store.clearable(prefix))
+
+
+def prune(store: Store, **limits) -> None:
+    store.remove(store.prunable(**limits))
+
+
 def assert_right(entry: Entry, wanted: Wanted) -> None:
     assert entry.key == wanted.key
     np.testing.assert_array_equal(entry.features, features_of(wanted))

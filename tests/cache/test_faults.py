@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from building import a_request, assert_right, build, clear, files_of, prune
 
 from cache import writing
 from cache.errors import EnvironmentFailure
 from cache.store import Store
-from tests.cache.building import a_request, assert_right, build, files_of
 from tests.harness import await_, cases, small_disk, times
 
 pytestmark = pytest.mark.faults
@@ -52,7 +52,7 @@ def assert_recover(runs, older, peaceful):
         # Removed only once there is another.
         assert kept == "ok" or (older == "relative" and states and kept is None)
         assert_right(build(store.folder, WANTED), WANTED)
-        store.prune()
+        prune(store)
         found = files_of(store.folder)
         assert found.items() >= expected.items()
         # A kill between the new entry and the old one's removal leaves both.
@@ -207,8 +207,8 @@ def test_clearing_while_another_builds_does_not_harm_it(tmp_path, start):
     process = start(tmp_path, "--pause", 0.1)
     store = Store(tmp_path)
     await_(lambda: list(store.parts.glob("*/features.h5")))
-    store.clear()
-    store.prune(max_bytes=0)
+    clear(store)
+    prune(store, max_bytes=0)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out.strip()) == (0, "built"), err
     assert store.verify()[0].state == "ok"
@@ -217,6 +217,6 @@ def test_clearing_while_another_builds_does_not_harm_it(tmp_path, start):
 def test_an_entry_in_use_may_be_cleared_and_built_again(tmp_path):
     store = Store(tmp_path)
     first = build(tmp_path, WANTED)
-    store.clear()
+    clear(store)
     assert build(tmp_path, WANTED).state == "built"
     assert_right(first, WANTED)

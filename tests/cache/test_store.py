@@ -8,15 +8,12 @@ import time
 
 import numpy as np
 import pytest
+from building import a_request, assert_right, build, clear, features_of, files_of, images_of, prune
 
 from cache import reading, writing
 from cache import store as store_module
 from cache.errors import EnvironmentFailure, RequestError, UntrustedDataError
 from cache.keys import canonical
-from cache.store import Store
-from tests.cache.building import a_request, assert_right, build, features_of, files_of, images_of
-
-RIGHT = {"dtype": np.float32, "shape": (600, 64)}
 
 
 def never(rows):
@@ -42,10 +39,10 @@ def test_large_features_are_mapped_read_only_and_outlive_their_entry(store, want
     monkeypatch.setattr(reading, "available_memory", lambda: 4 * 600 * 64 * 4)
     assert not isinstance(build(store.folder, wanted).features, np.memmap)  # a quarter still fits
     monkeypatch.setattr(reading, "available_memory", lambda: 4 * 600 * 64 * 4 - 1)
-    store.clear()
+    clear(store)
     built = build(store.folder, wanted)
     hit = store.get_or_build(wanted, images_of(wanted), never)
-    store.clear()
+    clear(store)
     assert store.entries() == []
     for entry in (built, hit):
         assert isinstance(entry.features, np.memmap)
@@ -104,7 +101,7 @@ def test_only_what_differs_in_nothing_else_gives_rows_and_the_newest_first(store
         computed = []
         build(store.folder, a_request(**changed), computed=computed)
         assert len(computed) == 600
-        store.clear()
+        clear(store)
     build(store.folder, a_request(names=range(300)))
     build(store.folder, a_request(names=range(250, 600)))
     computed = []
@@ -126,7 +123,7 @@ def test_a_version_that_is_cleared_while_another_is_built_ends_nothing(store, en
 
     def clear_first(path):
         if path == entry:
-            Store(store.folder).clear()
+            clear(store)
         return real(path)
 
     monkeypatch.setattr(store_module, "read_manifest", clear_first)
@@ -234,7 +231,7 @@ def test_two_stores_race_and_the_second_takes_the_first_ones_entry(store, wanted
 
 def test_too_little_space_is_told_before_the_work(store, wanted, monkeypatch):
     size = build(store.folder, wanted).bytes
-    store.clear()
+    clear(store)
     monkeypatch.setattr(writing, "free_space", lambda folder: size + 65535)
     with pytest.raises(EnvironmentFailure, match=r"needs 174.7 kB, free in .*: 240.3 kB; .*--cache-dir") as failure:
         store.get_or_build(wanted, images_of(wanted), never)
@@ -278,7 +275,8 @@ def test_a_listing_shows_what_the_manifest_says(store, entry, wanted):
 def test_an_empty_store_is_listed_without_being_made(store):
     assert store.entries() == []
     assert store.verify() == []
-    assert store.prune(0).removed == ()
+    assert store.prunable(0) == store.clearable() == []
+    clear(store)
     assert not store.folder.exists()
 
 
@@ -296,13 +294,14 @@ def test_a_shortened_key_must_name_one_entry(store):
         store.info(shared)
     assert any(wanted.key in str(refusal.value) for wanted in requests if wanted.key[0] == shared)
     with pytest.raises(RequestError, match=r"must name an entry; none begins so; .*cache ls --cache-dir .* all 17"):
-        store.clear("0" * 64)
+        store.clearable("0" * 64)
     for wrong in ("", "xyz", "../..", "*", requests[0].key + "0", requests[0].key.upper() + "A"):
         with pytest.raises(RequestError, match="64 of the digits"):
-            store.clear(wrong)
-    assert store.clear(requests[3].key, dry_run=True).removed[0].key == requests[3].key
+            store.clearable(wrong)
+    (doomed,) = store.clearable(requests[3].key)
+    assert (doomed.key, doomed.reason) == (requests[3].key, "named")
     assert len(store.entries()) == 17
-    store.clear(requests[3].key)
+    store.remove([doomed])
     assert requests[3].key not in [info.key for info in store.entries()]
 
 
@@ -316,16 +315,15 @@ def test_pruning_by_age_and_size_removes_the_least_recently_used_first(store):
     newest_first = [wanted.key for wanted in requests]
     assert [info.key for info in store.entries()] == newest_first
 
-    plan = store.prune(max_bytes=three, older_than=3.5 * 86400, dry_run=True)
-    assert [removal.key for removal in plan.removed] == [newest_first[4], newest_first[3]]
-    assert [removal.reason for removal in plan.removed] == ["not used for that long", "over the size"]
+    plan = store.prunable(max_bytes=three, older_than=3.5 * 86400)
+    assert [removal.key for removal in plan] == [newest_first[4], newest_first[3]]
+    assert [removal.reason for removal in plan] == ["not used for that long", "over the size"]
     assert len(store.entries()) == 5
-    done = store.prune(max_bytes=three, older_than=3.5 * 86400)
-    assert done.removed == plan.removed
-    assert (done.bytes, done.left_bytes) == (plan.bytes, plan.left_bytes)
-    assert (done.left_bytes, plan.dry_run, done.dry_run) == (three, True, False)
+    store.remove(plan)
+    assert sum(info.bytes for info in store.entries()) == three
     assert [info.key for info in store.entries()] == newest_first[:3]
-    assert store.prune(max_bytes=0).left_bytes == 0
+    store.remove(store.prunable(max_bytes=0))
+    assert store.entries() == []
     assert list((store.root / "families").glob("*/*")) == []
 
 
@@ -340,7 +338,7 @@ def test_parts_of_the_dead_are_removed_and_parts_of_the_living_are_not(store, wa
     dead = 2**22 + 1  # above any process number of Linux
     ours, theirs = left_part(store, wanted.key, os.getpid()), left_part(store, wanted.key, dead, "0" * 8)
     lock = store.root / "locks" / f"{wanted.key}.lock"
-    for action in (lambda: build(store.folder, wanted), store.prune, store.clear):
+    for action in (lambda: build(store.folder, wanted), lambda: prune(store), lambda: clear(store)):
         gone = left_part(store, wanted.key, dead)
         partial = {info.path: info.reason for info in store.entries() if info.state == "partial"}
         assert partial.keys() == {ours, theirs, gone}
@@ -356,8 +354,8 @@ def test_parts_of_the_dead_are_removed_and_parts_of_the_living_are_not(store, wa
         old = time.time() - hours * 3600
         for path in (theirs / "features.h5", theirs):
             os.utime(path, (old, old))
-        assert [removal.reason for removal in store.prune(dry_run=True).removed] == reasons
-    store.prune()
+        assert [removal.reason for removal in store.prunable()] == reasons
+    prune(store)
     assert not theirs.exists()
 
 
@@ -370,7 +368,8 @@ def test_what_an_earlier_version_built_is_superseded_and_goes_with_prune(store, 
     document["digest"] = hashlib.sha256(canonical(document).encode()).hexdigest()
     (old / "manifest.json").write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
     assert {info.key: info.state for info in store.verify()} == {wanted.key: "ok", old.name: "superseded"}
-    assert [(info.key, info.reason) for info in store.prune().removed] == [(old.name, "superseded")]
+    assert [(info.key, info.reason) for info in store.prunable()] == [(old.name, "superseded")]
+    prune(store)
     assert [info.key for info in store.entries()] == [wanted.key]
     assert not old.exists()
 
@@ -386,8 +385,8 @@ def test_clearing_leaves_what_is_not_ours(store, entry):
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
     assert [info.state for info in store.verify()].count("foreign") == 4
-    store.clear()
-    store.prune(max_bytes=0)
+    clear(store)
+    prune(store, max_bytes=0)
     assert [path.read_text() for path in foreign] == ["mine"] * 4
     assert not entry.exists()
 
@@ -397,7 +396,7 @@ def test_an_entry_cleared_while_it_is_read_is_a_miss_and_not_damage(store, entry
 
     def clear_first(path):
         monkeypatch.setattr(store_module, "read_manifest", real)
-        Store(store.folder).clear()
+        clear(store)
         return real(path)
 
     monkeypatch.setattr(store_module, "read_manifest", clear_first)

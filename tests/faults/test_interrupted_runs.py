@@ -56,7 +56,8 @@ def test_runs_killed_at_random_moments_end_as_one_left_in_peace(tmp_path: Path, 
         place = Path(run["place"])
         assert_same(place, tmp_path / "whole")
         cache = Path(f"{place}-cache")
-        Store(cache).prune()
+        store = Store(cache)
+        store.remove(store.prunable())
         assert_nothing_left(cache, place)
 
 
