@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from building import a_request, assert_right, build, clear, files_of, prune
 
 from cache import writing
 from cache.errors import EnvironmentFailure
 from cache.store import Store
+from tests.cache.building import a_request, assert_right, build, clear, files_of, prune
 from tests.harness import await_, cases, small_disk, times
 
 pytestmark = pytest.mark.faults

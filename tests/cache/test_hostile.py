@@ -9,11 +9,11 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from building import a_request, assert_right, build, clear, images_of
 
 from cache.errors import UntrustedDataError
 from cache.format import Manifest
 from cache.keys import canonical
+from tests.cache.building import a_request, assert_right, build, clear, images_of
 from tests.harness import cases, peak_memory, times
 
 pytestmark = pytest.mark.faults

@@ -8,12 +8,12 @@ import time
 
 import numpy as np
 import pytest
-from building import a_request, assert_right, build, clear, features_of, files_of, images_of, prune
 
 from cache import reading, writing
 from cache import store as store_module
 from cache.errors import EnvironmentFailure, RequestError, UntrustedDataError
 from cache.keys import canonical
+from tests.cache.building import a_request, assert_right, build, clear, features_of, files_of, images_of, prune
 
 
 def never(rows):
