@@ -1,12 +1,13 @@
 """Problem 5: logistic regression by gradient descent, stochastic gradient descent and Newton's method, explained."""
 
-from cli726.logistic.descent import compare, gradient_descent
-from cli726.logistic.newton import solve
+from cli726.logistic.descent import RATES, Comparison, GradientDescent, compare, gradient_descent
+from cli726.logistic.optimum import NewtonResult, solve
 from cli726.logistic.points import Points, center, load_points
-from cli726.logistic.results import Comparison, GradientDescent, NewtonResult, StochasticComparison
-from cli726.logistic.stochastic import stochastic_descent
+from cli726.logistic.stochastic import StochasticComparison, stochastic_descent
+from cli726.logistic.tables import document
 
 __all__ = [
+    "RATES",
     "Comparison",
     "GradientDescent",
     "NewtonResult",
@@ -14,6 +15,7 @@ __all__ = [
     "StochasticComparison",
     "center",
     "compare",
+    "document",
     "gradient_descent",
     "load_points",
     "solve",

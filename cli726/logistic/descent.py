@@ -7,41 +7,167 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cli726.document import Finding
 from cli726.errors import RequestError
-from cli726.logistic.curvature import gradients, step_curvature
-from cli726.logistic.explain import explain_comparison, explain_descent
-from cli726.logistic.lockstep import Path, check_rates, descend
-from cli726.logistic.model import choose_start, curvature_bound, hessian, largest_eigenvalue
-from cli726.logistic.optimum import NewtonPath, find_optimum
-from cli726.logistic.points import Array, Points, center
-from cli726.logistic.results import (
-    LEVELS,
-    Comparison,
-    Form,
-    GradientDescent,
-    LambdaMax,
-    Reached,
-    settled,
-    summarise,
+from cli726.logistic.findings import explain_comparison, explain_descent
+from cli726.logistic.model import (
+    EPSILON,
+    Path,
+    curvature_bound,
+    descend,
+    gradients,
+    hessian,
+    largest_eigenvalue,
+    rounding,
+    step_curvature,
 )
+from cli726.logistic.optimum import Minimum, Optimum, find_optimum
+from cli726.logistic.points import LARGEST, Array, Points, Summary, center, summarise
 
-__all__ = ["compare", "condition_number", "gradient_descent", "slope_intercept"]
+__all__ = [
+    "LEVELS",
+    "RATES",
+    "Comparison",
+    "Form",
+    "GradientDescent",
+    "LambdaMax",
+    "Reached",
+    "check_rates",
+    "choose_start",
+    "compare",
+    "gradient_descent",
+    "settled",
+]
 
-# A change of the error this small, relative to it, may be rounding.
-ROUNDING = 1e-12
+# The assignment's.
+RATES = (0.5, 0.3, 0.1, 0.05, 0.01)
+# Distances above the minimum loss, in nats a point, at which descents are compared: half-decades.
+LEVELS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # How many times the tolerance a step's slope must have promised, for a stop to be called false.
 FALSE = 10
+# How much centring must lower the bound on the curvature to be worth another descent.
+WORTHWHILE = 1.2
+
+
+@dataclass(frozen=True)
+class LambdaMax:
+    """Largest eigenvalue of the loss's second derivatives: at the start; at the end (None if it diverged); at the
+    minimum (None if at infinity); and what it can't exceed anywhere.
+    """
+
+    start: float
+    end: float | None
+    optimum: float | None
+    bound: float
+
+
+@dataclass(frozen=True)
+class Form:
+    """A descent on inputs as they were read, or centred: what centring changes.
+
+    Attributes:
+        bound: What no curvature exceeds.
+        condition: Largest over smallest curvature at the minimum; None where there is no single minimum.
+        epochs: How many the descent took.
+        rises: In how many steps the loss rose beyond rounding.
+        nll: The loss of its last weights.
+    """
+
+    bound: float
+    condition: float | None
+    epochs: int
+    rises: int
+    nll: float
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a descent came within `level` (nats a point) of the minimum, to stay there to the end of its run.
+
+    `evaluations` are gradients of single points; None if it didn't. `gradient_descent`: the same of gradient descent
+    with the same rate, where the two are compared.
+    """
+
+    level: float
+    evaluations: int | None
+    gradient_descent: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """One form of the inputs, its optimum, and a descent at each rate."""
+class GradientDescent:
+    """One descent, measured. Epochs are numbered from 0, as in the course's script; step k ends epoch k - 1.
 
-    points: Points
-    newton: NewtonPath
-    bound: float
-    condition: float | None
-    paths: Sequence[Path]
+    Attributes:
+        data, points: Whose points, and in short.
+        eta, max_epochs, tol: As asked for.
+        epochs: How many were done, E.
+        nll: Loss before each update, shape (E,).
+        final: Loss after the last.
+        w: Weights before each update and after the last, shape (E + 1, D).
+        slope_intercept: Of the separator x2 = slope x1 + intercept at each w, shape (E + 1, 2); NaN where w2 is 0;
+            None for other than two features.
+        converged, diverged: Whether the stopping rule ended it, or numbers beyond the largest float.
+        stop: What ended it, in words.
+        false_stop: Whether the rule was met by a step that crossed the valley to nearly the same height.
+        optimum, separation, rank: The minimum, and what kind it is (see `Minimum`).
+        gap: The final loss above the minimum; 0 where that is rounding.
+        gradient_norm: Of the final weights.
+        lambda_max: Curvature.
+        eta_q: Learning rate times the curvature that each step met, shape (E,): above 2 the step raises the loss. NaN
+            where the gradient is 0.
+        rises: Epochs whose loss in `nll` is above the one before.
+        risen: Steps, 1 to E, that raised the loss beyond rounding.
+        unexplained: Steps in which eta_q and the loss disagree beyond rounding.
+        swings: How often the loss turned from falling to rising or back, beyond rounding.
+        largest_eta_q: Over the steps that changed the loss beyond rounding; None if there are none.
+        reversals: Steps, from the second, that go against the one before, beyond rounding.
+        within: When it came near the minimum.
+        as_read, centred: What centring changes, where the descent on inputs as read rises; None where it wasn't asked.
+        findings: What all this says.
+    """
+
+    data: str
+    points: Summary
+    eta: float
+    max_epochs: int
+    tol: float
+    epochs: int
+    nll: Array
+    final: float
+    w: Array
+    slope_intercept: Array | None
+    converged: bool
+    diverged: bool
+    stop: str
+    false_stop: bool
+    optimum: Optimum
+    separation: str | None
+    rank: int
+    gap: float
+    gradient_norm: float
+    lambda_max: LambdaMax
+    eta_q: Array
+    rises: tuple[int, ...]
+    risen: tuple[int, ...]
+    unexplained: tuple[int, ...]
+    swings: int
+    largest_eta_q: float | None
+    reversals: tuple[int, ...]
+    within: tuple[Reached, ...]
+    as_read: Form | None = None
+    centred: Form | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Gradient descent at several rates."""
+
+    data: str
+    points: Summary
+    optimum: Optimum
+    runs: tuple[GradientDescent, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def gradient_descent(
@@ -53,13 +179,13 @@ def gradient_descent(
     start: Sequence[float] | None = None,
     centered: bool = False,
 ) -> GradientDescent:
-    """Gradient descent on the mean negative log-likelihood, and why it does what it does.
+    """Descend on the mean negative log-likelihood, and measure why it does what it does.
 
     Args:
         points: As they were read.
         eta: Learning rate.
         max_epochs: At least 1.
-        tol: Stop when the error changes by less than this, in nats a point; 0 never stops.
+        tol: Stop when the loss changes by less than this, in nats a point; 0 never stops.
         start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
         centered: Descend on centred inputs.
 
@@ -68,115 +194,148 @@ def gradient_descent(
 
     Source: Bishop (2006), eq. 4.90 and 4.91 divided by N; eq. 5.41.
     """
-    return measured(points, [eta], max_epochs, tol, start, centered)[0]
+    (run,), minimum = measured(points, [eta], max_epochs, tol, start, centered)
+    run = replace(run, **{"centred" if centered else "as_read": form(run, minimum)})
+    other = center(points)
+    if not centered and run.risen and curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
+        (centred,), minimum = measured(points, [eta], max_epochs, tol, start, centered=True)
+        run = replace(run, centred=form(centred, minimum))
+    return replace(run, findings=tuple(explain_descent(run)))
 
 
 def compare(
     points: Points,
-    etas: Sequence[float] = (0.5, 0.3, 0.1, 0.05, 0.01),
+    etas: Sequence[float] = RATES,
     *,
     max_epochs: int = 500,
     tol: float = 1e-5,
     start: Sequence[float] | None = None,
     centered: bool = False,
 ) -> Comparison:
-    """Gradient descent at several rates; arguments and errors as for `gradient_descent`."""
-    runs = measured(points, etas, max_epochs, tol, start, centered)
-    bare = Comparison(runs[0].data, runs[0].points, runs[0].optimum, tuple(runs))
+    """Descend at several rates; arguments and errors as for `gradient_descent`."""
+    runs, minimum = measured(points, etas, max_epochs, tol, start, centered)
+    runs = [replace(run, findings=tuple(explain_descent(run))) for run in runs]
+    bare = Comparison(runs[0].data, runs[0].points, minimum.optimum, tuple(runs))
     return replace(bare, findings=tuple(explain_comparison(bare)))
 
 
 def measured(
-    points: Points,
-    etas: Sequence[float],
-    max_epochs: int,
-    tol: float,
-    start: Sequence[float] | None,
-    centered: bool,
-) -> list[GradientDescent]:
-    """Descend at every rate, on the inputs as they were read and centred, and measure those asked for."""
+    points: Points, etas: Sequence[float], max_epochs: int, tol: float, start: Sequence[float] | None, centered: bool
+) -> tuple[list[GradientDescent], Minimum]:
+    """Return a descent at every rate, measured, and the minimum."""
     check_rates(etas)
     if max_epochs < 1:
         raise RequestError(f"--max-epochs must be at least 1, got {max_epochs}")
     if not 0 <= tol < np.inf:
         raise RequestError(f"--tol must be a finite number, 0 or more, got {tol:g}; 0 never stops early")
-    w = choose_start(points, start)
-    forms = [prepare(form, etas, w, max_epochs, tol) for form in (points, center(points))]
-    return [measure(forms[centered], run, forms, max_epochs, tol) for run in range(len(etas))]
+    used = center(points) if centered else points
+    minimum = find_optimum(used)
+    paths = descend(used, etas, choose_start(points, start), max_epochs, tol)
+    return [measure(used, minimum, path, max_epochs, tol) for path in paths], minimum
 
 
-def prepare(points: Points, etas: Sequence[float], start: Array, max_epochs: int, tol: float) -> Prepared:
-    newton = find_optimum(points)
-    paths = descend(points, etas, start, max_epochs, tol)
-    return Prepared(points, newton, curvature_bound(points), condition_number(points, newton), paths)
-
-
-def measure(used: Prepared, run: int, forms: Sequence[Prepared], max_epochs: int, tol: float) -> GradientDescent:
-    """Everything about one descent."""
-    path, points = used.paths[run], used.points
-    before = path.w[:-1]
+def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: float) -> GradientDescent:
+    """Return everything about one descent."""
+    loss, w, nll = path.losses, path.w, path.losses[:-1]
     with np.errstate(over="ignore", invalid="ignore"):
-        slopes = gradients(points, before)
-        eta_q = path.eta * step_curvature(points, before, slopes, path.eta)
-        squares = (slopes**2).sum(axis=1)
-        gap = path.nll - used.newton.optimum.nll
-        changes = np.diff(path.nll)
-    rises = np.flatnonzero(changes > 0) + 1
-    disagree = (eta_q[:-1] > 2) != (changes > 0)
-    turned = (slopes[1:] * slopes[:-1]).sum(axis=1) < -(ROUNDING**2) * squares.max()
-    beyond_rounding = np.abs(changes) > ROUNDING * np.maximum(1, path.nll[1:])
-    promised = path.eta * squares[-2] if len(squares) > 1 else 0.0
-    bare = GradientDescent(
+        slopes = gradients(points, w)
+        eta_q = path.eta * step_curvature(points, w[:-1], slopes[:-1], path.eta)
+        error = rounding(points, w, loss)
+        changes = np.diff(loss)
+        counted = np.abs(changes) > error[1:] + error[:-1]
+        rose = counted & (changes > 0)
+        # A gradient that is all rounding points nowhere.
+        noise = (error + 16 * EPSILON) * np.abs(points.X).mean(axis=0).sum()
+        products = (slopes[1:-1] * slopes[:-2]).sum(axis=1)
+        norms = np.linalg.norm(slopes, axis=1)
+        against = products < -(noise[1:-1] * norms[:-2] + noise[:-2] * norms[1:-1])
+        gap = loss - minimum.optimum.nll
+        gap[np.abs(gap) <= error + 64 * EPSILON * minimum.optimum.nll] = 0.0
+    directions = np.sign(changes[counted])
+    reversals = tuple((np.flatnonzero(against) + 2).tolist())
+    converged = path.stop == "tolerance"
+    promised = path.eta * norms[-3] ** 2 if len(norms) > 2 else 0.0
+    met = eta_q[counted & np.isfinite(eta_q)]
+    best = minimum.optimum.w
+    return GradientDescent(
         data=points.name,
         points=summarise(points),
         eta=path.eta,
         max_epochs=max_epochs,
         tol=tol,
-        epochs=len(path.nll),
-        nll=path.nll,
-        w=path.w,
-        slope_intercept=slope_intercept(points, path.w),
-        converged=path.stop == "tolerance",
+        epochs=len(nll),
+        nll=nll,
+        final=float(loss[-1]),
+        w=w,
+        slope_intercept=slope_intercept(points, w),
+        converged=converged,
         diverged=path.stop == "overflow",
-        stop=reason(path, changes, max_epochs, tol),
-        false_stop=path.stop == "tolerance" and bool(promised > FALSE * tol),
-        optimum=used.newton.optimum,
+        stop=reason(path, max_epochs, tol),
+        false_stop=converged and bool(promised > FALSE * tol) and len(nll) - 1 in reversals,
+        optimum=minimum.optimum,
+        separation=minimum.separation,
+        rank=minimum.rank,
         gap=float(gap[-1]),
-        gradient_norm=float(np.sqrt(squares[-1])),
-        lambda_max=curvatures(used, before, diverged=path.stop == "overflow"),
+        gradient_norm=float(norms[-1]),
+        lambda_max=LambdaMax(
+            start=largest_eigenvalue(hessian(points, w[0])),
+            end=None if path.stop == "overflow" else largest_eigenvalue(hessian(points, w[-1])),
+            optimum=None if best is None else largest_eigenvalue(hessian(points, best)),
+            bound=curvature_bound(points),
+        ),
         eta_q=eta_q,
-        rises=tuple(rises.tolist()),
-        unexplained=tuple((np.flatnonzero(disagree & beyond_rounding) + 1).tolist()),
-        reversals=tuple((np.flatnonzero(turned) + 1).tolist()),
+        rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
+        risen=tuple((np.flatnonzero(rose) + 1).tolist()),
+        unexplained=tuple((np.flatnonzero(counted & ((eta_q > 2) != rose)) + 1).tolist()),
+        swings=int((np.diff(directions) != 0).sum()),
+        largest_eta_q=float(met.max()) if met.size else None,
+        reversals=reversals,
         within=tuple(Reached(level, evaluations(settled(gap, level), points)) for level in LEVELS),
-        as_read=form(forms[0], run),
-        centred=form(forms[1], run),
     )
-    return replace(bare, findings=tuple(explain_descent(bare, used.newton)))
 
 
-def form(prepared: Prepared, run: int) -> Form:
-    """What centring is judged by."""
-    nll = prepared.paths[run].nll
-    return Form(prepared.bound, prepared.condition, len(nll), int((np.diff(nll) > 0).sum()), float(nll[-1]))
+def form(run: GradientDescent, minimum: Minimum) -> Form:
+    """Return what centring is judged by."""
+    return Form(run.lambda_max.bound, minimum.condition, run.epochs, len(run.risen), run.final)
 
 
-def evaluations(epoch: int | None, points: Points) -> int | None:
-    """Gradients of single points that came before the error of `epoch`."""
-    return None if epoch is None else epoch * len(points.X)
+def check_rates(etas: Sequence[float]) -> None:
+    """Refuse learning rates that are not finite and above 0."""
+    for eta in etas:
+        if not 0 < eta < np.inf:
+            raise RequestError(f"--eta must be a finite learning rate above 0, got {eta:g}; try 0.1")
 
 
-def reason(path: Path, changes: Array, max_epochs: int, tol: float) -> str:
-    """What ended a descent, in words."""
+def choose_start(points: Points, start: Sequence[float] | None) -> Array:
+    """Return weights to start from, shape (D,): as given, or the course's, 0.1 for the first feature and 0 elsewhere.
+
+    Raises:
+        RequestError: for a wrong number of weights, or one that is not finite or absurdly large.
+    """
+    count = points.X.shape[1]
+    if start is None:
+        return np.array([0.1] + [0.0] * (count - 1))
+    if len(start) != count:
+        names = ", ".join([*points.features, "bias"])
+        raise RequestError(f"--start must give {count} weights, for {names}, got {len(start)}; separate them by commas")
+    if not all(abs(w) <= LARGEST for w in start):
+        given = ",".join(f"{w:g}" for w in start)
+        raise RequestError(f"--start must give finite weights within ±{LARGEST:g}, got {given}; start nearer to 0")
+    return np.array(start, dtype=np.float64)
+
+
+def reason(path: Path, max_epochs: int, tol: float) -> str:
+    """Return what ended a descent, in words."""
     if path.stop == "tolerance":
-        return f"the error changed by {abs(changes[-1]):.2g}, less than the tolerance {tol:g}"
+        change = abs(path.losses[-2] - path.losses[-3])
+        return f"the loss changed by {change:.2g}, less than the tolerance {tol:g}"
     if path.stop == "overflow":
-        return f"the numbers grew beyond the largest float in epoch {len(path.nll) - 1}"
-    return f"the limit of {max_epochs} epochs was reached"
+        return f"the numbers grew beyond the largest float in epoch {len(path.losses) - 2}"
+    return f"the limit of {max_epochs} epochs"
 
 
 def slope_intercept(points: Points, w: Array) -> Array | None:
-    """The separator x2 = slope x1 + intercept of each weight vector, (K, 3) -> (K, 2); NaN where w2 is 0.
+    """Return the separator x2 = slope x1 + intercept of each weight vector, (K, 3) -> (K, 2); NaN where w2 is 0.
 
     None for other than two features.
     """
@@ -188,20 +347,13 @@ def slope_intercept(points: Points, w: Array) -> Array | None:
     return np.asarray(lines)
 
 
-def curvatures(used: Prepared, w: Array, *, diverged: bool) -> LambdaMax:
-    """Largest curvature at both ends of a descent, at the optimum, and its bound."""
-    optimum = used.newton.optimum.w
-    return LambdaMax(
-        start=largest_eigenvalue(hessian(used.points, w[0])),
-        end=None if diverged else largest_eigenvalue(hessian(used.points, w[-1])),
-        optimum=None if optimum is None else largest_eigenvalue(hessian(used.points, optimum)),
-        bound=used.bound,
-    )
+def settled(gap: Array, level: float, hold: int = 1) -> int | None:
+    """Return the first position from which `gap` (n,) never exceeds `level` again, for `hold` values at least, or None."""
+    above = np.flatnonzero(~(gap <= level))
+    first = int(above[-1]) + 1 if above.size else 0
+    return first if first <= len(gap) - max(1, hold) else None
 
 
-def condition_number(points: Points, newton: NewtonPath) -> float | None:
-    """Largest over smallest curvature at the optimum; None where there is no single optimum."""
-    if newton.optimum.w is None or newton.rank < points.X.shape[1]:
-        return None
-    least, *_, largest = np.linalg.eigvalsh(hessian(points, newton.optimum.w))
-    return float(largest / least) if least > 0 else None
+def evaluations(epoch: int | None, points: Points) -> int | None:
+    """Return the gradients of single points that came before the loss of `epoch`."""
+    return None if epoch is None else epoch * len(points.X)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cli726.errors import RequestError
 
-__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "center", "load_points"]
+__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "Summary", "center", "load_points", "summarise"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -50,12 +50,37 @@ class Points:
 
     @cached_property
     def signed(self) -> Array:
-        """Rows of X times +1 for class 1 and -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
+        """The rows of X times +1 for class 1 and -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
         return self.X * (2 * self.t - 1)[:, None]
 
 
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """The points in short.
+
+    Attributes:
+        count: N.
+        classes: Points of class 0 and of class 1.
+        features: Their names; the bias comes after them.
+        bias: "read from the file" or "added".
+        means: What centring took from each feature; None where the inputs are as they were read.
+    """
+
+    count: int
+    classes: tuple[int, int]
+    features: tuple[str, ...]
+    bias: str
+    means: Array | None
+
+
+def summarise(points: Points) -> Summary:
+    """Return the points in short."""
+    ones = int(points.t.sum())
+    return Summary(len(points.t), (len(points.t) - ones, ones), points.features, points.bias, points.means)
+
+
 def center(points: Points) -> Points:
-    """The same points with each feature's mean taken away; the bias column stays 1."""
+    """Return the same points with each feature's mean taken away; the bias column stays 1."""
     means = points.X[:, :-1].mean(axis=0)
     X = np.column_stack([points.X[:, :-1] - means, np.ones(len(points.X))])
     return Points(points.name, X, points.t, points.features, points.bias, means)
@@ -84,7 +109,7 @@ def load_points(path: Path | None = None) -> Points:
 
 
 def read_text(file: Path, name: str) -> str:
-    """The file as text."""
+    """Return the file as text."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
@@ -98,7 +123,7 @@ def read_text(file: Path, name: str) -> str:
 
 
 def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:
-    """(line number, fields) of each line that is neither blank nor a comment; one separator for the whole file."""
+    """Return (line number, fields) of each line that is neither blank nor a comment; one separator for the whole file."""
     lines = [
         (n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not line.lstrip().startswith("#")
     ]
@@ -116,7 +141,7 @@ def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:
 
 
 def header(records: Sequence[tuple[int, list[str]]]) -> list[str] | None:
-    """The names of the columns, where the first line holds some: for the label, and for a feature ("x1 x2 1 t")."""
+    """Return the names of the columns, where the first line holds some: for the label, and for a feature ("x1 x2 1 t")."""
     if not records:
         return None
     *features, label = (NUMBER.fullmatch(field) is None for field in records[0][1])
@@ -124,7 +149,7 @@ def header(records: Sequence[tuple[int, list[str]]]) -> list[str] | None:
 
 
 def parse_rows(rows: Sequence[tuple[int, list[str]]], names: list[str] | None, name: str) -> list[list[float]]:
-    """Each row as finite numbers, all of one length."""
+    """Return each row as finite numbers, all of one length."""
     width = len(names or rows[0][1])
     if width < 2:
         raise RequestError(
@@ -155,7 +180,7 @@ def parse_row(line: int, fields: list[str], width: int, name: str) -> list[float
 
 
 def check_labels(t: Array, lines: Sequence[int], name: str) -> None:
-    """Labels are 0 and 1, and both occur."""
+    """Refuse labels other than 0 and 1, or of one class alone."""
     for value, line in zip(t, lines, strict=True):
         if value not in (0, 1):
             raise RequestError(
@@ -169,7 +194,7 @@ def check_labels(t: Array, lines: Sequence[int], name: str) -> None:
 
 
 def arrange(table: Array, names: list[str] | None, name: str) -> Points:
-    """Features first, then the bias."""
+    """Return the points with the features first, then the bias."""
     X, t = table[:, :-1], table[:, -1]
     ones = np.flatnonzero((X == 1).all(axis=0))
     kept = np.delete(np.arange(X.shape[1]), ones[-1:])

@@ -1,44 +1,99 @@
-"""Problem 5.3: stochastic gradient descent over many orders of the points, beside gradient descent at equal cost."""
+"""Problem 5.3: stochastic gradient descent over many shuffles of the points, beside gradient descent at equal cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from cli726.document import Finding
 from cli726.errors import RequestError
-from cli726.logistic.explain_stochastic import explain_stochastic
-from cli726.logistic.lockstep import check_rates, descend, stochastic_paths
-from cli726.logistic.model import choose_start, mean_errors
-from cli726.logistic.optimum import find_optimum
-from cli726.logistic.points import Array, Points, center
-from cli726.logistic.results import (
-    FLOOR_EPOCHS,
-    LEVELS,
-    Band,
-    Reached,
-    StochasticComparison,
-    StochasticRun,
-    settled,
-    summarise,
-)
+from cli726.logistic.descent import LEVELS, RATES, Reached, check_rates, choose_start, settled
+from cli726.logistic.findings import explain_stochastic
+from cli726.logistic.model import EPSILON, descend, hessian, losses, rounding, stochastic_paths
+from cli726.logistic.optimum import Minimum, Optimum, find_optimum
+from cli726.logistic.points import Array, Points, Summary, center, summarise
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["stochastic_descent"]
+__all__ = ["Band", "StochasticComparison", "StochasticRun", "stochastic_descent"]
 
 SILENT = Silent()
 LOW, MEDIAN, HIGH = 10, 50, 90
 # Updates that take seconds, so that somebody will want to see them pass.
 LONG = 500_000
-# For how much of the run a median must have stayed near the optimum: a last value that happens to be low is no arrival.
+# For how much of the run a median must have stayed near the minimum: a last value that happens to be low is no arrival.
 HELD = 0.05
+# Relaxation times (1 / (eta lambda_min) updates) that a quarter of a run must last to show where it settles.
+RELAXED = 2.0
+# How far apart the mean excess losses of its last two quarters may be.
+STEADY = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Median and 10 and 90 % quantiles of the loss over the shuffles, each of shape (checkpoints,)."""
+
+    evaluations: npt.NDArray[np.int64]
+    nll_median: Array
+    nll_low: Array
+    nll_high: Array
+
+
+@dataclass(frozen=True, eq=False)
+class StochasticRun:
+    """One rate.
+
+    Attributes:
+        eta: Learning rate.
+        diverged: Whether in any shuffle the numbers grew beyond the largest float.
+        evaluations, nll_median, nll_low, nll_high: The band at the start and after each of E epochs, shape (E + 1,).
+        first_epoch: The band within the first epoch.
+        gradient_descent: Loss of gradient descent with this rate at the same evaluations, shape (E + 1,).
+        within: When the median came near the minimum, beside gradient descent.
+        gap: The median's mean excess over the minimum in the last quarter of the epochs.
+        noise_floor: The same, where the run is long enough to show that it has settled there; else None.
+    """
+
+    eta: float
+    diverged: bool
+    evaluations: npt.NDArray[np.int64]
+    nll_median: Array
+    nll_low: Array
+    nll_high: Array
+    first_epoch: Band
+    gradient_descent: Array
+    within: tuple[Reached, ...]
+    gap: float
+    noise_floor: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class StochasticComparison:
+    """Stochastic gradient descent at several rates, beside gradient descent at equal cost.
+
+    `updates` are those of an epoch; `rounding` is what differences of the losses must exceed to be any.
+    """
+
+    data: str
+    points: Summary
+    epochs: int
+    batch_size: int
+    updates: int
+    shuffles: int
+    seed: int
+    optimum: Optimum
+    separation: str | None
+    rank: int
+    rounding: float
+    runs: tuple[StochasticRun, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def stochastic_descent(
     points: Points,
-    etas: Sequence[float] = (0.5, 0.3, 0.1, 0.05, 0.01),
+    etas: Sequence[float] = RATES,
     *,
     epochs: int = 500,
     batch_size: int = 1,
@@ -48,7 +103,7 @@ def stochastic_descent(
     centered: bool = False,
     reporter: Reporter = SILENT,
 ) -> StochasticComparison:
-    """Stochastic gradient descent at several rates, reshuffled every epoch; gradient descent for as many evaluations.
+    """Descend stochastically at several rates, reshuffling every epoch, and by gradient descent at the same cost.
 
     Args:
         points: N points, as they were read.
@@ -56,7 +111,7 @@ def stochastic_descent(
         epochs: Passes over the points, at least 1.
         batch_size: Points an update, 1 to N.
         shuffles: Independent orders, at least 1; the same ones at every rate.
-        seed: Of the orders.
+        seed: Of the shuffles.
         start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
         centered: Descend on centred inputs.
         reporter: Told about every epoch where there is much to do.
@@ -73,37 +128,41 @@ def stochastic_descent(
         raise RequestError(f"--batch-size must be from 1 to the number of points, {len(points.X)}, got {batch_size}")
     w = choose_start(points, start)
     used = center(points) if centered else points
-    newton = find_optimum(used)
+    minimum = find_optimum(used)
+    updates = -(-len(used.X) // batch_size)
     paths = stochastic_paths(used, etas, w, epochs, batch_size, seed, shuffles)
-    updates = epochs * -(-len(used.X) // batch_size)
-    if updates > LONG:
-        paths = reported(paths, reporter, epochs, len(used.X), updates)
+    if epochs * updates > LONG:
+        paths = reported(paths, reporter, epochs, len(used.X), epochs * updates)
     taken, weights = zip(*paths, strict=True)
-    errors = mean_errors(used, np.array(weights))  # (checkpoints, R, S)
-    full = descend(used, etas, w, epochs + 1, 0.0)
+    found = losses(used, np.array(weights))  # (checkpoints, R, S)
     runs = []
-    for run, eta in enumerate(etas):
-        # Where gradient descent overflows its path ends; the epochs that it lacks have no error.
+    for run, (eta, full) in enumerate(zip(etas, descend(used, etas, w, epochs, 0.0), strict=True)):
+        # Where gradient descent overflows its path ends; the epochs that it lacks have no loss.
         reference = np.full(epochs + 1, np.nan)
-        reference[: len(full[run].nll)] = full[run].nll
-        runs.append(summarise_run(eta, np.array(taken), errors[:, run], reference, newton.optimum.nll, len(used.X)))
+        reference[: len(full.losses)] = full.losses
+        slowest = eta * updates * epochs * flattest(used, minimum) if updates > 1 else 0.0
+        runs.append(summarise_run(eta, np.array(taken), found[:, run], reference, minimum, len(used.X), slowest))
+    finite = np.array(weights)[:, :, :, :][np.isfinite(found)]
+    error = rounding(used, finite, found[np.isfinite(found)]).max(initial=0.0)
     bare = StochasticComparison(
-        data=used.name,
-        points=summarise(used),
-        epochs=epochs,
-        batch_size=batch_size,
-        shuffles=shuffles,
-        seed=seed,
-        optimum=newton.optimum,
-        runs=tuple(runs),
-    )
-    return replace(bare, findings=tuple(explain_stochastic(bare, newton)))
+        data=used.name, points=summarise(used), epochs=epochs, batch_size=batch_size, updates=updates,
+        shuffles=shuffles, seed=seed, optimum=minimum.optimum, separation=minimum.separation, rank=minimum.rank,
+        rounding=2 * float(error), runs=tuple(runs),
+    )  # fmt: skip
+    return replace(bare, findings=tuple(explain_stochastic(bare)))
+
+
+def flattest(points: Points, minimum: Minimum) -> float:
+    """Return the smallest curvature at the minimum; 0 where there is no single one, or rounding hides it."""
+    if minimum.condition is None or minimum.optimum.w is None:
+        return 0.0
+    return float(np.linalg.eigvalsh(hessian(points, minimum.optimum.w))[0])
 
 
 def reported(
     paths: Iterable[tuple[int, Array]], reporter: Reporter, epochs: int, count: int, updates: int
 ) -> Iterator[tuple[int, Array]]:
-    """The same paths, an epoch reported as it ends."""
+    """Yield the same paths, and report an epoch as it ends."""
     reporter.start("stochastic gradient descent", epochs)
     for done, weights in paths:
         if done and done % count == 0:
@@ -113,30 +172,34 @@ def reported(
 
 
 def summarise_run(
-    eta: float, evaluations: npt.NDArray[np.int64], errors: Array, reference: Array, least: float, count: int
-) -> StochasticRun:
-    """The bands of one rate, and when it came near the optimum, beside gradient descent.
+    eta: float, evaluations: npt.NDArray[np.int64], found: Array, reference: Array, minimum: Minimum, count: int,
+    relaxations: float,
+) -> StochasticRun:  # fmt: skip
+    """Return the bands of one rate, and when it came near the minimum, beside gradient descent.
 
     Args:
         eta: Learning rate.
         evaluations: Of each checkpoint, shape (C,).
-        errors: There, of each order, shape (C, S).
-        reference: Error of gradient descent after each epoch, shape (E + 1,).
-        least: The least error.
+        found: Losses there, of each shuffle, shape (C, S).
+        reference: Loss of gradient descent after each epoch, shape (E + 1,).
+        minimum: What the losses are judged by.
         count: N.
+        relaxations: How many relaxation times of the slowest direction the run lasts.
     """
     ends, first = evaluations % count == 0, evaluations <= count
-    whole, opening = band(evaluations[ends], errors[ends]), band(evaluations[first], errors[first])
-    gap, reference_gap = whole.nll_median - least, reference - least
+    whole, opening = band(evaluations[ends], found[ends]), band(evaluations[first], found[first])
+    least = minimum.optimum.nll
+    gap = whole.nll_median - least
     within = []
     for level in LEVELS:
-        epochs = settled(gap, level, round(HELD * len(gap))), settled(reference_gap, level)
+        epochs = settled(gap, level, round(HELD * len(gap))), settled(reference - least, level)
         within.append(Reached(level, *(None if epoch is None else epoch * count for epoch in epochs)))
-    last = mean_gap(gap, 1)
-    still = len(gap) > FLOOR_EPOCHS and last > 0.9 * mean_gap(gap, 2)
+    quarter = max(1, (len(gap) - 1) // 4)
+    before, last = float(gap[-2 * quarter : -quarter].mean()), float(gap[-quarter:].mean())
+    steady = abs(last - before) <= STEADY * last and last > 1e6 * EPSILON * least
     return StochasticRun(
         eta=eta,
-        diverged=not bool(np.isfinite(errors).all()),
+        diverged=not bool(np.isfinite(found).all()),
         evaluations=whole.evaluations,
         nll_median=whole.nll_median,
         nll_low=whole.nll_low,
@@ -145,19 +208,12 @@ def summarise_run(
         gradient_descent=reference,
         within=tuple(within),
         gap=last,
-        noise_floor=last if still else None,
+        noise_floor=last if steady and relaxations >= 4 * RELAXED else None,
     )
 
 
-def band(evaluations: npt.NDArray[np.int64], errors: Array) -> Band:
-    """Quantiles over the orders, (C, S) -> (C,) each; a diverged order counts as infinitely bad."""
+def band(evaluations: npt.NDArray[np.int64], found: Array) -> Band:
+    """Return quantiles over the shuffles, (C, S) -> (C,) each; a diverged one counts as infinitely bad."""
     with np.errstate(invalid="ignore"):
-        low, median, high = np.percentile(np.nan_to_num(errors, nan=np.inf), [LOW, MEDIAN, HIGH], axis=1)
+        low, median, high = np.percentile(np.nan_to_num(found, nan=np.inf), [LOW, MEDIAN, HIGH], axis=1)
     return Band(evaluations, median, low, high)
-
-
-def mean_gap(gap: Array, quarter: int) -> float:
-    """Mean over the last quarter of the epochs, or the one before it."""
-    size = max(1, (len(gap) - 1) // 4)
-    end = len(gap) - (quarter - 1) * size
-    return float(gap[end - size : end].mean())

@@ -1,0 +1,147 @@
+"""What each command of problem 5 says: the points, the answers by question, and their evidence in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from cli726.document import Document, Table, m
+from cli726.logistic.descent import Comparison, GradientDescent, Reached
+from cli726.logistic.optimum import NewtonResult
+from cli726.logistic.points import Array, Summary
+from cli726.logistic.stochastic import StochasticComparison
+
+__all__ = ["Result", "document"]
+
+Result: TypeAlias = GradientDescent | Comparison | StochasticComparison | NewtonResult
+
+# Distances from the minimum that the tables have room for.
+SHOWN = (0.3, 0.1, 0.03, 0.01)
+# Feature names, and Newton steps at either end, that a screen has room for.
+NAMED, STEPS = 6, 12
+QUESTIONS = {
+    "5.1": "Gradient descent: why do the separator's path and the loss oscillate?",
+    "5.2": "Learning rates compared: their relative advantages",
+    "5.3": "Is stochastic gradient descent faster than gradient descent?",
+}
+
+
+def document(result: Result) -> Document:
+    """Return the result's answer: its question (Newton's method has none), findings and tables."""
+    match result:
+        case GradientDescent():
+            number, tables = "5.1", descent_tables(result)
+        case Comparison():
+            number, tables = "5.2", comparison_tables(result)
+        case StochasticComparison():
+            number, tables = "5.3", stochastic_tables(result)
+        case NewtonResult():
+            number, tables = "", newton_tables(result)
+    asked = {number: QUESTIONS[number]} if number else {}
+    return Document([source(result.data, result.points)], asked, result.findings, tables)
+
+
+def source(name: str, points: Summary) -> str:
+    """Return the first line: whose points."""
+    zeros, ones = points.classes
+    names = ", ".join(points.features) if len(points.features) <= NAMED else f"{len(points.features)} of them"
+    centred = " (centred)" if points.means is not None else ""
+    return f"Data: {name}: {zeros} of class 0, {ones} of class 1; features {names}{centred}; bias {points.bias}"
+
+
+def short(value: float | None, digits: int = 4) -> str:
+    """Return a number in a table; nothing for what is undefined."""
+    if value is None or value != value:
+        return ""
+    return f"{value:,.{digits}g}" if abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def weights(points: Summary, question: str, title: str | None, **columns: Array | None) -> Table:
+    """Return a row for each weight."""
+    names = [*points.features, "bias"]
+    rows = [[name, *(short(None if w is None else float(w[i]), 6) for w in columns.values())] for i, name in enumerate(names)]
+    return Table(title, ["weight", *columns], rows, question)
+
+
+def descent_tables(run: GradientDescent) -> Sequence[Table]:
+    curvature = run.lambda_max
+    rows = [
+        ("at the start", short(run.nll[0], 4), curvature.start),
+        (f"after {run.epochs} epochs" if run.epochs != 1 else "after 1 epoch", short(run.final, 4), curvature.end),
+        ("at the infimum" if run.separation else "at the minimum", short(run.optimum.nll, 4), curvature.optimum),
+        ("bound, anywhere", "", curvature.bound),
+    ]
+    return [
+        weights(run.points, "5.1", None, start=run.w[0], end=run.w[-1], minimum=run.optimum.w),
+        Table(
+            None, ["", "loss", "largest curvature", "2 / curvature"],
+            [(name, loss, short(value), short(2 / value if value else None)) for name, loss, value in rows], "5.1",
+        ),
+    ]  # fmt: skip
+
+
+def ended(run: GradientDescent) -> str:
+    """Return why a descent ended, in a word or two."""
+    return "overflow" if run.diverged else "false stop" if run.false_stop else "tolerance" if run.converged else "limit"
+
+
+def comparison_tables(result: Comparison) -> Sequence[Table]:
+    count = result.points.count
+
+    def near(reached: Reached) -> str:
+        return "never" if reached.evaluations is None else f"{reached.evaluations // count:,}"
+
+    rows = [
+        (
+            f"{run.eta:g}", f"{run.epochs:,}", ended(run), short(run.final), short(run.gap, 3), f"{len(run.risen):,}",
+            short(run.largest_eta_q, 3), *(near(reached) for reached in run.within if reached.level in SHOWN),
+        )
+        for run in result.runs
+    ]  # fmt: skip
+    aim = "infimum" if result.runs[0].separation else "minimum"
+    columns = [
+        "rate", "epochs", "ended by", "loss", "above", "rises", ("largest ", m("eta q")),
+        *(f"within {level:g}" for level in SHOWN),
+    ]  # fmt: skip
+    title = f"Loss at the end, and above the {aim} {short(result.optimum.nll)}; epochs to within a distance of it, to stay"
+    return [Table(title, columns, rows, "5.2")]
+
+
+def stochastic_tables(result: StochasticComparison) -> Sequence[Table]:
+    def pair(reached: Reached) -> str:
+        return " / ".join("never" if n is None else f"{n:,}" for n in (reached.evaluations, reached.gradient_descent))
+
+    ends = [
+        (
+            f"{run.eta:g}", *(short(float(band[-1])) for band in (run.nll_median, run.nll_low, run.nll_high)),
+            short(run.gap, 2), short(float(run.gradient_descent[-1])),
+        )
+        for run in result.runs
+    ]  # fmt: skip
+    cost = [(f"{run.eta:g}", *(pair(reached) for reached in run.within if reached.level in SHOWN)) for run in result.runs]
+    size = f"{result.epochs:,} epochs of {result.updates:,} updates, {result.shuffles:,} shuffles"
+    return [
+        Table(
+            f"Loss after {size}", ["rate", "median", "10 %", "90 %", "mean excess, last quarter", "gradient descent"],
+            ends, "5.3",
+        ),
+        Table(
+            "Gradient evaluations to within a distance of the "
+            f"{'infimum' if result.separation else 'minimum'}, to stay: stochastic / gradient descent",
+            ["rate", *(f"within {level:g}" for level in SHOWN)], cost, "5.3",
+        ),
+    ]  # fmt: skip
+
+
+def newton_tables(result: NewtonResult) -> Sequence[Table]:
+    rows = [
+        (str(step), f"{state.nll:.10g}", f"{state.gradient_norm:.2e}", f"{state.step:g}" if state.step else "")
+        for step, state in enumerate(result.path)
+    ]
+    if len(rows) > 2 * STEPS:
+        rows = [*rows[:STEPS], ("...", "", "", ""), *rows[-STEPS:]]
+    found = {"minimum": result.w} if result.w is not None else {"direction that separates": result.direction}
+    return [
+        Table("Newton's method", ["step", "loss", "gradient norm", "share of the step"], rows),
+        weights(result.points, "", None, **found),
+    ]
