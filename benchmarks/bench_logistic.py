@@ -18,8 +18,7 @@ import numpy as np
 from sklearn.linear_model import SGDClassifier
 
 from cli726.logistic import compare, load_points
-from cli726.logistic.lockstep import orders, stochastic_paths
-from cli726.logistic.model import mean_errors
+from cli726.logistic.model import losses, orders, stochastic_paths
 
 RATES = (0.5, 0.3, 0.1, 0.05, 0.01)
 SHUFFLES, EPOCHS = 20, 500
@@ -31,9 +30,9 @@ POINTS = load_points()
 
 
 def lockstep() -> int:
-    """Every rate and order, with the error of each after every epoch."""
+    """Every rate and order, with the loss of each after every epoch."""
     weights = [w for _, w in stochastic_paths(POINTS, RATES, START, EPOCHS, 1, 0, SHUFFLES)]
-    mean_errors(POINTS, np.array(weights))
+    losses(POINTS, np.array(weights))
     return len(RATES) * SHUFFLES * EPOCHS * len(POINTS.X)
 
 
@@ -54,7 +53,7 @@ def plain_run(eta: float, epochs: int) -> np.ndarray:
 
 
 def compiled() -> int:
-    """scikit-learn, one fit for each rate and order; no errors recorded."""
+    """scikit-learn, one fit for each rate and order; no losses recorded."""
     for eta in RATES:
         for shuffle in range(SHUFFLES):
             model = SGDClassifier(
@@ -86,7 +85,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     print(f"lockstep and plain loop end an epoch at the same weights, to {check():.1e}")
     contestants = {
-        "lockstep (NumPy, with errors)": lockstep,
+        "lockstep (NumPy, with losses)": lockstep,
         "scikit-learn SGDClassifier": compiled,
         "plain loop": plain,
     }
@@ -94,7 +93,7 @@ def main() -> None:
     for _ in range(rounds):
         for name, work in contestants.items():
             best[name] = min(best.get(name, (np.inf, 0)), timed(work))
-    base = best["lockstep (NumPy, with errors)"]
+    base = best["lockstep (NumPy, with losses)"]
     print(f"{'best of ' + str(rounds):32}{'updates':>12}{'seconds':>10}{'ns an update':>14}{'ratio':>8}")
     for name, (seconds, updates) in best.items():
         ratio = (seconds / updates) / (base[0] / base[1])

@@ -121,6 +121,7 @@ class GradientDescent:
         swings: How often the loss turned from falling to rising or back, beyond rounding.
         largest_eta_q: Over the steps that changed the loss beyond rounding; None if there are none.
         reversals: Steps, from the second, that go against the one before, beyond rounding.
+        turns: How often the separator's slope turned from rising to falling or back, beyond rounding.
         within: When it came near the minimum.
         as_read, centred: What centring changes, where the descent on inputs as read rises; None where it wasn't asked.
         findings: What all this says.
@@ -153,6 +154,7 @@ class GradientDescent:
     swings: int
     largest_eta_q: float | None
     reversals: tuple[int, ...]
+    turns: int
     within: tuple[Reached, ...]
     as_read: Form | None = None
     centred: Form | None = None
@@ -195,7 +197,8 @@ def gradient_descent(
     Source: Bishop (2006), eq. 4.90 and 4.91 divided by N; eq. 5.41.
     """
     (run,), minimum = measured(points, [eta], max_epochs, tol, start, centered)
-    run = replace(run, **{"centred" if centered else "as_read": form(run, minimum)})
+    own = form(run, minimum)
+    run = replace(run, centred=own) if centered else replace(run, as_read=own)
     other = center(points)
     if not centered and run.risen and curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
         (centred,), minimum = measured(points, [eta], max_epochs, tol, start, centered=True)
@@ -251,7 +254,7 @@ def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: 
         against = products < -(noise[1:-1] * norms[:-2] + noise[:-2] * norms[1:-1])
         gap = loss - minimum.optimum.nll
         gap[np.abs(gap) <= error + 64 * EPSILON * minimum.optimum.nll] = 0.0
-    directions = np.sign(changes[counted])
+    lines = slope_intercept(points, w)
     reversals = tuple((np.flatnonzero(against) + 2).tolist())
     converged = path.stop == "tolerance"
     promised = path.eta * norms[-3] ** 2 if len(norms) > 2 else 0.0
@@ -267,7 +270,7 @@ def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: 
         nll=nll,
         final=float(loss[-1]),
         w=w,
-        slope_intercept=slope_intercept(points, w),
+        slope_intercept=lines,
         converged=converged,
         diverged=path.stop == "overflow",
         stop=reason(path, max_epochs, tol),
@@ -287,9 +290,10 @@ def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: 
         rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
         risen=tuple((np.flatnonzero(rose) + 1).tolist()),
         unexplained=tuple((np.flatnonzero(counted & ((eta_q > 2) != rose)) + 1).tolist()),
-        swings=int((np.diff(directions) != 0).sum()),
+        swings=count_turns(changes[counted]),
         largest_eta_q=float(met.max()) if met.size else None,
         reversals=reversals,
+        turns=0 if lines is None else slope_turns(lines[:, 0]),
         within=tuple(Reached(level, evaluations(settled(gap, level), points)) for level in LEVELS),
     )
 
@@ -347,8 +351,20 @@ def slope_intercept(points: Points, w: Array) -> Array | None:
     return np.asarray(lines)
 
 
+def count_turns(changes: Array) -> int:
+    """Return how often changes, none of them 0, change their sign."""
+    return int((np.diff(np.sign(changes)) != 0).sum())
+
+
+def slope_turns(slopes: Array) -> int:
+    """Return how often the separator's slope turned from rising to falling or back; where it is undefined, not."""
+    known = slopes[np.isfinite(slopes)]
+    changes = np.diff(known)
+    return count_turns(changes[np.abs(changes) > 4 * EPSILON * (np.abs(known[1:]) + np.abs(known[:-1]))])
+
+
 def settled(gap: Array, level: float, hold: int = 1) -> int | None:
-    """Return the first position from which `gap` (n,) never exceeds `level` again, for `hold` values at least, or None."""
+    """Return the first position from which `gap` (n,) stays within `level`, for `hold` values at least, or None."""
     above = np.flatnonzero(~(gap <= level))
     first = int(above[-1]) + 1 if above.size else 0
     return first if first <= len(gap) - max(1, hold) else None

@@ -78,7 +78,7 @@ def figures(result: Result, points: Points) -> dict[str, Draw]:
 
 
 def literal(text: str) -> str:
-    """Return a foreign name as Matplotlib prints it as it stands: no mathematics, no control characters, not too long."""
+    """Return a foreign name for Matplotlib to print as it stands: no mathematics, no controls, not too long."""
     (plain,) = shown([text], len(text))
     if len(plain) > LONGEST_NAME:
         plain = f"{plain[: LONGEST_NAME // 2]}…{plain[-LONGEST_NAME // 2 :]}"
@@ -93,9 +93,8 @@ def titled(axes: Axes, title: str, result: Result) -> None:
 
 
 def say_if_empty(axes: Axes, text: str) -> None:
-    """Say why nothing is drawn, where nothing is."""
-    drawn = [*axes.lines, *axes.collections]
-    if not any(np.isfinite(np.asarray(line.get_xydata() if line in axes.lines else line.get_offsets(), float)).all(axis=1).any() for line in drawn):
+    """Say why no line is drawn, where none is."""
+    if not any(np.isfinite(np.asarray(line.get_ydata(), dtype=np.float64)).any() for line in axes.lines):
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
@@ -113,7 +112,12 @@ def mark_minimum(axes: Axes, nll: float) -> None:
 def style(count: int, number: int = 0) -> dict[str, Any]:
     """Return how the n-th line is drawn: colour, dashes when colours run out, marks where its values are few."""
     dashes = ("-", "--", ":")[number // len(LINES) % 3]
-    return {"color": LINES[number % len(LINES)], "linestyle": dashes, "marker": "o" if count <= FEW else "", "markersize": 4}
+    return {
+        "color": LINES[number % len(LINES)],
+        "linestyle": dashes,
+        "marker": "o" if count <= FEW else "",
+        "markersize": 4,
+    }
 
 
 def color_bar(figure: Figure, axes: Axes, norm: Normalize) -> None:
@@ -208,7 +212,13 @@ def curvature(run: GradientDescent) -> Figure:
     axes.axhline(2, color=OVERSHOT, linewidth=1.2, label=r"$\eta\,q = 2$: beyond it a step overshoots")
     for mask, color, name in ((rose, OVERSHOT, "the loss rose"), (~rose, COLORS[0], "it did not")):
         if (mask & np.isfinite(run.eta_q)).any():
-            axes.scatter(steps[mask], run.eta_q[mask], s=9 if run.epochs > FEW else 25, color=color, label=f"{name}: {mask.sum()}")
+            axes.scatter(
+                steps[mask],
+                run.eta_q[mask],
+                s=9 if run.epochs > FEW else 25,
+                color=color,
+                label=f"{name}: {mask.sum()}",
+            )
     if not np.isfinite(run.eta_q).any():
         axes.text(0.5, 0.4, "no step met a gradient other than 0", transform=axes.transAxes, ha="center")
     figure.legend(loc="outside lower center", ncols=3, markerscale=2)

@@ -44,7 +44,7 @@ SMALL_REACH = 0.05
 
 
 def sigmoid(a: Array) -> Array:
-    """Return 1 / (1 + exp(-a)) elementwise, to full relative precision at both ends; where exp overflows, 0 is right."""
+    """Return 1 / (1 + exp(-a)) elementwise, relatively exact at both ends; where exp overflows, 0 is right."""
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-a))
 
@@ -181,7 +181,7 @@ def descend(points: Points, etas: Sequence[float], start: Array, max_epochs: int
     found: list[Array] = []
     ended: dict[int, tuple[int, Stop]] = {}
     # What overflows is found by looking for it, and ends its descent; the others go on.
-    for done, W in steps(points, etas, start, 1, ((epoch, [whole]) for epoch in range(1, max_epochs + 1))):
+    for done, W in steps(etas, start, 1, ((epoch, [whole]) for epoch in range(1, max_epochs + 1))):
         weights.append(W[:, 0])
         found.append(losses(points, W[:, 0]))
         if done == 0:
@@ -229,16 +229,15 @@ def stochastic_paths(
                 )
                 done = stop
 
-    return steps(points, etas, start, shuffles, shuffled())
+    return steps(etas, start, shuffles, shuffled())
 
 
 def steps(
-    points: Points, etas: Sequence[float], start: Array, shuffles: int, sampler: Iterable[tuple[int, Iterable[Array]]]
+    etas: Sequence[float], start: Array, shuffles: int, sampler: Iterable[tuple[int, Iterable[Array]]]
 ) -> Iterator[tuple[int, Array]]:
     """Yield the weights of R rates and S orders, shape (R, S, D), at the start and after each of a sampler's stretches.
 
     Args:
-        points: Of which `sampler` takes its batches.
         etas: R rates.
         start: Weights, shape (D,).
         shuffles: S.
@@ -296,7 +295,7 @@ def orders(seed: int, shuffles: int, count: int) -> Iterator[npt.NDArray[np.intp
 
 
 def checkpoints(count: int, size: int) -> list[int]:
-    """Return numbers of points up to `count`, evenly spread on a logarithmic scale, at the ends of batches of `size`."""
+    """Return numbers of points up to `count`, at ends of batches of `size`, evenly spread on a logarithmic scale."""
     batches = np.unique(np.geomspace(1, -(-count // size), 40).round().astype(int))
     return sorted({min(int(batch) * size, count) for batch in batches})
 

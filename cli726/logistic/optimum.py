@@ -26,6 +26,8 @@ MAX_ITERATIONS = 300
 # apart in the loss, for the weights' sake.
 LEFT = 1e-26
 HALVINGS = 60
+# The share of the heaviest point's weight below which Newton's method has left a point behind it.
+BEHIND = 1e-9
 # A condition number above it is rounding.
 LARGEST_CONDITION = 1e12
 
@@ -145,13 +147,16 @@ def find_optimum(points: Points) -> Minimum:
     rank = full if numerical_rank(A) == (full := A.shape[1]) else exact_rank(rows)
     if sides:
         return Minimum(Optimum(None, 0.0), "complete", unit(w.tolist()), rank, None, states, np.array(path))
-    if not balanced(rows, A, sigmoid(-(A @ z))):
-        direction, boundary = separate(rows)
-        if direction is not None:
-            exact = [value * scale for value, scale in zip(direction, scales, strict=True)]
-            infimum = find_optimum(chosen(points, boundary)).optimum.nll * len(boundary) / len(rows) if boundary else 0.0
-            kind = "quasi-complete" if boundary else "complete"
-            return Minimum(Optimum(None, infimum), kind, unit(exact), rank, None, states, np.array(path))
+    # Either all points hold each other in balance, or those do that have not been left behind.
+    weights = sigmoid(-(A @ z))
+    guesses = (np.arange(len(rows)), np.flatnonzero(weights > BEHIND * weights.max()))
+    known = next((part.tolist() for part in guesses if balanced([rows[n] for n in part], A[part], weights[part])), ())
+    direction, boundary = separate(rows, known)
+    if direction is not None:
+        exact = [value * scale for value, scale in zip(direction, scales, strict=True)]
+        infimum = find_optimum(chosen(points, boundary)).optimum.nll * len(boundary) / len(rows) if boundary else 0.0
+        kind = "quasi-complete" if boundary else "complete"
+        return Minimum(Optimum(None, infimum), kind, unit(exact), rank, None, states, np.array(path))
     nll = states[-1].nll
     if left > 1e-12 * nll:
         raise ComputationError(
@@ -173,7 +178,7 @@ def unit(direction: Sequence[float] | Sequence[Fraction]) -> Array:
     exact = [Fraction(value) for value in direction]
     largest = max(map(abs, exact))
     values = np.array([float(value / largest) for value in exact])
-    return values / np.linalg.norm(values)
+    return np.asarray(values / np.linalg.norm(values))
 
 
 def standardised(points: Points) -> tuple[Array, Array]:
@@ -218,7 +223,7 @@ def newton_step(A: Array, z: Array) -> tuple[Array, Array]:
 
 
 def halved(A: Array, z: Array, step: Array, decrement: float) -> float:
-    """Return the largest of 1, 1/2, 1/4, ... at which the loss falls by a fair share of what its slope promises, or 0."""
+    """Return the largest of 1, 1/2, ... at which the loss falls by a fair share of what its slope promises, or 0."""
     # Near the minimum the promise is smaller than the loss's rounding, which must not stop the last steps.
     before = loss_of(A, z) * (1 + 1e-14)
     for halving in range(HALVINGS):

@@ -50,7 +50,7 @@ class Points:
 
     @cached_property
     def signed(self) -> Array:
-        """The rows of X times +1 for class 1 and -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
+        """The rows of X times +1 for class 1, -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
         return self.X * (2 * self.t - 1)[:, None]
 
 
@@ -123,7 +123,7 @@ def read_text(file: Path, name: str) -> str:
 
 
 def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, fields) of each line that is neither blank nor a comment; one separator for the whole file."""
+    """Return (line number, fields) of each line neither blank nor a comment; one separator for the whole file."""
     lines = [
         (n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not line.lstrip().startswith("#")
     ]
@@ -141,7 +141,7 @@ def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:
 
 
 def header(records: Sequence[tuple[int, list[str]]]) -> list[str] | None:
-    """Return the names of the columns, where the first line holds some: for the label, and for a feature ("x1 x2 1 t")."""
+    """Return the names of the columns, where the first line has some: for the label and for a feature ("x1 x2 1 t")."""
     if not records:
         return None
     *features, label = (NUMBER.fullmatch(field) is None for field in records[0][1])

@@ -6,7 +6,7 @@ none exactly if positive weights balance the points (Stiemke, 1915).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from math import gcd, lcm
 from operator import mul
@@ -17,6 +17,9 @@ import numpy as np
 from cli726.logistic.points import Array
 
 __all__ = ["Rows", "balanced", "exact_rank", "separate", "separates", "whole_rows"]
+
+# A squared length this small beside the largest is rounding.
+DEPENDENT = 1e-24
 
 Vector: TypeAlias = list[int]
 Rows: TypeAlias = list[Vector]
@@ -39,9 +42,7 @@ def whole_rows(signed: Array) -> tuple[Rows, list[Fraction]]:
     # Columns of like size take fewer steps.
     sizes = [max(abs(value) for value in column).bit_length() for column in columns]
     shifts = [max(sizes) - size for size in sizes]
-    rows = [
-        [value << shift for value, shift in zip(row, shifts, strict=True)] for row in zip(*columns, strict=True)
-    ]
+    rows = [[value << shift for value, shift in zip(row, shifts, strict=True)] for row in zip(*columns, strict=True)]
     return rows, [scale * (1 << shift) for scale, shift in zip(scales, shifts, strict=True)]
 
 
@@ -67,7 +68,7 @@ def reduced(vector: Vector) -> Vector:
 
 
 def balanced(rows: Rows, coordinates: Array, weights: Array) -> bool:
-    """Return whether weights near these, all positive, balance the points exactly, so that no vector separates them.
+    """Return whether weights near these, all positive, balance the points exactly: then no vector separates any.
 
     Args:
         rows: N points.
@@ -77,16 +78,19 @@ def balanced(rows: Rows, coordinates: Array, weights: Array) -> bool:
     shares = [max(1, int(Fraction(weight) * (1 << 1000))) for weight in weights.tolist()]
     rest = [dot(shares, column) for column in zip(*rows, strict=True)]
     # The points that take up the rest: independent, and heavy enough to stay positive.
-    left, chosen = coordinates * weights[:, None], []
+    left, chosen, largest = coordinates * weights[:, None], [], 0.0
     for _ in range(coordinates.shape[1]):
         sizes = (left**2).sum(axis=1)
         heaviest = int(sizes.argmax())
-        if not sizes[heaviest] > 0 or heaviest in chosen:
+        largest = largest or sizes[heaviest]
+        if not sizes[heaviest] > DEPENDENT * largest:
             break
         chosen.append(heaviest)
         unit = left[heaviest] / np.sqrt(sizes[heaviest])
         left = left - np.outer(left @ unit, unit)
-    found = solve([[*column, value] for column, value in zip(zip(*(rows[n] for n in chosen), strict=True), rest, strict=True)])
+    found = solve(
+        [[*column, value] for column, value in zip(zip(*(rows[n] for n in chosen), strict=True), rest, strict=True)]
+    )
     if found is None:
         return False
     taken, scale = found
@@ -161,22 +165,27 @@ def eliminated(vectors: dict[int, Vector], by: Vector, pivot: int) -> dict[int, 
     return {n: vector for n, vector in changed.items() if any(vector)}
 
 
-def separate(rows: Rows) -> tuple[list[Fraction] | None, list[int]]:
+def separate(rows: Rows, known: Collection[int] = ()) -> tuple[list[Fraction] | None, list[int]]:
     """Return a vector that separates as many points as one can, and the points that lie on the boundary of all such.
 
     Points whose hull holds the origin lie on every boundary; it is orthogonal to them, and the search goes on there.
-    The vector is None where all points do.
+    The vector is None where all points do. Of `known` points it is known already that they lie there.
     """
+    if len(known) == len(rows):
+        return None, list(known)
     vectors = {n: reduced(row) for n, row in enumerate(rows) if any(row)}
     done: list[tuple[int, Vector]] = []
     direction: list[Fraction] | None = None
     while vectors:
-        names = list(vectors)
-        found, chosen = nearest(list(vectors.values()))
-        if any(found):
-            direction = [Fraction(value) for value in found]
-            break
-        for n in [names[position] for position in chosen]:
+        names, chosen = list(vectors), list(known)
+        if not known:
+            found, positions = nearest(list(vectors.values()))
+            if any(found):
+                direction = [Fraction(value) for value in found]
+                break
+            chosen = [names[position] for position in positions]
+        known = ()
+        for n in chosen:
             if n in vectors:
                 by = vectors[n]
                 pivot = next(j for j, value in enumerate(by) if value)
@@ -184,7 +193,10 @@ def separate(rows: Rows) -> tuple[list[Fraction] | None, list[int]]:
                 vectors = eliminated(vectors, by, pivot)
     if direction is not None:
         for pivot, by in reversed(done):
-            others = sum((value * part for j, (value, part) in enumerate(zip(direction, by, strict=True)) if j != pivot), Fraction(0))
+            others = sum(
+                (value * part for j, (value, part) in enumerate(zip(direction, by, strict=True)) if j != pivot),
+                Fraction(0),
+            )
             direction[pivot] = -others / by[pivot]
     return direction, [n for n in range(len(rows)) if n not in vectors]
 

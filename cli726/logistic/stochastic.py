@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +13,8 @@ from cli726.document import Finding
 from cli726.errors import RequestError
 from cli726.logistic.descent import LEVELS, RATES, Reached, check_rates, choose_start, settled
 from cli726.logistic.findings import explain_stochastic
-from cli726.logistic.model import EPSILON, descend, hessian, losses, rounding, stochastic_paths
-from cli726.logistic.optimum import Minimum, Optimum, find_optimum
+from cli726.logistic.model import descend, losses, rounding, stochastic_paths
+from cli726.logistic.optimum import Optimum, find_optimum
 from cli726.logistic.points import Array, Points, Summary, center, summarise
 from cli726.reporting import Reporter, Silent
 
@@ -25,9 +26,9 @@ LOW, MEDIAN, HIGH = 10, 50, 90
 LONG = 500_000
 # For how much of the run a median must have stayed near the minimum: a last value that happens to be low is no arrival.
 HELD = 0.05
-# Relaxation times (1 / (eta lambda_min) updates) that a quarter of a run must last to show where it settles.
-RELAXED = 2.0
-# How far apart the mean excess losses of its last two quarters may be.
+# Fewer epochs can't show where a run settles.
+SETTLING = 40
+# How far apart the mean excess losses of a settled run's last two quarters may be, and of a run from the minimum.
 STEADY = 0.1
 
 
@@ -140,23 +141,40 @@ def stochastic_descent(
         # Where gradient descent overflows its path ends; the epochs that it lacks have no loss.
         reference = np.full(epochs + 1, np.nan)
         reference[: len(full.losses)] = full.losses
-        slowest = eta * updates * epochs * flattest(used, minimum) if updates > 1 else 0.0
-        runs.append(summarise_run(eta, np.array(taken), found[:, run], reference, minimum, len(used.X), slowest))
-    finite = np.array(weights)[:, :, :, :][np.isfinite(found)]
-    error = rounding(used, finite, found[np.isfinite(found)]).max(initial=0.0)
+        runs.append(summarise_run(eta, np.array(taken), found[:, run], reference, minimum.optimum.nll, len(used.X)))
+    finite = np.isfinite(found)
+    error = rounding(used, np.array(weights)[finite], found[finite]).max(initial=0.0)
     bare = StochasticComparison(
         data=used.name, points=summarise(used), epochs=epochs, batch_size=batch_size, updates=updates,
         shuffles=shuffles, seed=seed, optimum=minimum.optimum, separation=minimum.separation, rank=minimum.rank,
         rounding=2 * float(error), runs=tuple(runs),
     )  # fmt: skip
+    floors = noise_floors(bare, used)
+    bare = replace(bare, runs=tuple(replace(run, noise_floor=floor) for run, floor in zip(runs, floors, strict=True)))
     return replace(bare, findings=tuple(explain_stochastic(bare)))
 
 
-def flattest(points: Points, minimum: Minimum) -> float:
-    """Return the smallest curvature at the minimum; 0 where there is no single one, or rounding hides it."""
-    if minimum.condition is None or minimum.optimum.w is None:
-        return 0.0
-    return float(np.linalg.eigvalsh(hessian(points, minimum.optimum.w))[0])
+def noise_floors(result: StochasticComparison, points: Points) -> list[float | None]:
+    """Return where each run has settled above the minimum: where one that starts at the minimum is, too.
+
+    Both see the same shuffles; what they still have of their starts keeps them apart, one above and one below.
+    """
+    floors: list[float | None] = [None] * len(result.runs)
+    least, w = result.optimum.nll, result.optimum.w
+    quarter = result.epochs // 4
+    if result.epochs < SETTLING or result.updates == 1 or w is None:
+        return floors
+    for place, run in enumerate(result.runs):
+        before = float((run.nll_median[-2 * quarter : -quarter] - least).mean())
+        if abs(before - run.gap) <= STEADY * run.gap and run.gap > 1e6 * result.rounding:
+            paths = stochastic_paths(
+                points, [run.eta], w, result.epochs, result.batch_size, result.seed, result.shuffles
+            )
+            ends = deque((weights[0] for _, weights in paths), maxlen=quarter)
+            late = losses(points, np.array(ends))
+            if abs(float(np.median(late, axis=1).mean()) - least - run.gap) <= STEADY * run.gap:
+                floors[place] = run.gap
+    return floors
 
 
 def reported(
@@ -172,9 +190,8 @@ def reported(
 
 
 def summarise_run(
-    eta: float, evaluations: npt.NDArray[np.int64], found: Array, reference: Array, minimum: Minimum, count: int,
-    relaxations: float,
-) -> StochasticRun:  # fmt: skip
+    eta: float, evaluations: npt.NDArray[np.int64], found: Array, reference: Array, least: float, count: int
+) -> StochasticRun:
     """Return the bands of one rate, and when it came near the minimum, beside gradient descent.
 
     Args:
@@ -182,21 +199,16 @@ def summarise_run(
         evaluations: Of each checkpoint, shape (C,).
         found: Losses there, of each shuffle, shape (C, S).
         reference: Loss of gradient descent after each epoch, shape (E + 1,).
-        minimum: What the losses are judged by.
+        least: The minimum loss.
         count: N.
-        relaxations: How many relaxation times of the slowest direction the run lasts.
     """
     ends, first = evaluations % count == 0, evaluations <= count
     whole, opening = band(evaluations[ends], found[ends]), band(evaluations[first], found[first])
-    least = minimum.optimum.nll
     gap = whole.nll_median - least
     within = []
     for level in LEVELS:
         epochs = settled(gap, level, round(HELD * len(gap))), settled(reference - least, level)
         within.append(Reached(level, *(None if epoch is None else epoch * count for epoch in epochs)))
-    quarter = max(1, (len(gap) - 1) // 4)
-    before, last = float(gap[-2 * quarter : -quarter].mean()), float(gap[-quarter:].mean())
-    steady = abs(last - before) <= STEADY * last and last > 1e6 * EPSILON * least
     return StochasticRun(
         eta=eta,
         diverged=not bool(np.isfinite(found).all()),
@@ -207,8 +219,8 @@ def summarise_run(
         first_epoch=opening,
         gradient_descent=reference,
         within=tuple(within),
-        gap=last,
-        noise_floor=last if steady and relaxations >= 4 * RELAXED else None,
+        gap=float(gap[-max(1, (len(gap) - 1) // 4) :].mean()),
+        noise_floor=None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from cli726.document import Document, Table, m
 from cli726.logistic.descent import Comparison, GradientDescent, Reached
+from cli726.logistic.findings import SHOWN
 from cli726.logistic.optimum import NewtonResult
 from cli726.logistic.points import Array, Summary
 from cli726.logistic.stochastic import StochasticComparison
@@ -15,8 +16,6 @@ __all__ = ["Result", "document"]
 
 Result: TypeAlias = GradientDescent | Comparison | StochasticComparison | NewtonResult
 
-# Distances from the minimum that the tables have room for.
-SHOWN = (0.3, 0.1, 0.03, 0.01)
 # Feature names, and Newton steps at either end, that a screen has room for.
 NAMED, STEPS = 6, 12
 QUESTIONS = {
@@ -56,11 +55,14 @@ def short(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{digits}g}" if abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
-def weights(points: Summary, question: str, title: str | None, **columns: Array | None) -> Table:
+def weights(points: Summary, question: str, **columns: Array | None) -> Table:
     """Return a row for each weight."""
     names = [*points.features, "bias"]
-    rows = [[name, *(short(None if w is None else float(w[i]), 6) for w in columns.values())] for i, name in enumerate(names)]
-    return Table(title, ["weight", *columns], rows, question)
+    rows = [
+        [name, *(short(None if w is None else float(w[i]), 6) for w in columns.values())]
+        for i, name in enumerate(names)
+    ]
+    return Table("Weights", ["weight", *columns], rows, question)
 
 
 def descent_tables(run: GradientDescent) -> Sequence[Table]:
@@ -72,9 +74,9 @@ def descent_tables(run: GradientDescent) -> Sequence[Table]:
         ("bound, anywhere", "", curvature.bound),
     ]
     return [
-        weights(run.points, "5.1", None, start=run.w[0], end=run.w[-1], minimum=run.optimum.w),
+        weights(run.points, "5.1", start=run.w[0], end=run.w[-1], minimum=run.optimum.w),
         Table(
-            None, ["", "loss", "largest curvature", "2 / curvature"],
+            "Losses and curvatures", ["", "loss", "largest curvature", "2 / curvature"],
             [(name, loss, short(value), short(2 / value if value else None)) for name, loss, value in rows], "5.1",
         ),
     ]  # fmt: skip
@@ -103,7 +105,9 @@ def comparison_tables(result: Comparison) -> Sequence[Table]:
         "rate", "epochs", "ended by", "loss", "above", "rises", ("largest ", m("eta q")),
         *(f"within {level:g}" for level in SHOWN),
     ]  # fmt: skip
-    title = f"Loss at the end, and above the {aim} {short(result.optimum.nll)}; epochs to within a distance of it, to stay"
+    title = (
+        f"Loss at the end, and above the {aim} {short(result.optimum.nll)}; epochs to within a distance of it, to stay"
+    )
     return [Table(title, columns, rows, "5.2")]
 
 
@@ -118,7 +122,9 @@ def stochastic_tables(result: StochasticComparison) -> Sequence[Table]:
         )
         for run in result.runs
     ]  # fmt: skip
-    cost = [(f"{run.eta:g}", *(pair(reached) for reached in run.within if reached.level in SHOWN)) for run in result.runs]
+    cost = [
+        (f"{run.eta:g}", *(pair(reached) for reached in run.within if reached.level in SHOWN)) for run in result.runs
+    ]
     size = f"{result.epochs:,} epochs of {result.updates:,} updates, {result.shuffles:,} shuffles"
     return [
         Table(
@@ -143,5 +149,5 @@ def newton_tables(result: NewtonResult) -> Sequence[Table]:
     found = {"minimum": result.w} if result.w is not None else {"direction that separates": result.direction}
     return [
         Table("Newton's method", ["step", "loss", "gradient norm", "share of the step"], rows),
-        weights(result.points, "", None, **found),
+        weights(result.points, "", **found),
     ]

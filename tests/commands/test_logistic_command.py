@@ -11,10 +11,11 @@ from numpy.testing import assert_allclose
 
 FINDINGS = {
     "gd": "oscillates because",
-    "compare": "never rose at",
-    "sgd": "is faster here",
-    "newton": "The least error is",
+    "compare": "Prefer rate",
+    "sgd": "at equal cost",
+    "newton": "The minimum loss is",
 }
+QUESTIONS = {"gd": "5.1  ", "compare": "5.2  ", "sgd": "5.3  ", "newton": ""}
 QUICK = {"gd": [], "compare": [], "sgd": ["--epochs", "12", "--shuffles", "3"], "newton": []}
 FIGURES = {
     "gd": ["separator-path", "error", "curvature", "data", "orientation"],
@@ -39,9 +40,27 @@ def test_text_names_the_points_first_then_numbers_then_findings_then_figures(cmp
     assert lines[0].startswith("Data: bundled points: 100 of class 0, 100 of class 1; features x1, x2")
     assert FINDINGS[name] in done.stdout
     assert max(map(len, lines)) <= 100
+    assert len(lines) <= 40
+    assert any(line.startswith(QUESTIONS[name]) for line in lines[1:])
     paths = [f"results/lr-{name}/{stem}.png" for stem in FIGURES[name]]
     assert lines[-len(paths) :] == [f"wrote {path}" for path in paths]
     assert all((tmp_path / path).stat().st_size > 5000 for path in paths)
+
+
+def test_tables_are_no_wider_with_thirty_features_and_classes_apart(cmpt726, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 30))
+    names = ",".join(f"feature_{i}" for i in range(30))
+    for file, t in (("wide.csv", X[:, 0] + rng.normal(size=60) > 0), ("apart.csv", X[:, 0] > 0)):
+        rows = "\n".join(",".join([*(f"{v:.4f}" for v in x), str(int(label))]) for x, label in zip(X, t, strict=True))
+        (tmp_path / file).write_text(f"{names},t\n{rows}\n")
+        for name in FINDINGS:
+            done = cmpt726("lr", name, *QUICK[name], "--data", file, "--no-figures")
+            assert (done.status, done.stderr) == (0, "")
+            lines = [line.rstrip() for line in done.stdout.splitlines()]
+            assert max(map(len, lines)) <= 100
+            if name in ("gd", "newton"):
+                assert sum(bool(re.match(r" (feature_\d+|bias) ", line)) for line in lines) == 31
 
 
 @pytest.mark.parametrize("name", FINDINGS)

@@ -35,7 +35,7 @@ def test_points_of_ones_own(tmp_path: Path) -> None:
     section = logistic.section(file)
     assert section.data["source"] == "#mine.txt"
     assert section.data["points"] == 30
-    assert "path" not in section.figures  # a separator of three features has no slope
+    assert "separator-path" not in section.figures  # a separator of three features has no slope
 
 
 def test_a_run_is_told_by_its_own_numbers(run: Path) -> None:

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726 import logistic
 from cli726.drawing import save, styled
-from cli726.figures import logistic as figures
+from cli726.logistic.figures import figures
 
 points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 result = logistic.gradient_descent(points, 0.5)
@@ -15,9 +15,8 @@ for finding in result.findings:
     print(finding.text)
 
 folder = Path("results/logistic_regression")
-with styled():
-    if result.has_slopes:
-        save(figures.separator_path(result), folder / "separator-path.png")
-    save(figures.error(result), folder / "error.png")
-    save(figures.curvature(result), folder / "curvature.png")
+for stem, make in figures(result, points).items():
+    with styled():
+        figure = make()
+    save(figure, folder / f"{stem}.png")
 print(f"figures: {folder}")

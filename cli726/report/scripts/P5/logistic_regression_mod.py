@@ -7,14 +7,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726 import logistic
 from cli726.drawing import save, styled
-from cli726.figures import logistic_rates as figures
+from cli726.logistic.figures import figures
 
 points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 result = logistic.compare(points, (0.5, 0.3, 0.1, 0.05, 0.01))
 for finding in result.findings:
     print(finding.text)
 
-figure = Path("results/logistic_regression_mod/error.png")
-with styled():
-    save(figures.errors(result), figure)
-print(f"figure: {figure}")
+folder = Path("results/logistic_regression_mod")
+for stem, make in figures(result, points).items():
+    with styled():
+        figure = make()
+    save(figure, folder / f"{stem}.png")
+print(f"figures: {folder}")

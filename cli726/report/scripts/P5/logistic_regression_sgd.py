@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726 import logistic
 from cli726.drawing import save, styled
-from cli726.figures import logistic_rates as figures
+from cli726.logistic.figures import figures
 
 points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 result = logistic.stochastic_descent(points, (0.5, 0.3, 0.1, 0.05, 0.01), epochs=500, shuffles=20, seed=0)
@@ -15,7 +15,8 @@ for finding in result.findings:
     print(finding.text)
 
 folder = Path("results/logistic_regression_sgd")
-with styled():
-    save(figures.stochastic_errors(result), folder / "error.png")
-    save(figures.equal_cost(result), folder / "equal-cost.png")
+for stem, make in figures(result, points).items():
+    with styled():
+        figure = make()
+    save(figure, folder / f"{stem}.png")
 print(f"figures: {folder}")

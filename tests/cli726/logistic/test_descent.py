@@ -1,0 +1,196 @@
+"""Gradient descent against the course's update written out and torch's; what is measured of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from cli726.errors import RequestError
+from cli726.logistic import center, compare, document, gradient_descent, load_points
+from cli726.logistic.descent import LEVELS, choose_start, settled, slope_intercept, slope_turns
+from cli726.logistic.model import curvature_bound, descend, gradients, hessian, losses
+from tests.cli726.logistic.cases import points_of
+
+POINTS = load_points()
+RATES = (0.5, 0.3, 0.1, 0.05, 0.01)
+START = np.array([0.1, 0.0, 0.0])
+
+
+def course(X, t, eta, max_iter=500, tol=1e-5):
+    """The course's loop in plain Python: error, update, then the test; fsum, so that it rounds in its own way."""
+    w, errors, path = [0.1, 0.0, 0.0], [], [[0.1, 0.0, 0.0]]
+    for epoch in range(max_iter):
+        y = [1 / (1 + math.exp(-sum(a * b for a, b in zip(x, w, strict=True)))) for x in X]
+        errors.append(
+            -math.fsum(math.log(p) if label else math.log1p(-p) for p, label in zip(y, t, strict=True)) / len(t)
+        )
+        slopes = [
+            math.fsum((p - label) * x[i] for p, label, x in zip(y, t, X, strict=True)) / len(t) for i in range(len(w))
+        ]
+        w = [weight - eta * slope for weight, slope in zip(w, slopes, strict=True)]
+        path.append(w)
+        if epoch > 0 and abs(errors[-1] - errors[-2]) < tol:
+            break
+    return np.array(errors), np.array(path)
+
+
+def texts(result):
+    return " ".join(finding.text for finding in result.findings)
+
+
+@pytest.mark.parametrize("points", [POINTS, center(POINTS)], ids=["as read", "centred"])
+def test_all_five_rates_are_the_courses_update_to_1e_12(points):
+    for path in descend(points, RATES, START, 500, 1e-5):
+        errors, weights = course(points.X.tolist(), points.t.tolist(), path.eta)
+        assert len(path.losses) == len(errors) + 1
+        assert_allclose(path.losses[:-1], errors, rtol=0, atol=1e-12)
+        assert_allclose(path.w, weights, rtol=0, atol=1e-12)
+
+
+def test_a_few_steps_are_torchs():
+    w = torch.tensor(START, requires_grad=True)
+    X, t = torch.tensor(POINTS.X), torch.tensor(POINTS.t)
+    path = descend(POINTS, [0.3], START, 20, 0.0)[0]
+    for epoch in range(20):
+        error = torch.nn.functional.binary_cross_entropy_with_logits(X @ w, t)
+        assert_allclose(path.losses[epoch], error.item(), rtol=1e-12)
+        (slope,) = torch.autograd.grad(error, w)
+        w = (w - 0.3 * slope).detach().requires_grad_()
+    assert_allclose(path.w[20], w.detach().numpy(), rtol=1e-11)
+
+
+def test_the_order_is_loss_update_test():
+    result = gradient_descent(center(POINTS), 0.5)
+    assert result.converged
+    assert (len(result.nll), len(result.w)) == (result.epochs, result.epochs + 1)
+    assert abs(result.nll[-1] - result.nll[-2]) < 1e-5 <= abs(result.nll[-2] - result.nll[-3])
+    assert_allclose(losses(center(POINTS), result.w), [*result.nll, result.final], rtol=1e-12)
+    assert result.w[0].tolist() == START.tolist()
+    assert gradient_descent(POINTS, 1e-12, tol=1e-5).epochs == 2
+
+
+def test_what_is_measured_of_the_default_descent():
+    result = gradient_descent(POINTS)
+    everything = np.append(result.nll, result.final)
+    rose = np.flatnonzero(np.diff(everything) > 0) + 1
+    slopes = gradients(POINTS, result.w)
+    assert_array_equal(result.risen, rose)
+    assert_array_equal(result.rises, rose[rose < 500])
+    assert_array_equal(np.flatnonzero(result.eta_q > 2) + 1, rose)
+    assert result.unexplained == ()
+    assert result.largest_eta_q == result.eta_q.max()
+    assert_array_equal(result.reversals, np.flatnonzero((slopes[1:-1] * slopes[:-2]).sum(axis=1) < 0) + 2)
+    assert result.turns == slope_turns(-result.w[1:, 0] / result.w[1:, 1]) > 100
+    assert_allclose(result.gradient_norm, np.linalg.norm(slopes[-1]))
+    assert_allclose(result.gap, result.final - result.optimum.nll, rtol=1e-12)
+    assert result.lambda_max.bound == curvature_bound(POINTS)
+    for at, w in (("start", result.w[0]), ("end", result.w[-1]), ("optimum", result.optimum.w)):
+        assert_allclose(getattr(result.lambda_max, at), np.linalg.eigvalsh(hessian(POINTS, w))[-1])
+    for reached in result.within:
+        gap = everything - result.optimum.nll
+        inside = [k for k in range(501) if (gap[k:] <= reached.level).all()]
+        assert reached.evaluations == (200 * inside[0] if inside else None)
+    assert [reached.level for reached in result.within] == list(LEVELS)
+    assert result.centred.rises == 0 < result.as_read.rises == len(rose)
+    assert result.centred.condition < result.as_read.condition / 100
+    assert result.centred.nll == gradient_descent(POINTS, centered=True).final
+
+
+def test_one_loss_is_stated_everywhere():
+    alone, together = gradient_descent(POINTS, 0.1), compare(POINTS).runs[2]
+    assert alone.final == together.final
+    cells = next(row for table in document(compare(POINTS)).tables for row in table.rows if row[0] == "0.1")
+    assert f"the loss is {alone.final:.4g}" in texts(alone)
+    assert f"{alone.final:.4g}" in cells
+
+
+def test_the_default_answers_are_the_assignments():
+    said = texts(gradient_descent(POINTS))
+    assert "It oscillates because steps overshoot: the loss rose in 130 of 500 steps, exactly where eta q > 2" in said
+    assert "because the inputs lie away from the origin" in said
+    said = texts(compare(POINTS))
+    assert "Large rates overshoot: the loss rose in 130 steps at rate 0.5 and 46 steps at rate 0.3." in said
+    assert "Small rates are safe but slow. The loss never rose at rates 0.1, 0.05 and 0.01" in said
+    assert "too slow to come within 0.03 of the minimum in 500 epochs; rate 0.5 does in 290." in said
+    assert "Prefer rate 0.5 here" in said
+    assert "within 0.3: rate 0.3 (59 epochs; 4 of 5 rates reach it)" in said
+
+
+def test_rounding_is_no_rise_and_no_reversal():
+    result = compare(POINTS, (1.0, 0.5), max_epochs=3000, tol=0, centered=True)
+    for run in result.runs:
+        assert run.epochs == 3000
+        assert run.rises  # in the last digits it does rise
+        assert run.risen == run.unexplained == run.reversals == ()
+        assert run.gap == 0
+    assert "rose in" not in texts(result)
+    assert "All rates end alike, at the minimum, to rounding." in texts(result)
+
+
+def test_false_stops_cross_the_valley():
+    rng = np.random.default_rng(2)
+    X = [
+        mean + rng.standard_normal((100, 2)) @ np.linalg.cholesky(covariance).T
+        for mean, covariance in (
+            ((4.98, 0.94), ((2.78, 2.08), (2.08, 3.91))), ((6.93, -0.87), ((2.00, 1.27), (1.27, 2.51))),
+        )
+    ]  # fmt: skip
+    result = gradient_descent(points_of(np.vstack(X), np.repeat([0, 1], 100)), 0.5)
+    assert result.converged
+    assert result.false_stop
+    assert "crossed the valley" in texts(result)
+    early = gradient_descent(POINTS, 0.01, tol=1e-3)
+    assert early.converged
+    assert not early.false_stop
+    assert "ended the descent too early" in texts(early)
+
+
+def test_slopes_are_undefined_where_w2_is_0_and_right_elsewhere():
+    lines = slope_intercept(POINTS, np.array([[0.1, 0, 0], [1, 2, 3], [1, -4, 2]]))
+    assert np.isnan(lines[0]).all()
+    assert_allclose(lines[1:], [[-0.5, -1.5], [0.25, 0.5]])
+    assert slope_turns(np.array([np.nan, 1, 2, 1, 1, 3, 3 + 1e-16])) == 2
+    assert "no slope" not in texts(gradient_descent(POINTS, start=[0.1, 0.2, 0]))
+    assert gradient_descent(points_of([[1], [2], [3]], [0, 1, 0])).slope_intercept is None
+
+
+def test_overflow_is_a_divergence_and_hides_nothing_else():
+    lost, kept = compare(POINTS, [1e308, 0.1]).runs
+    assert lost.diverged
+    assert not lost.converged
+    assert lost.lambda_max.end is None
+    assert_allclose(kept.nll, compare(POINTS, [0.1]).runs[0].nll, rtol=0, atol=1e-12)
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=30), st.floats(0, 2), st.integers(1, 5))
+def test_settled_is_the_first_position_from_which_all_is_near(gap, level, hold):
+    position = settled(np.array(gap), level, hold)
+    starts = [i for i in range(len(gap)) if all(value <= level for value in gap[i:])]
+    assert position == (starts[0] if starts and len(gap) - starts[0] >= hold else None)
+
+
+@pytest.mark.parametrize("eta", [0, -1, math.nan, math.inf])
+def test_rates_that_are_none_are_refused(eta):
+    with pytest.raises(RequestError, match="--eta must be a finite learning rate above 0"):
+        gradient_descent(POINTS, eta)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"tol": -1}, {"tol": math.nan}, {"tol": math.inf}, {"max_epochs": 0}]
+    + [{"start": start} for start in ([1, 2], [np.nan, 0, 0], [np.inf, 0, 0], [1e300, 0, 0])],
+)
+def test_other_bad_requests_are_refused(bad):
+    with pytest.raises(RequestError, match="must"):
+        gradient_descent(POINTS, **bad)
+
+
+def test_the_default_start_is_the_courses():
+    assert choose_start(POINTS, None).tolist() == [0.1, 0, 0]
+    assert choose_start(POINTS, [1e100, -1e100, 0]).tolist() == [1e100, -1e100, 0]

@@ -1,0 +1,184 @@
+"""Problem 5's figures show what the results hold, and are never empty."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection, PathCollection
+from numpy.testing import assert_allclose, assert_array_equal
+
+from cli726.drawing import styled
+from cli726.logistic import Points, center, compare, gradient_descent, load_points, solve, stochastic_descent
+from cli726.logistic.figures import draw_separator, figures
+from tests.cli726.logistic.cases import drawn as points_drawn
+from tests.cli726.logistic.cases import points_of, rate
+
+POINTS = load_points()
+RUN = gradient_descent(POINTS)
+SGD = stochastic_descent(POINTS, [0.3, 0.05], epochs=10, shuffles=4)
+
+
+def drawn(result, stem, points=POINTS):
+    """A figure, after it has been rendered, so that what can't be drawn fails here."""
+    with styled():
+        figure = figures(result, points)[stem]()
+        figure.set_dpi(40)
+        figure.draw_without_rendering()
+    return figure
+
+
+def written(figure):
+    return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def shows(axes):
+    """Whether within its axes there is a line of two points, a mark, or a sentence that says why not."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+
+    def inside(xy):
+        x, y = np.asarray(np.ma.filled(np.ma.asarray(xy, dtype=float), np.nan)).T
+        return ((x >= left) & (x <= right) & (y >= bottom) & (y <= top)).sum()
+
+    lines = [line for line in axes.lines if line.get_transform() == axes.transData]
+    dots = [c for c in axes.collections if isinstance(c, PathCollection) and inside(c.get_offsets())]
+    marks = [line for line in lines if inside(line.get_xydata()) >= (1 if line.get_marker() not in ("", "None") else 2)]
+    return bool(dots or marks or axes.texts)
+
+
+RESULTS = [RUN, compare(POINTS), SGD, solve(POINTS)]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=lambda result: type(result).__name__)
+def test_each_figure_says_whose_points_and_labels_its_axes(result):
+    for stem in figures(result, POINTS):
+        figure = drawn(result, stem)
+        assert "bundled points" in written(figure)
+        outer = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
+        assert any(axes.get_xlabel() for axes in outer)
+        assert any(axes.get_ylabel() for axes in outer) or figure.get_supylabel() or stem == "steps"
+
+
+SHORT = [
+    lambda points: gradient_descent(points, max_epochs=1),
+    lambda points: gradient_descent(points, 1e6, max_epochs=3),
+    lambda points: compare(points, [1e-12, 1e-10]),
+    lambda points: compare(points, [0.5], max_epochs=1),
+    lambda points: stochastic_descent(points, [0.5, 1e-9], epochs=1, shuffles=1),
+    lambda points: stochastic_descent(points, [0.5], epochs=1, shuffles=2, batch_size=len(points.X)),
+    solve,
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "scale"),
+    [(make, 1) for make in SHORT] + list(zip(SHORT, [1e16, 1e90, 1e20, 1e16, 1e90, 1e20, 1e16], strict=True)),
+)
+def test_no_figure_is_empty_however_short_the_run_or_large_the_coordinates(make, scale):
+    rng = np.random.default_rng(0)
+    X = scale * (5 * (scale > 1) + rng.normal(size=(40, 2)))
+    points = points_of(X, (X[:, 0] - X[:, 0].mean() + X[:, 1] + scale * rng.normal(size=40) / 2 > X[:, 1].mean()))
+    result = make(points)
+    for stem in figures(result, points):
+        for axes in drawn(result, stem, points).axes:
+            assert not axes.axison or axes.get_label() == "<colorbar>" or shows(axes), (stem, scale)
+
+
+def test_figures_of_generated_points_can_be_drawn():
+    for seed in range(0, 36, 3):
+        points = points_drawn(seed)
+        for result in (gradient_descent(points, rate(seed), max_epochs=3), solve(points)):
+            for stem in figures(result, points):
+                assert all(shows(axes) for axes in drawn(result, stem, points).axes if axes.get_label() != "<colorbar>")
+
+
+def test_a_separator_is_drawn_where_it_is_whatever_the_unit():
+    for w in ([1, 2, -0.3], [0, 1, -0.5], [1, 0, -0.5], [-3, 1, 1]):
+        ends = []
+        for scale, shift in ((1, 0), (1e-30, 0), (1e80, 0), (1.0, 1e6)):
+            with styled():
+                axes = io_axes(scale, shift)
+                draw_separator(axes, np.array([w[0] / scale, w[1] / scale, w[2] - (w[0] + w[1]) * shift / scale]))
+            x, y = axes.lines[0].get_data()
+            ends.append([(np.array(x) - shift) / scale, (np.array(y) - shift) / scale])
+        assert_allclose(np.array(w[:2]) @ ends[0], -w[2], atol=1e-12)
+        assert ((ends[0][0] >= 0) & (ends[0][0] <= 1) & (ends[0][1] >= 0) & (ends[0][1] <= 1)).all()
+        for other in ends[1:]:
+            assert_allclose(other, ends[0], atol=1e-8)
+    axes = io_axes(1, 0)
+    for none in ([1, 1, 5], [0, 0, 1], [np.nan, 1, 0]):
+        draw_separator(axes, np.array(none))
+    assert not axes.lines
+
+
+def io_axes(scale, shift):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    axes.set_xlim(shift, shift + scale)
+    axes.set_ylim(shift, shift + scale)
+    return axes
+
+
+def test_the_path_is_the_courses_figure_without_the_undefined_slope():
+    axes = drawn(RUN, "separator-path").axes[0]
+    assert axes.get_xlim() == (-5, 5)
+    assert axes.get_ylim() == (-10, 0)
+    (path,) = (artist for artist in axes.collections if isinstance(artist, LineCollection))
+    segments = np.array(path.get_segments())
+    # 501 weight vectors, the first without a slope: 499 segments between the other 500.
+    assert len(segments) == 499
+    assert_allclose(segments[:, 0], RUN.slope_intercept[1:-1])
+    assert_allclose(segments[:, 1], RUN.slope_intercept[2:])
+    low, high = drawn(gradient_descent(POINTS, centered=True), "separator-path").axes[0].get_xlim()
+    assert high - low < 1  # a short path gets axes of its own
+
+
+def test_figure_3_is_the_loss_of_every_epoch_with_the_minimum():
+    axes = drawn(RUN, "error").axes[0]
+    assert_array_equal(axes.lines[0].get_ydata(), [*RUN.nll, RUN.final])
+    assert_allclose(axes.lines[1].get_ydata(), RUN.optimum.nll)
+
+
+def test_colours_in_the_curvature_figure_are_what_the_loss_did():
+    rose, fell = (np.asarray(dots.get_offsets()) for dots in drawn(RUN, "curvature").axes[0].collections)
+    assert_array_equal(rose[:, 0], RUN.risen)
+    assert (rose[:, 1] > 2).all()
+    assert (fell[:, 1] <= 2).all()
+    assert len(rose) + len(fell) == RUN.epochs
+
+
+def test_the_orientation_survives_w2_equal_to_0():
+    flat = points_of(np.column_stack([[1, 2, 3, 4], np.zeros(4)]), [0, 1, 0, 1])
+    run = gradient_descent(flat)
+    assert "separator-path" not in figures(run, flat)
+    angle, offset, length = (axes.lines[0].get_ydata() for axes in drawn(run, "orientation", flat).axes)
+    assert_allclose(angle, 0, atol=1e-12)
+    assert_allclose(offset * length, -run.w[:, 2], atol=1e-12)
+
+
+def test_foreign_names_are_printed_as_they_stand_and_centring_is_named():
+    odd = Points("a$b_$[/x]\x1b[31m.csv", POINTS.X, POINTS.t, ("$x", "_{y}"), "")
+    assert r"a\$b_\$[/x]�[31m.csv" in written(drawn(gradient_descent(odd, max_epochs=5), "data", odd))
+    assert "bundled points, centred" in written(drawn(gradient_descent(POINTS, centered=True), "data"))
+    (dots, _) = (c for c in drawn(solve(POINTS, centered=True), "data").axes[0].collections)
+    assert_allclose(dots.get_offsets(), center(POINTS).X[:100, :2])
+
+
+def test_the_stochastic_figure_starts_at_the_first_update():
+    iterations = drawn(SGD, "error").axes[0].lines[0].get_xdata()
+    assert (iterations[0], iterations[-1]) == (1, 2000)
+    batches = stochastic_descent(POINTS, [0.3], epochs=10, shuffles=1, batch_size=7)
+    assert drawn(batches, "error").axes[0].lines[0].get_xdata()[-1] == 290
+
+
+def test_every_panel_at_equal_cost_shows_both_methods_whole():
+    result = stochastic_descent(POINTS, epochs=10, shuffles=4)
+    panels = [axes for axes in drawn(result, "equal-cost").axes if axes.axison]
+    assert len(panels) == 5
+    low, high = panels[0].get_ylim()
+    for axes, run in zip(panels, result.runs, strict=True):
+        stochastic, full = (line.get_ydata() for line in axes.lines)
+        assert_allclose(full, run.gradient_descent[1:] - result.optimum.nll)
+        assert_allclose(stochastic[-1], run.nll_median[-1] - result.optimum.nll)
+        assert low < min(*stochastic, *full)
+        assert max(*stochastic, *full) < high

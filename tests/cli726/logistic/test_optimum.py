@@ -1,0 +1,172 @@
+"""The minimum against scikit-learn; separation against linear programmes and exact extreme rays."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose
+from scipy.optimize import linprog
+from sklearn.linear_model import LogisticRegression
+
+from cli726.logistic import center, load_points, solve
+from cli726.logistic.model import gradients, losses
+from cli726.logistic.optimum import find_optimum, halved, loss_of, newton_step, standardised
+from cli726.logistic.separation import balanced, exact_rank, nearest, separate, separates, whole_rows
+from cli726.logistic.separation import solve as solved
+from tests.cli726.logistic.cases import drawn, exact, independent, points_of, separation
+
+POINTS = load_points()
+
+
+def programme(signed):
+    """By linear programmes: is there w with every margin at least 1; else one with none negative and some positive?"""
+    free = [(None, None)] * signed.shape[1]
+    if linprog(np.zeros(signed.shape[1]), A_ub=-signed, b_ub=-np.ones(len(signed)), bounds=free).status == 0:
+        return "complete"
+    box = [(-1, 1)] * signed.shape[1]
+    best = linprog(-signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(signed)), bounds=box)
+    return "quasi-complete" if -best.fun > 1e-7 else None
+
+
+@pytest.mark.parametrize("points", [POINTS, center(POINTS)], ids=["as read", "centred"])
+def test_the_minimum_is_scikit_learns_unpenalised_one(points):
+    oracle = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky", max_iter=200)
+    oracle.fit(points.X[:, :2], points.t)
+    found = find_optimum(points)
+    assert_allclose(found.optimum.w, [*oracle.coef_[0], oracle.intercept_[0]], atol=1e-6)
+    assert np.linalg.norm(gradients(points, found.optimum.w)) < 1e-14
+
+
+def test_centring_moves_only_the_bias():
+    raw, centred = find_optimum(POINTS).optimum, find_optimum(center(POINTS)).optimum
+    assert_allclose(raw.w[:2], centred.w[:2], rtol=1e-10)
+    assert_allclose(raw.nll, centred.nll, rtol=1e-14)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_separation_is_what_linear_programmes_say(data):
+    count, width = data.draw(st.integers(3, 10)), data.draw(st.integers(1, 4))
+    X = data.draw(arrays(np.float64, (count, width), elements=st.integers(-3, 3)))
+    t = data.draw(st.lists(st.integers(0, 1), min_size=count, max_size=count).filter(lambda t: len(set(t)) == 2))
+    points = points_of(X, t)
+    found = find_optimum(points)
+    assert found.separation == programme(points.signed)
+    assert found.rank == np.linalg.matrix_rank(points.X)
+    if not found.separation:
+        assert np.linalg.norm(gradients(points, found.optimum.w)) < 1e-8
+
+
+def test_separation_rank_and_boundary_are_exact_for_any_spread():
+    kinds = []
+    for seed in range(300):
+        points = drawn(seed)
+        kind, boundary, rank = separation(points)
+        rows, scales = whole_rows(points.signed)
+        assert all(a == value * scale for row, signed in zip(rows, exact(points), strict=True)
+                   for a, value, scale in zip(row, signed, scales, strict=True))  # fmt: skip
+        assert exact_rank(rows) == rank == len(independent(exact(points)))
+        direction, found = separate(rows)  # without what floats know beforehand
+        assert found == boundary
+        assert (direction is None) == (kind is None)
+        if direction is not None:
+            sides = [sum(a * b for a, b in zip(row, direction, strict=True)) for row in rows]
+            assert [side > 0 for side in sides] == [n not in boundary for n in range(len(rows))]
+            assert min(sides) >= 0
+        if kind == "quasi-complete":  # with the boundary known, the same
+            assert separate(rows, boundary[:1])[1] == boundary
+        kinds.append(kind)
+    assert min(kinds.count(kind) for kind in (None, "complete", "quasi-complete")) > 5
+
+
+def test_certificates_hold_only_where_they_should():
+    for seed in range(200):
+        points, rng = drawn(seed), np.random.default_rng(seed)
+        rows, scales = whole_rows(points.signed)
+        kind = separation(points)[0]
+        if kind is not None:
+            assert not balanced(rows, standardised(points)[0], rng.uniform(0.1, 1, len(rows)))
+        if kind != "complete":
+            assert not separates(rows, scales, rng.normal(size=points.X.shape[1]))
+    assert separates(*whole_rows(points_of([[-1], [1]], [0, 1]).signed), np.array([1.0, 0.0]))
+    assert not separates(*whole_rows(points_of([[-1], [0]], [0, 1]).signed), np.array([1.0, 0.0]))
+    assert not separates(*whole_rows(points_of([[-1], [1]], [0, 1]).signed), np.array([np.inf, 0.0]))
+
+
+def test_elimination_without_fractions_solves_what_can_be_solved():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        A, x = rng.integers(-4, 5, (rng.integers(1, 6), rng.integers(1, 5))), rng.integers(-9, 9, 4)
+        b = A @ x[: A.shape[1]]
+        found = solved(np.column_stack([A, b]).tolist())
+        assert (found is None) == (np.linalg.matrix_rank(A) < A.shape[1])
+        if found is not None:
+            values, scale = found
+            assert values == (scale * x[: A.shape[1]]).tolist()
+            if len(A) > A.shape[1]:
+                b[-1] += 1
+                wrong = solved(np.column_stack([A, b]).tolist())
+                assert (wrong is None) == (np.linalg.matrix_rank(np.column_stack([A, b])) > A.shape[1])
+
+
+def test_the_hulls_nearest_direction_has_all_points_on_its_side_or_is_0():
+    assert nearest([[3, 0], [3, 1], [5, -2]])[0][0] > 0
+    direction, around = nearest([[1, 0], [-1, 1], [-1, -1], [7, 7]])
+    assert direction == [0, 0]
+    assert sorted(around) == [0, 1, 2]
+
+
+def test_the_infimum_under_quasi_complete_separation_is_that_of_the_points_on_the_line():
+    found = find_optimum(points_of([[-1], [0], [0], [1]], [0, 0, 1, 1]))
+    assert found.separation == "quasi-complete"
+    assert_allclose(found.optimum.nll, np.log(2) / 2, rtol=1e-12)
+    assert_allclose(found.direction, [1, 0])
+
+
+def test_thirty_features_are_quick():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 30)).round(4)
+    t = (X[:, 0] + rng.normal(size=300) > 0).astype(int)
+    assert solve(points_of(X, t)).separation is None
+    X[:, 1] = np.arange(300) < 3  # a dummy variable of one class alone
+    t[:3] = 1
+    assert solve(points_of(X, t)).separation == "quasi-complete"
+    assert solve(points_of(X, X[:, 2] > 0)).separation == "complete"
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e-3, 1e90])
+def test_units_do_not_matter(scale):
+    X, t = np.array([[1.0], [2.0], [3.0], [4.0]]), [0, 1, 0, 1]
+    plain, scaled = find_optimum(points_of(X, t)).optimum, find_optimum(points_of(scale * X, t)).optimum
+    assert_allclose(scaled.nll, plain.nll, rtol=1e-14)
+    assert_allclose(scaled.w * [scale, 1], plain.w, rtol=1e-10)
+
+
+def test_collinear_features_have_the_loss_of_one_of_them():
+    X, t = np.array([[1.0], [2.0], [3.0], [4.0]]), [0, 1, 0, 1]
+    one, both = find_optimum(points_of(X, t)), find_optimum(points_of(np.hstack([X, 2 * X]), t))
+    assert (one.rank, both.rank, both.condition) == (2, 2, None)
+    assert_allclose(both.optimum.nll, one.optimum.nll, rtol=1e-14)
+
+
+def test_the_loss_falls_in_every_step():
+    result = solve(POINTS)
+    assert all(after.nll <= before.nll * (1 + 1e-13) for before, after in pairwise(result.path))
+    assert result.path[-1].step == 0
+    assert_allclose([state.nll for state in result.path], losses(POINTS, result.path_w), rtol=1e-12)
+    norms = np.linalg.norm(gradients(POINTS, result.path_w), axis=1)
+    assert_allclose([state.gradient_norm for state in result.path], norms, rtol=1e-6, atol=1e-15)
+
+
+@given(far=arrays(np.float64, 3, elements=st.floats(-5, 5)))
+def test_halving_lowers_the_loss_from_wherever_the_full_step_would_raise_it(far):
+    A, _ = standardised(POINTS)
+    slope, step = newton_step(A, far)
+    length = halved(A, far, step, -float(slope @ step))
+    assert 0 < length <= 1
+    assert loss_of(A, far + length * step) < loss_of(A, far) or np.linalg.norm(slope) < 1e-9

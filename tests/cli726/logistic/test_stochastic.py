@@ -1,0 +1,112 @@
+"""Stochastic gradient descent: bands, equal cost, where it settles, what is reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from cli726.errors import RequestError
+from cli726.logistic import center, gradient_descent, load_points, stochastic, stochastic_descent
+from cli726.logistic.model import losses, stochastic_paths
+
+POINTS = load_points()
+START = np.array([0.1, 0.0, 0.0])
+
+
+def texts(result):
+    return " ".join(finding.text for finding in result.findings)
+
+
+def test_bands_are_quantiles_aligned_with_gradient_descent_at_equal_cost():
+    result = stochastic_descent(POINTS, [0.1, 0.05], epochs=12, shuffles=5)
+    reference = gradient_descent(POINTS, 0.05, max_epochs=12, tol=0)
+    run = result.runs[1]
+    paths = [(done, w[1]) for done, w in stochastic_paths(POINTS, [0.1, 0.05], START, 12, 1, 0, 5)]
+    ends = losses(POINTS, np.array([w for done, w in paths if done % 200 == 0]))
+    assert_array_equal(run.evaluations, 200 * np.arange(13))
+    assert_allclose(run.gradient_descent, [*reference.nll, reference.final], rtol=1e-12)
+    for band, share in ((run.nll_low, 10), (run.nll_median, 50), (run.nll_high, 90)):
+        assert_allclose(band, np.percentile(ends, share, axis=1))
+    assert_allclose(run.gap, (run.nll_median[-3:] - result.optimum.nll).mean())
+    assert_array_equal(run.first_epoch.evaluations, [done for done, _ in paths if done <= 200])
+    assert_allclose(run.first_epoch.nll_median[-1], run.nll_median[1])
+
+
+def test_the_default_answer_is_the_assignments():
+    result = stochastic_descent(POINTS)
+    said = texts(result)
+    assert "Yes, at equal cost: an epoch's 200 gradient evaluations buy 200 noisy updates instead of one." in said
+    assert "to within 0.3 400 against 11,800" in said
+    assert "it stops converging and fluctuates" in said
+    assert "the more the larger the rate" in said
+    assert "Time on the clock is another matter" in said
+    floors = {run.eta: run.noise_floor for run in result.runs}
+    assert floors[0.5] > floors[0.3] > floors[0.1] > floors[0.05] > 0
+    assert floors[0.01] is None
+    assert all(run.noise_floor in (None, run.gap) for run in result.runs)
+
+
+@pytest.mark.parametrize(
+    "slow", [{"etas": [1e-4], "shuffles": 5}, {"epochs": 39}, {"batch_size": 200, "centered": True, "etas": [0.5]}]
+)
+def test_nothing_settles_that_is_slow_short_or_without_noise(slow):
+    result = stochastic_descent(POINTS, **{"etas": [0.3], "epochs": 60, "shuffles": 2} | slow)
+    assert result.runs[0].noise_floor is None
+    assert "fluctuates" not in texts(result)
+
+
+def test_slower_is_said_where_it_is():
+    # At 2 on centred points gradient descent converges, while single points throw the weights about.
+    result = stochastic_descent(center(POINTS), [2.0], epochs=100)
+    within = result.runs[0].within
+    assert all(r.gradient_descent is not None and r.evaluations is None for r in within if r.level <= 0.03)
+    assert "Yes, at equal cost" not in texts(result)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    one, two, other = (stochastic_descent(POINTS, [0.1], epochs=3, shuffles=2, seed=s).runs[0] for s in (7, 7, 8))
+    assert_array_equal(one.nll_high, two.nll_high)
+    assert not np.array_equal(one.nll_high, other.nll_high)
+
+
+def test_overflow_is_a_divergence():
+    result = stochastic_descent(POINTS, [1e308, 0.1], epochs=3, shuffles=2)
+    assert [run.diverged for run in result.runs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"epochs": 0}, {"shuffles": 0}, {"batch_size": 0}, {"batch_size": 201}, {"etas": [0.0]}]
+)
+def test_bad_requests_are_refused(bad):
+    with pytest.raises(RequestError, match="must be"):
+        stochastic_descent(POINTS, **bad)
+
+
+class Noted:
+    """A reporter that remembers."""
+
+    def __init__(self):
+        self.said = []
+
+    def start(self, task, total):
+        self.said.append((task, total))
+
+    def advance(self, steps):
+        self.said.append(steps)
+
+    def finish(self, text):
+        self.said.append(text)
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_long_work_is_reported_epoch_by_epoch_and_short_work_is_not(monkeypatch):
+    short, long = Noted(), Noted()
+    stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=short)
+    monkeypatch.setattr(stochastic, "LONG", 500)
+    stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=long)
+    assert short.said == []
+    name = "stochastic gradient descent"
+    assert long.said == [(name, 3), 1, 1, 1, f"{name}: 3 epochs, 600 updates"]

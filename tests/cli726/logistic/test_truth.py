@@ -1,0 +1,544 @@
+"""Every kind of sentence, over generated settings, against oracles: exact separation, exact losses, longer runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cli726.document import Finding
+from cli726.logistic import (
+    center,
+    compare,
+    document,
+    gradient_descent,
+    load_points,
+    solve,
+    stochastic_descent,
+)  # fmt: skip
+from cli726.logistic.findings import explain_stochastic
+from cli726.logistic.model import gradients
+from tests.cli726.logistic.cases import (
+    blur,
+    drawn,
+    exact,
+    gradient,
+    infimum,
+    loss,
+    options,
+    points_of,
+    rate,
+    separation,
+)  # fmt: skip
+
+N = r"(-?[\d,.]+(?:e[+-]?\d+)?|inf)"
+R = r"rates? ((?:[\d.e+-]+(?:, | and )?)+)"
+AIM = "(minimum|infimum)"
+ABOVE = rf"(?:{N} above the {AIM}|at the (?:minimum|infimum), to rounding)"
+LAW = (
+    r"(?: \(at most ([\d.e+-]+)\))?; q is the curvature along the gradient g, averaged over the step; it changes the "
+    r"loss by -eta \|g\|² \(1 - eta q / 2\) \(figure: curvature\)"
+)
+SWINGS = r"(?:\. The separator swings: its slope turned back (\d+) times \(figure: separator-path\))?\."
+PARTS = {"<N>": N, "<R>": R, "<AIM>": AIM, "<ABOVE>": ABOVE, "<LAW>": LAW, "<SWINGS>": SWINGS}
+
+
+def kinds(text):
+    """Patterns of sentences by name, a line each; a line that is indented goes on with the one above."""
+    lines = re.sub(r"\n +", " ", text).strip().splitlines()
+    return {
+        name: re.sub("<[A-Z]+>", lambda part: PARTS[part[0]], line) for name, line in (x.split(": ", 1) for x in lines)
+    }
+
+
+def value(text):
+    return float(text.replace(",", ""))
+
+
+def rates(text):
+    return [float(part) for part in re.split(", | and ", text)]
+
+
+def near(text, true, digits=3, slack=0.0):
+    """Whether a printed number is the true one, to its digits and rounding."""
+    return abs(value(text) - float(true)) <= 0.51 * 10.0 ** (1 - digits) * abs(float(true)) + slack + 1e-300
+
+
+def at(true, text, slack):
+    """Whether a distance is the true one, which where rounding hides it has no number."""
+    return near(text, true, 3, 2 * slack) if text else abs(float(true)) <= 2 * slack
+
+
+class Oracle:
+    """What is true of the points that a result was made of."""
+
+    def __init__(self, points, result):
+        self.points = points
+        self.kind, _, self.rank = separation(points)
+        self.least = infimum(points)
+        self.result = result
+        self.aim = "infimum" if self.kind else "minimum"
+        self.bound = float(np.linalg.svd(points.X, compute_uv=False)[0] ** 2 / len(points.X) / 4)
+        self.said = []
+
+    def check(self, sentences):
+        """Every sentence is of a known kind, and true."""
+        for finding in self.result.findings:
+            kinds = [
+                (name, found) for name, pattern in sentences.items() if (found := re.fullmatch(pattern, finding.text))
+            ]
+            assert len(kinds) == 1, finding.text
+            name, found = kinds[0]
+            assert getattr(self, name)(*found.groups()) is not False, (name, finding.text)
+            self.said.append(name)
+        # What is not said is not so either.
+        assert ("apart" in self.said) == (self.kind == "complete")
+        assert ("boundary" in self.said) == (self.kind == "quasi-complete")
+        assert ("dependent" in self.said) == (self.kind is None and self.rank < self.points.X.shape[1])
+        return self.said
+
+    def apart(self):
+        return self.kind == "complete"
+
+    def boundary(self, text):
+        return self.kind == "quasi-complete" and near(text, self.least, 4)
+
+    def dependent(self, rank, columns):
+        return self.kind is None and int(rank) == self.rank < int(columns) == self.points.X.shape[1]
+
+    def diverged(self, eta, epoch):
+        run = self.run(eta)
+        return run.diverged and not np.isfinite([run.final, *run.w[-1]]).all() and int(epoch) == run.epochs - 1
+
+    def run(self, eta):
+        return next(
+            run for run in getattr(self.result, "runs", [self.result]) if np.isclose(run.eta, float(eta), rtol=1e-5)
+        )
+
+    def premature(self, eta, epochs, gap, aim, crossed):
+        run = self.run(eta)
+        true = loss(self.points, run.w[-1]) - self.least
+        if crossed:
+            one, two = (gradient(self.points, w) for w in run.w[-3:-1])
+            assert sum(a * b for a, b in zip(one, two, strict=True)) < 0
+        return (
+            run.converged
+            and true > 10 * run.tol
+            and near(gap, true)
+            and aim == self.aim
+            and value(epochs) == run.epochs
+        )
+
+
+MINIMUM = kinds(r"""
+apart: The classes are linearly separable, so the loss has no minimum: its infimum is 0, where it tends as the weights
+  grow\.
+boundary: The classes are linearly separable but for points of both on the separator \(quasi-complete separation\), so
+  the loss has no minimum: its infimum is <N>, where it tends as the weights grow\.
+dependent: The features and the bias are linearly dependent \(rank (\d+) of (\d+)\): many weight vectors share the
+  minimum, and the one shown is one of them\.
+diverged: At rate <N> the descent diverged: the numbers grew beyond the largest float in epoch (\d+)\.
+premature: At rate <N> the stopping rule ended the descent too early, after <N> epochs?: the loss is still <N> above the
+  <AIM>(; the step that met it crossed the valley to nearly the same height)?\.
+""")
+DESCENT = MINIMUM | kinds(r"""
+rose: (It oscillates because steps overshoot|Steps overshot|One step overshot): the loss rose in (\d+) of (\d+)
+  (steps?)(, exactly where |; a step raises it where )eta q > 2<LAW><SWINGS>
+certain: The loss never rose in (\d+) (steps?): below 2 / λₘₐₓ = <N>, with the bound on the curvature, no step can raise
+  it<SWINGS>
+never: The loss never rose in (\d+) (steps?): none met eta q > 2<LAW><SWINGS>
+valley: The curvature is that large because the inputs lie away from the origin: centring them \(--center\) lowers its
+  bound from <N> to <N>(?:, the condition number at the minimum from <N> to <N>)?; at the same rate the loss then (never
+  rose|rose in \d+) in (\d+) steps?\.
+ended: After (\d+) (epochs?) \((the limit|the loss changed by <N>, less than the tolerance <N>)\) the loss is <N>,
+  <ABOVE>(?:, <N>)?\.
+undefined: The separator has no slope and intercept (?:in epoch|(\d+) times, first in epoch) (\d+), where w₂ = 0: the
+  figure leaves that out\.
+planar: The figures of the separator need two features\.
+""")
+
+
+class Descent(Oracle):
+    """One gradient descent."""
+
+    def __init__(self, points, result):
+        super().__init__(points, result)
+        self.losses = [] if result.diverged else [loss(points, w) for w in result.w]
+        self.blur = [blur(points, w) for w in result.w]
+
+    def changes(self):
+        """Exact changes of the loss, but for those that rounding could hide."""
+        pairs = zip(pairwise(self.losses), pairwise(self.blur), strict=True)
+        return [(step, two - one) for step, ((one, two), errors) in enumerate(pairs, 1) if abs(two - one) > sum(errors)]
+
+    def steps(self, count, noun, turns):
+        assert int(count) == self.result.epochs == len(self.losses) - 1
+        assert (noun == "step") == (count == "1")
+        if turns:
+            lines = [exact_slope(w) for w in self.result.w if w[1]]
+            signs = [two > one for one, two in pairwise(lines) if one != two]
+            assert 2 <= int(turns) <= sum(a != b for a, b in pairwise(signs))
+
+    def rose(self, opening, rises, count, noun, exactly, largest, turns):
+        self.steps(count, noun, turns)
+        risen = self.result.risen
+        assert int(rises) == len(risen)
+        assert all(self.losses[step] > self.losses[step - 1] for step in risen)
+        assert {step for step, change in self.changes() if change > 0} <= set(risen)
+        if "exactly" in exactly:
+            assert all((self.result.eta_q[step - 1] > 2) == (change > 0) for step, change in self.changes())
+        signs = [two > one for one, two in pairwise(self.losses) if one != two]
+        if "oscillates" in opening:
+            assert sum(a != b for a, b in pairwise(signs)) > 1
+        assert (opening == "One step overshot") == (rises == "1")
+        return value(largest) >= 1.99
+
+    def certain(self, count, noun, bound, turns):
+        self.never(count, noun, None, turns)
+        assert near(bound, 2 / self.bound)
+        for seed in range(3):  # from anywhere
+            w = np.random.default_rng(seed).normal(size=self.points.X.shape[1])
+            after = w - self.result.eta * gradients(self.points, w)
+            assert loss(self.points, after) <= loss(self.points, w) + blur(self.points, w) + blur(self.points, after)
+        return self.result.eta < 2 / self.bound
+
+    def never(self, count, noun, largest, turns):
+        self.steps(count, noun, turns)
+        assert largest is None or value(largest) < 2.01
+        return not any(change > 0 for _, change in self.changes())
+
+    def valley(self, read, centred, condition, other, rose, steps):
+        moved = center(self.points)
+        bound = float(np.linalg.svd(moved.X, compute_uv=False)[0] ** 2 / len(moved.X) / 4)
+        run = gradient_descent(
+            moved, self.result.eta, max_epochs=self.result.max_epochs, tol=self.result.tol,
+        )  # fmt: skip
+        assert near(read, self.bound)
+        assert near(centred, bound)
+        assert bound < self.bound
+        assert (rose == "never rose") == (not run.risen)
+        assert len(run.risen) < len(self.result.risen)
+        for text, points in ((condition, self.points), (other, moved)):
+            assert text is None or near(text, spread(points), 3, 1e-6 * spread(points))
+        return int(steps) == run.epochs
+
+    def ended(self, epochs, noun, why, change, tol, final, gap, aim, least):
+        run = self.result
+        assert (int(epochs), noun == "epoch") == (run.epochs, epochs == "1")
+        assert near(final, self.losses[-1], 4, self.blur[-1])
+        assert at(self.losses[-1] - self.least, gap, self.blur[-1])
+        assert aim in (self.aim, None)
+        assert least is None or near(least, self.least, 4, 1e-12)
+        if why == "the limit":
+            return run.epochs == run.max_epochs
+        true = abs(self.losses[-2] - self.losses[-3])
+        return (
+            near(change, true, 2, 2 * self.blur[-1]) and true < run.tol * 1.01 + self.blur[-1] and value(tol) == run.tol
+        )
+
+    def undefined(self, times, first):
+        zeros = [k for k, w in enumerate(self.result.w.tolist()) if w[1] == 0]
+        return zeros[0] == int(first) and len(zeros) == int(times or 1)
+
+    def planar(self):
+        return self.points.X.shape[1] != 3
+
+
+def exact_slope(w):
+    one, two = exact(points_of([w[:2]], [1]))[0][:2]
+    return -one / two
+
+
+def spread(points):
+    """Condition number at the minimum, from the singular values of the weighted points."""
+    y = 1 / (1 + np.exp(-(points.X @ solve(points).w)))
+    sizes = np.linalg.svd(points.X * np.sqrt(y * (1 - y))[:, None], compute_uv=False)
+    return (sizes[0] / sizes[-1]) ** 2
+
+
+def test_gradient_descents_sentences_are_true():
+    said = []
+    for seed in range(240):
+        points, chosen = drawn(seed), options(seed)
+        result = gradient_descent(points, rate(seed), **chosen)
+        said += Descent(center(points) if chosen["centered"] else points, result).check(DESCENT)
+        assert document(result).lead
+    assert set(said) == set(DESCENT) - {"diverged"}
+
+
+COMPARISON = MINIMUM | kinds(r"""
+rough: (The|Large rates overshoot: the) loss rose in ((?:\d+ steps? at rate [\d.e+-]+(?:, | and )?)+)\.
+smooth: (Small rates are safe but slow\. )?The loss never rose at <R>(?: \(below 2 / <N> = <N> it can't(?: at
+  <R>)?\))?(?:, (?:but they are|but it is|<R> (?:is|are)) too slow to come within <N> of the <AIM> in <N> epochs?; rate
+  <N> does in <N>)?\.
+prefer: Prefer rate <N> here: after <N> epochs? it ends nearest, <ABOVE> \(rate <N>: <N>(?:; rate <N>, the best that
+  never raised the loss: <N>)?\)\.
+alike: (All rates|Rates [\d., and e+-]+) end (nearest and )?alike, <ABOVE>\.
+fastest: Fastest to the <AIM>, to stay (.*)\.
+""")
+FAST = re.compile(rf"within {N}: {R} \((\d[\d,]*) epochs?; (\d) of (\d) rates reach it\)")
+
+
+class Comparisons(Oracle):
+    """Several rates."""
+
+    def __init__(self, points, result):
+        super().__init__(points, result)
+        self.finite = [run for run in result.runs if not run.diverged]
+        self.gaps = {run.eta: np.append(run.nll, run.final) - float(self.least) for run in self.finite}
+        self.ends = {run.eta: loss(points, run.w[-1]) - self.least for run in self.finite}
+        self.roughly = {run.eta for run in self.finite if run.risen}
+        self.slack = max(blur(points, run.w[-1]) for run in self.finite) if self.finite else 0
+
+    def arrival(self, eta, level):
+        """The epoch from which a descent stays within a distance."""
+        outside = np.flatnonzero(self.gaps[eta] > level)
+        first = outside[-1] + 1 if outside.size else 0
+        return None if first == len(self.gaps[eta]) else int(first)
+
+    def rough(self, opening, listed):
+        told = {float(eta): int(n) for n, eta in re.findall(r"(\d+) steps? at rate ([\d.e+-]+[\d])", listed)}
+        if "Large" in opening:
+            assert min(self.roughly) > max(eta for eta in self.gaps if eta not in self.roughly)
+        return told == {run.eta: len(run.risen) for run in self.finite if run.risen}
+
+    def smooth(self, opening, listed, bound, below, sure, slow, level, aim, epochs, first, took):
+        calm = [run.eta for run in self.finite if not run.risen]
+        assert rates(listed) == calm
+        if bound:
+            assert near(bound, self.bound)
+            assert near(below, 2 / self.bound)
+            certain = [eta for eta in calm if eta < 2 / self.bound]
+            assert certain == (rates(sure) if sure else calm)
+        if level:
+            late = rates(slow) if slow else calm
+            assert all(self.arrival(eta, value(level)) is None and not self.run(eta).converged for eta in late)
+            assert self.arrival(value(first), value(level)) == value(took)
+            assert (aim, value(epochs)) == (self.aim, self.run(late[0]).epochs)
+        if opening:
+            assert level
+            assert not slow
+            assert min(self.roughly) > max(calm)
+            long = compare(self.points, late, max_epochs=4 * int(value(epochs)), tol=0).runs  # they do go on
+            assert all(run.final <= self.run(run.eta).final + self.slack for run in long)
+
+    def prefer(self, eta, epochs, gap, aim, second, other, best, calm):
+        true = sorted(self.ends.items(), key=lambda pair: pair[1])
+        assert true[0][0] == value(eta)
+        assert at(true[0][1], gap, self.slack)
+        assert at(self.ends[value(second)], other, self.slack)
+        assert float(self.ends[value(second)]) <= float(true[1][1]) + self.slack
+        if best:
+            calmest = min(self.ends[run.eta] for run in self.finite if not run.risen)
+            assert abs(self.ends[value(best)] - calmest) <= self.slack
+            assert at(calmest, calm, self.slack)
+        return value(epochs) == self.run(eta).epochs and aim in (self.aim, None)
+
+    def alike(self, which, nearest, gap, aim):
+        tied = list(self.ends) if which == "All rates" else rates(which.removeprefix("Rates "))
+        least = min(self.ends.values())
+        assert (which == "All rates") == (not nearest) == (len(tied) == len(self.ends))
+        return all(
+            at(self.ends[eta], gap, self.slack) and self.ends[eta] - least <= 0.01 * least + self.slack for eta in tied
+        )
+
+    def fastest(self, aim, listed):
+        rows = FAST.findall(listed)
+        assert rows
+        for level, etas, epochs, reached, count in rows:
+            arrivals = {eta: self.arrival(eta, value(level)) for eta in self.gaps}
+            took = [epoch for epoch in arrivals.values() if epoch is not None]
+            assert (value(epochs), int(reached), int(count)) == (min(took), len(took), len(arrivals))
+            assert rates(etas.strip()) == [eta for eta, epoch in arrivals.items() if epoch == min(took)]
+            assert max(took) > 0
+        return aim == self.aim
+
+
+def test_comparisons_sentences_are_true():
+    said = []
+    for seed in range(240):
+        points, chosen = drawn(seed), options(seed)
+        etas = list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + seed % 5)))
+        result = compare(points, etas, **chosen)
+        said += Comparisons(center(points) if chosen["centered"] else points, result).check(COMPARISON)
+    assert set(said) == set(COMPARISON) - {"diverged"}
+
+
+STOCHASTIC = MINIMUM | kinds(r"""
+lost: At <R> it diverged: numbers grew beyond the largest float\.
+same: No: with all (\d+) points in each batch it is gradient descent\.
+verdict: (Yes, at equal cost: |No, not at equal cost, though |That depends on the distance: )an epoch's <N> gradient
+  evaluations buy <N> noisy updates instead of one\. Evaluations to come near the <AIM>, and stay, each method at its
+  quickest rate: (.*) \(figure: equal-cost\)\.
+nothing: No difference in <N> epochs?, by the table's distances from the <AIM>, though an epoch's <N> gradient
+  evaluations buy <N> noisy updates instead of one\.
+sides: Beside gradient descent's loss its median is (.*)\.
+settled: With a constant learning rate it stops converging and fluctuates: the mean excess over the minimum in the last
+  quarter of the epochs is (.*?)(, the more the larger the rate)?\.
+clock: Time on the clock is another matter: the <N> updates of an epoch follow one another, and take longer than
+  gradient descent's one product with all points at once\.
+""")
+
+
+class Stochastic(Oracle):
+    """Stochastic descents."""
+
+    def __init__(self, points, result, longer=None):
+        super().__init__(points, result)
+        self.longer = longer
+        self.count = len(points.X)
+
+    def lost(self, etas):
+        return rates(etas) == [run.eta for run in self.result.runs if not np.isfinite(run.nll_high).all()]
+
+    def same(self, count):
+        run = self.result.runs[0]
+        assert np.allclose(run.nll_median[:3], run.gradient_descent[:3], rtol=1e-9, equal_nan=True)
+        return int(count) == self.count == self.result.batch_size
+
+    def arrival(self, losses, level, hold=1):
+        """Evaluations from which losses stay within a distance, for `hold` epochs at least."""
+        outside = np.flatnonzero(~(losses - float(self.least) <= level))
+        first = outside[-1] + 1 if outside.size else 0
+        return first * self.count if first <= len(losses) - hold else None
+
+    def quickest(self, level):
+        hold = max(1, round((self.result.epochs + 1) / 20))
+        one = [self.arrival(run.nll_median, level, hold) for run in self.result.runs]
+        full = [self.arrival(run.gradient_descent, level) for run in self.result.runs]
+        return [min((n for n in found if n is not None), default=np.inf) for found in (one, full)]
+
+    def verdict(self, opening, count, updates, aim, told):
+        levels = [0.3, 0.1, 0.03, 0.01]
+        rows = {level: self.quickest(level) for level in levels}
+        rows = {level: pair for level, pair in rows.items() if pair not in ([np.inf, np.inf], [0, 0])}
+        budget = f"more than {self.result.epochs * self.count:,}"
+        words = {level: [budget if n == np.inf else f"{n:,}" for n in pair] for level, pair in rows.items()}
+        assert told == ", ".join(f"to within {level:g} {one} against {two}" for level, (one, two) in words.items())
+        leads = [two - one for one, two in rows.values()]
+        kind = "Yes" if min(leads) >= 0 and max(leads) > 0 else "No" if max(leads) <= 0 else "That"
+        assert (value(count), value(updates)) == (self.count, self.result.updates)
+        return opening.startswith(kind) and aim == self.aim
+
+    def nothing(self, epochs, aim, count, updates):
+        assert all(self.quickest(level) in ([np.inf, np.inf], [0, 0]) for level in (0.3, 0.1, 0.03, 0.01))
+        return (value(epochs), value(count), value(updates)) == (self.result.epochs, self.count, self.result.updates)
+
+    def sides(self, told):
+        for part in told.split("; "):
+            at, rest = re.fullmatch(r"after (\S+) epochs? (.*)", part).groups()
+            for word, etas in re.findall(rf"(below|above) at {R}", rest):
+                for run in (self.run(eta) for eta in rates(etas.strip(", "))):
+                    difference = run.nll_median[int(value(at))] - run.gradient_descent[int(value(at))]
+                    assert abs(difference) > 1e-15 * run.nll_median[int(value(at))]
+                    assert (difference < 0) == (word == "below")
+
+    def settled(self, told, grows):
+        """By a run of four times as many epochs."""
+        rows = [(value(excess), value(eta)) for excess, eta in re.findall(rf"{N} at rate {N}", told)]
+        long = self.longer([eta for _, eta in rows], 4 * self.result.epochs)
+        excess = []
+        for (text, eta), run in zip(rows, long.runs, strict=True):
+            quarter = self.result.epochs // 4
+            own = self.run(eta).nll_median - float(self.least)
+            assert near(f"{text:.17g}", own[-quarter:].mean(), 2)
+            later = run.nll_median - float(self.least)
+            for first in range(self.result.epochs, 4 * self.result.epochs, self.result.epochs):
+                assert text / 2 < later[first : first + self.result.epochs].mean() < 2 * text
+            excess.append(later[self.result.epochs :].mean())
+        return not grows or excess == sorted(excess)
+
+    def clock(self, updates):
+        return value(updates) == -(-self.count // self.result.batch_size) >= 10
+
+
+def test_stochastic_descents_sentences_are_true():
+    said = []
+    for seed in range(260):
+        rng = np.random.default_rng([seed, 3])
+        points, centred = drawn(seed, 16), bool(rng.random() < 0.3)
+        used = center(points) if centred else points
+        batch = int(rng.choice([1, 1, 2, len(points.X)]))
+        shuffles, epochs = int(rng.choice([1, 3, 8])), int(rng.choice([1, 2, 9, 60, 200]))
+        etas = list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + seed % 3)))
+
+        def longer(etas, epochs, points=points, batch=batch, shuffles=shuffles, centred=centred):
+            return stochastic_descent(
+                points, etas, epochs=epochs, batch_size=batch, shuffles=shuffles, seed=1, centered=centred
+            )
+
+        said += Stochastic(used, longer(etas, epochs), longer).check(STOCHASTIC)
+    assert set(said) == set(STOCHASTIC) - {"lost", "diverged", "premature"}
+    assert said.count("settled") > 10
+
+
+NEWTON = MINIMUM | kinds(r"""
+minimum: The minimum loss is <N>, after (\d+) Newton steps?; gradient norm <N>\.
+steep: At the minimum the curvature differs <N>-fold between directions, which makes gradient descent slow\. Newton's
+  method is affine-invariant: conditioning does not affect it\.
+""")
+
+
+class Newton(Oracle):
+    """Newton's method."""
+
+    def minimum(self, least, steps, norm):
+        assert near(least, self.least, 6, 1e-11)
+        pull = np.array([float(part) for part in gradient(self.points, self.result.w)])
+        scale = np.abs(self.points.X).max()
+        assert int(steps) == len(self.result.path) - 1
+        return self.kind is None and np.linalg.norm(pull) <= 1e-8 * scale + value(norm)
+
+    def steep(self, text):
+        return near(text, spread(self.points), 3, 1e-3 * spread(self.points)) and value(text) > 100
+
+
+def test_newtons_sentences_are_true_and_directions_separate():
+    said = []
+    for seed in range(220):
+        points = center(drawn(seed)) if seed % 7 == 0 else drawn(seed)
+        result = solve(points)
+        said += Newton(points, result).check(NEWTON)
+        if result.separation:
+            sides = points.signed @ result.direction
+            assert result.w is None
+            assert sides.max() > 0
+            assert sides.min() > -1e-9 * np.abs(points.X * result.direction).sum(axis=1).max()
+    assert set(said) == set(NEWTON) - {"diverged", "premature"}
+
+
+def test_divergence_is_said():
+    points = load_points()
+    for result, sentences in (
+        (gradient_descent(points, 1e308), DESCENT), (compare(points, [1e308, 0.1]), COMPARISON),
+    ):  # fmt: skip
+        assert "diverged" in [name for f in result.findings for name, p in sentences.items() if re.fullmatch(p, f.text)]
+    lost = stochastic_descent(points, [1e308, 0.1], epochs=2, shuffles=2)
+    assert lost.findings[0].text == "At rate 1e+308 it diverged: numbers grew beyond the largest float."
+
+
+def test_an_epoch_of_single_updates_takes_longer_than_one_product():
+    points, w = load_points(), np.zeros(3)
+
+    def seconds(batches):
+        best = np.inf
+        for _ in range(5):
+            begun = time.perf_counter()
+            for part in batches:
+                gradients(part, w)
+            best = min(best, time.perf_counter() - begun)
+        return best
+
+    single = [replace(points, X=points.X[n : n + 1], t=points.t[n : n + 1]) for n in range(200)]
+    assert seconds(single) > 3 * seconds([points])
+
+
+@pytest.mark.parametrize("rows", [[(0.3, 400, None)], [(0.3, None, 400)]])
+def test_findings_are_made_of_the_result_alone(rows):
+    result = stochastic_descent(load_points(), [0.1], epochs=3, shuffles=2)
+    assert [f.text for f in explain_stochastic(result)] == [f.text for f in result.findings]
+    assert all(isinstance(f, Finding) for f in result.findings)
