@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -20,61 +20,58 @@ from cli726.logistic.points import Array, Points, center
 from cli726.logistic.stochastic import StochasticComparison, StochasticRun
 from cli726.logistic.tables import Result
 
-__all__ = ["Draw", "figures"]
+__all__ = ["Draw", "draw_separator", "figures"]
 
 Draw: TypeAlias = Callable[[], Figure]
 
-# The course's axes for slope and intercept.
-COURSE_SLOPES, COURSE_INTERCEPTS = (-5.0, 5.0), (-10.0, 0.0)
-# Beyond it the course's axes show too little of the path, and the figure chooses its own.
+# The course's axes for slope and intercept; where less than INSIDE of the path lies in them, or it fills less than
+# FILLED of them, the figure chooses its own.
+COURSE = np.array([[-5.0, -10.0], [5.0, 0.0]])
 INSIDE, FILLED = 0.5, 0.1
 EPOCH_COLORS = "viridis"
 LONGEST_NAME = 28
 SEPARATORS = 12
 NLL = "negative log-likelihood (nats a point)"
-# A line that swings every epoch, drawn so that its swings can be told apart.
-FINE = 0.9
-# With no more values than this, a line has marks.
-FEW = 12
+# A line that swings every epoch, drawn so that its swings can be told apart; with no more values than FEW, with marks.
+FINE, FEW = 0.9, 12
 # The yellow of the palette is too pale for a line.
 LINES = [color for color in COLORS if color != "#F0E442"]
 OVERSHOT = COLORS[5]
+DASHED: dict[str, Any] = {"color": "0.2", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
 # What a logarithmic axis shows: smaller distances from the minimum are rounding, larger losses a divergence.
 SMALLEST, LARGEST = 1e-16, 1e290
-DRAWN = 100
-# A logarithmic axis that spans less has room for more labels.
-SHORT_AXIS = 300
+# Epochs drawn on a logarithmic axis, where more would hide each other; a span below which it has room for more labels.
+DRAWN, SHORT = 100, 300
 
 
 def figures(result: Result, points: Points) -> dict[str, Draw]:
     """Return the figures of a result: file stem -> how to draw it.
 
-    None of a descent that diverged; those of the separator for two features only.
-
-    Args:
-        result: Of problem 5.
-        points: As they were read.
+    None of a descent that diverged; those of the separator for two features only. `points` are as they were read.
     """
     used = points if result.points.means is None else center(points)
-    planar = len(points.features) == 2
+    made: dict[str, Draw]
     match result:
-        case GradientDescent(diverged=True):
-            return {}
         case GradientDescent():
-            made: dict[str, Draw] = {}
+            made = {"error": lambda: loss_by_epoch(result), "curvature": lambda: curvature(result)}
+            made["data"] = lambda: separators(result, used)
             if result.slope_intercept is not None and np.isfinite(result.slope_intercept).any():
-                made["separator-path"] = lambda: separator_path(result)
-            made |= {"error": lambda: error(result), "curvature": lambda: curvature(result)}
-            if planar:
-                made |= {"data": lambda: data(result, used), "orientation": lambda: orientation(result)}
-            return made
+                made = {"separator-path": lambda: separator_path(result)} | made
+            made = {} if result.diverged else made
         case Comparison():
-            return {"error": lambda: errors(result), "distance": lambda: gaps(result)}
+            made = {"error": lambda: losses_by_epoch(result)}
+            made["distance"] = lambda: losses_by_epoch(result, logarithmic=True)
         case StochasticComparison():
-            return {"error": lambda: stochastic_errors(result), "equal-cost": lambda: equal_cost(result)}
+            made = {"error": lambda: stochastic_losses(result), "equal-cost": lambda: equal_cost(result)}
         case NewtonResult():
-            steps: dict[str, Draw] = {"steps": lambda: newton_steps(result)}
-            return steps | ({"data": lambda: newton_data(result, used)} if planar else {})
+            made = {"steps": lambda: newton_steps(result), "data": lambda: best_separator(result, used)}
+    planar = len(points.features) == 2
+    return {stem: draw for stem, draw in made.items() if planar or stem != "data"}
+
+
+def source(result: Result) -> str:
+    """Return whose points."""
+    return literal(result.data) + (", centred" if result.points.means is not None else "")
 
 
 def literal(text: str) -> str:
@@ -85,11 +82,18 @@ def literal(text: str) -> str:
     return plain.replace("$", r"\$")
 
 
-def titled(axes: Axes, title: str, result: Result) -> None:
-    """Write what it is on the left, whose points on the right."""
+def titled(axes: Axes, title: str, result: Result, x: str | None = None, y: str | None = None) -> None:
+    """Write what it is on the left, whose points on the right, and the axes' names."""
+    if isinstance(result, GradientDescent):
+        title += f", $\\eta$ = {result.eta:g}"
     axes.set_title(title, loc="left")
-    centred = ", centred" if result.points.means is not None else ""
-    axes.set_title(literal(result.data) + centred, loc="right", fontsize=9, color="0.35")
+    axes.set_title(source(result), loc="right", fontsize=9, color="0.35")
+    if x is not None:
+        axes.set_xlabel(x)
+        if axes.get_xscale() == "linear":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if y is not None:
+        axes.set_ylabel(y)
 
 
 def say_if_empty(axes: Axes, text: str) -> None:
@@ -102,29 +106,28 @@ def mark_minimum(axes: Axes, nll: float) -> None:
     """Mark the minimum loss, if the axis has it, named at the left end, where losses are still far above."""
     if axes.get_yscale() == "log" and nll <= 0:
         return
-    axes.axhline(nll, color="0.2", linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5)
+    axes.axhline(nll, **DASHED)
     axes.annotate(
         "minimum" if nll else "infimum", (0, nll), xycoords=("axes fraction", "data"), xytext=(4, 2),
         textcoords="offset points", ha="left", va="bottom", fontsize=9, color="0.2",
     )  # fmt: skip
 
 
-def style(count: int, number: int = 0) -> dict[str, Any]:
+def look(count: int, number: int = 0) -> dict[str, Any]:
     """Return how the n-th line is drawn: colour, dashes when colours run out, marks where its values are few."""
     dashes = ("-", "--", ":")[number // len(LINES) % 3]
-    return {
-        "color": LINES[number % len(LINES)],
-        "linestyle": dashes,
-        "marker": "o" if count <= FEW else "",
-        "markersize": 4,
-    }
+    marks = {"marker": "o" if count <= FEW else "", "markersize": 4}
+    return {"color": LINES[number % len(LINES)], "linestyle": dashes, **marks}
 
 
-def color_bar(figure: Figure, axes: Axes, norm: Normalize) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, EPOCH_COLORS), ax=axes, pad=0.02)
+def epoch_colors(figure: Figure, axes: Axes, epochs: int) -> ScalarMappable:
+    """Draw a bar of colours, and return them."""
+    colors = ScalarMappable(LogNorm(1, max(2, epochs)), EPOCH_COLORS)
+    bar = figure.colorbar(colors, ax=axes, pad=0.02)
     bar.set_label("epoch")
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     bar.ax.minorticks_off()
+    return colors
 
 
 def separator_path(run: GradientDescent) -> Figure:
@@ -135,38 +138,30 @@ def separator_path(run: GradientDescent) -> Figure:
     assert lines is not None
     segments = np.stack([lines[:-1], lines[1:]], axis=1)
     known = np.isfinite(segments).all(axis=(1, 2))
-    norm = LogNorm(1, max(2, run.epochs))
-    epochs = np.arange(1, len(lines))
-    axes.add_collection(
-        LineCollection(list(segments[known]), array=epochs[known], cmap=EPOCH_COLORS, norm=norm, linewidths=1)
-    )
-    axes.scatter(lines[1:, 0], lines[1:, 1], c=epochs, cmap=EPOCH_COLORS, norm=norm, s=9, zorder=2.5)
-    frame_path(axes, lines)
+    shades = epoch_colors(figure, axes, run.epochs).to_rgba(np.arange(1, len(lines)))
+    axes.add_collection(LineCollection(list(segments[known]), colors=shades[known], linewidths=1))
+    axes.scatter(lines[1:, 0], lines[1:, 1], c=shades, s=9, zorder=2.5)
+    frame_path(axes, lines[np.isfinite(lines).all(axis=1)])
     first = int(np.flatnonzero(np.isfinite(lines[:, 0]))[0])
     place(axes, lines[first], f"epoch {first}", "o", -1)
     if run.optimum.w is not None and run.optimum.w[1]:
         best = -run.optimum.w[[0, 2]] / run.optimum.w[1]
         # The name on the side that the path does not come from.
         place(axes, best, "minimum", "*", -1 if lines[-1, 0] > best[0] else 1)
-    titled(axes, f"Separator in slope–intercept space, $\\eta$ = {run.eta:g}", run)
-    axes.set_xlabel("slope")
-    axes.set_ylabel("intercept")
-    color_bar(figure, axes, norm)
+    titled(axes, "Separator in slope–intercept space", run)
+    axes.set(xlabel="slope", ylabel="intercept")
     return figure
 
 
-def frame_path(axes: Axes, lines: Array) -> None:
+def frame_path(axes: Axes, known: Array) -> None:
     """Choose the course's axes where they hold most of the path and it fills some of them; else axes that fit it."""
-    known = lines[np.isfinite(lines).all(axis=1)]
-    low, high = np.array([COURSE_SLOPES, COURSE_INTERCEPTS]).T
-    # Without the wildest swings, of which the first steps are full.
-    least, most = np.percentile(known, [5, 95], axis=0)
+    low, high = COURSE
+    least, most = np.percentile(known, [5, 95], axis=0)  # without the wildest swings, of which the first steps are full
     inside = ((known >= low) & (known <= high)).all(axis=1).mean()
     if inside < INSIDE or ((most - least) / (high - low)).max() < FILLED:
         margin = 0.25 * (most - least) + 1e-3 * np.abs(most) + 1e-12
         low, high = least - margin, most + margin
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def place(axes: Axes, at: Array, name: str, marker: str, side: int) -> None:
@@ -174,29 +169,20 @@ def place(axes: Axes, at: Array, name: str, marker: str, side: int) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     if not (left <= at[0] <= right and bottom <= at[1] <= top):
         return
-    size = 13 if marker == "*" else 8
-    axes.plot(*at, marker, color=OVERSHOT, markersize=size, markeredgecolor="white", zorder=4)
+    axes.plot(*at, marker, color=OVERSHOT, markersize=13 if marker == "*" else 8, markeredgecolor="white", zorder=4)
     # Away from the nearer of top and bottom, where the name might run into the title or the axis.
     up = 1 if at[1] < (bottom + top) / 2 else -1
     axes.annotate(name, (at[0], at[1]), xytext=(9 * side, 4 * up), textcoords="offset points", zorder=5,
                   ha="left" if side > 0 else "right", va="bottom" if up > 0 else "top")  # fmt: skip
 
 
-def whole(run: GradientDescent) -> Array:
-    """Return the loss before each update and after the last."""
-    return np.append(run.nll, run.final)
-
-
-def error(run: GradientDescent) -> Figure:
+def loss_by_epoch(run: GradientDescent) -> Figure:
     """The course's figure 3: the loss against epochs, with the minimum."""
     figure = new_figure()
     axes = figure.subplots()
-    axes.plot(whole(run), linewidth=FINE, **style(run.epochs))
+    axes.plot(np.append(run.nll, run.final), linewidth=FINE, **look(run.epochs))
     mark_minimum(axes, run.optimum.nll)
-    titled(axes, f"Training logistic regression, $\\eta$ = {run.eta:g}", run)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(NLL)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    titled(axes, "Training logistic regression", run, "epoch", NLL)
     axes.set_xlim(0, run.epochs)
     return figure
 
@@ -206,143 +192,89 @@ def curvature(run: GradientDescent) -> Figure:
     figure = new_figure()
     axes = figure.subplots()
     steps = np.arange(1, run.epochs + 1)
-    rose = np.isin(steps, run.risen)
-    top = max(2.5, 1.08 * float(np.nanmax(run.eta_q, initial=0.0)))
+    rose, met = np.isin(steps, run.risen), np.isfinite(run.eta_q)
+    top = max(2.5, 1.08 * float(run.eta_q[met].max(initial=0.0)))
     axes.axhspan(2, top, color=OVERSHOT, alpha=0.08, linewidth=0)
     axes.axhline(2, color=OVERSHOT, linewidth=1.2, label=r"$\eta\,q = 2$: beyond it a step overshoots")
+    size = 9 if run.epochs > FEW else 25
     for mask, color, name in ((rose, OVERSHOT, "the loss rose"), (~rose, COLORS[0], "it did not")):
-        if (mask & np.isfinite(run.eta_q)).any():
-            axes.scatter(
-                steps[mask],
-                run.eta_q[mask],
-                s=9 if run.epochs > FEW else 25,
-                color=color,
-                label=f"{name}: {mask.sum()}",
-            )
-    if not np.isfinite(run.eta_q).any():
+        if (mask & met).any():
+            axes.scatter(steps[mask], run.eta_q[mask], s=size, color=color, label=f"{name}: {mask.sum()}")
+    if not met.any():
         axes.text(0.5, 0.4, "no step met a gradient other than 0", transform=axes.transAxes, ha="center")
     figure.legend(loc="outside lower center", ncols=3, markerscale=2)
-    titled(axes, f"Curvature met by each step, $\\eta$ = {run.eta:g}", run)
-    axes.set_xlabel("step")
-    axes.set_ylabel(r"$\eta\,q$  (rate times curvature met)")
+    titled(axes, "Curvature met by each step", run, "step", r"$\eta\,q$  (rate times curvature met)")
     axes.set_ylim(0, top)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(0.5, run.epochs + 0.5)
     return figure
 
 
-def scatter_points(axes: Axes, points: Points) -> None:
+def scatter_points(points: Points) -> tuple[Figure, Axes]:
     """Draw two features, a colour and a marker for each class, in axes that hold them and a margin."""
+    figure = new_figure(7.2, 5.6)
+    axes = figure.subplots()
     for label, marker, color in ((0, "o", COLORS[0]), (1, "^", COLORS[1])):
         chosen = points.X[points.t == label]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=26, marker=marker, color=color, edgecolor="white", linewidth=0.5,
                      label=f"class {label}", zorder=3)  # fmt: skip
-    axes.set_xlabel(literal(points.features[0]))
-    axes.set_ylabel(literal(points.features[1]))
+    axes.set(xlabel=literal(points.features[0]), ylabel=literal(points.features[1]))
     low, high = points.X[:, :2].min(axis=0), points.X[:, :2].max(axis=0)
     margin = np.where(high > low, 0.05 * (high - low), np.maximum(1.0, 0.05 * np.abs(high)))
-    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    low, high = low - margin, high + margin
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    return figure, axes
 
 
-def draw_separator(axes: Axes, w: Array, **look: Any) -> None:
+def draw_separator(axes: Axes, w: Array, **style: Any) -> None:
     """Draw what the axes hold of the line w1 x1 + w2 x2 + bias = 0, however steep it is and whatever the unit."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     low, span = np.array([left, bottom]), np.array([right - left, top - bottom])
     # In the axes' own coordinates, 0 to 1: a u + b v + c = 0.
     with np.errstate(over="ignore", invalid="ignore"):
         a, b, c = line = np.array([*(w[:2] * span), w[:2] @ low + w[2]])
-    if not (np.isfinite(line).all() and (a or b)):
+    if not np.isfinite(line).all():
         return
     ends = [(side, -(c + a * side) / b) for side in (0, 1) if b] + [(-(c + b * side) / a, side) for side in (0, 1) if a]
     inside = sorted((u, v) for u, v in ends if -1e-9 <= u <= 1 + 1e-9 and -1e-9 <= v <= 1 + 1e-9)
     if inside:
-        axes.plot(*(low + np.array([inside[0], inside[-1]]) * span).T, scalex=False, scaley=False, **look)
+        axes.plot(*(low + np.array([inside[0], inside[-1]]) * span).T, scalex=False, scaley=False, **style)
 
 
-def data(run: GradientDescent, points: Points) -> Figure:
+def separators(run: GradientDescent, points: Points) -> Figure:
     """The points, the separator at a dozen epochs, and the best one."""
-    figure = new_figure(7.4, 5.6)
-    axes = figure.subplots()
-    scatter_points(axes, points)
-    norm = LogNorm(1, max(2, run.epochs))
-    shades = ScalarMappable(norm, EPOCH_COLORS)
+    figure, axes = scatter_points(points)
+    colors = epoch_colors(figure, axes, run.epochs)
     for epoch in np.unique(np.geomspace(1, run.epochs, SEPARATORS).round().astype(int)):
-        draw_separator(axes, run.w[epoch], color=shades.to_rgba(epoch), linewidth=1.4, zorder=2)
+        draw_separator(axes, run.w[epoch], color=colors.to_rgba(epoch), linewidth=1.4, zorder=2)
     if run.optimum.w is not None:
         draw_separator(axes, run.optimum.w, color="black", linewidth=2, linestyle="--", zorder=2.5, label="minimum")
     figure.legend(loc="outside lower center", ncols=3)
-    titled(axes, f"The separator on its way, $\\eta$ = {run.eta:g}", run)
-    color_bar(figure, axes, norm)
+    titled(axes, "The separator on its way", run)
     return figure
 
 
-def orientation(run: GradientDescent) -> Figure:
-    """What slope and intercept lose: the separator's angle and offset, also where w2 = 0, and the norm of w."""
-    figure = new_figure(7, 6.2)
-    panels: Sequence[Axes] = figure.subplots(3, sharex=True)
-    normal, bias = run.w[:, :2], run.w[:, 2]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        length = np.hypot(normal[:, 0], normal[:, 1])
-        angle = np.degrees(np.unwrap(np.arctan2(normal[:, 1], normal[:, 0])))
-        offset = np.where(length > 0, -bias / length, np.nan)
-    angle[length == 0] = np.nan
-    best = run.optimum.w
-    levels: tuple[float | None, ...] = (None, None, None)
-    if best is not None and best[:2].any():
-        size = float(np.hypot(best[0], best[1]))
-        direction = float(np.degrees(np.arctan2(best[1], best[0])))
-        turns = 360 * np.round((angle[-1] - direction) / 360) if np.isfinite(angle[-1]) else 0
-        levels = (direction + turns, float(-best[2] / size), size)
-    names = ("angle of $(w_1, w_2)$\n(degrees)", "offset from the origin\n$-w_{bias}/|(w_1, w_2)|$", "$|(w_1, w_2)|$")
-    for axes, values, level, name in zip(panels, (angle, offset, length), levels, names, strict=True):
-        axes.plot(values, linewidth=FINE, **style(len(values)))
-        if level is not None:
-            axes.axhline(level, color="0.2", linewidth=1.2, linestyle=(0, (4, 3)), label="minimum")
-        axes.set_ylabel(name)
-    if levels[0] is not None:
-        panels[0].legend(loc="best")
-    titled(panels[0], f"Angle, offset and norm, $\\eta$ = {run.eta:g}", run)
-    panels[-1].set_xlabel("epoch")
-    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[-1].set_xlim(0, run.epochs)
-    figure.align_ylabels(panels)
-    return figure
-
-
-def errors(comparison: Comparison) -> Figure:
-    """The loss against epochs at every rate, with the minimum."""
+def losses_by_epoch(comparison: Comparison, *, logarithmic: bool = False) -> Figure:
+    """The loss against epochs at every rate, with the minimum; or its distance from there, on logarithmic axes."""
     figure = new_figure(7.4, 4.8)
     axes = figure.subplots()
     for number, run in enumerate(comparison.runs):
-        axes.plot(whole(run), label=f"{run.eta:g}", linewidth=FINE if run.risen else 1.8, **style(run.epochs, number))
-        if run.converged:
-            axes.plot(run.epochs, run.final, "o", color=LINES[number % len(LINES)], markersize=5)
-    mark_minimum(axes, comparison.optimum.nll)
+        loss = np.append(run.nll, run.final)
+        style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
+        if logarithmic:
+            axes.loglog(np.arange(1, run.epochs + 1), positive(loss[1:] - comparison.optimum.nll), **style)
+        else:
+            axes.plot(loss, **style)
+            if run.converged:
+                axes.plot(run.epochs, run.final, "o", color=style["color"], markersize=5)
     figure.legend(title=r"rate $\eta$", loc="outside right upper")
-    titled(axes, "Gradient descent", comparison)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(NLL)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(0, max(run.epochs for run in comparison.runs))
-    return figure
-
-
-def gaps(comparison: Comparison) -> Figure:
-    """Distance above the minimum, both axes logarithmic: what the loss's own axis hides."""
-    figure = new_figure(7.4, 4.8)
-    axes = figure.subplots()
-    for number, run in enumerate(comparison.runs):
-        distance = positive(whole(run)[1:] - comparison.optimum.nll)
-        axes.loglog(np.arange(1, run.epochs + 1), distance, label=f"{run.eta:g}",
-                    linewidth=FINE if run.risen else 1.8, **style(run.epochs, number))  # fmt: skip
-    say_if_empty(axes, "no loss above the minimum that this axis could show")
-    figure.legend(title=r"rate $\eta$", loc="outside right upper")
-    titled(axes, "Distance from the minimum", comparison)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss above the minimum (nats a point)")
-    axes.set_xlim(1, max(2, *(run.epochs for run in comparison.runs)))
-    plain_ticks(axes)
+    axes.set_xlim(int(logarithmic), max(2, *(run.epochs for run in comparison.runs)))
+    if logarithmic:
+        say_if_empty(axes, "no loss above the minimum that this axis could show")
+        titled(axes, "Distance from the minimum", comparison, "epoch", "loss above the minimum (nats a point)")
+        plain_ticks(axes)
+    else:
+        mark_minimum(axes, comparison.optimum.nll)
+        titled(axes, "Gradient descent", comparison, "epoch", NLL)
     return figure
 
 
@@ -356,60 +288,47 @@ def plain_ticks(axes: Axes) -> None:
 
     def between(value: float, _: object) -> str:
         low, high = axes.get_ylim()
-        return f"{value:g}" if high / low < SHORT_AXIS and f"{value:e}"[0] in "235" else ""
+        return f"{value:g}" if high / low < SHORT and f"{value:e}"[0] in "235" else ""
 
     tops = [sibling.dataLim.ymax for sibling in axes.get_shared_y_axes().get_siblings(axes)]
     if not any(0 < top < np.inf for top in tops):
-        # Nothing that a logarithmic axis can show; Matplotlib would fail.
-        axes.set_ylim(0.1, 1)
+        axes.set_ylim(0.1, 1)  # with nothing that a logarithmic axis can show, Matplotlib would fail
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(between)
 
 
-def stochastic_errors(result: StochasticComparison) -> Figure:
+def stochastic_losses(result: StochasticComparison) -> Figure:
     """Median and band of the loss over the shuffles against iterations, at every rate, with the minimum."""
     figure = new_figure(7.4, 5.0)
     axes = figure.subplots()
     for number, run in enumerate(result.runs):
-        iterations, *band = iterations_of(result, run)
+        evaluations, *band = joined_bands(run)
+        epochs, rest = np.divmod(evaluations, result.points.count)
+        iterations = epochs * result.updates + np.ceil(rest / result.batch_size)
         median, low, high = (positive(values) for values in band)
-        look = style(len(median), number)
-        axes.fill_between(iterations, low, high, color=str(look["color"]), alpha=0.16, linewidth=0)
-        axes.loglog(iterations, median, label=f"{run.eta:g}", linewidth=1.3, **look)
+        style = look(len(median), number)
+        axes.fill_between(iterations, low, high, color=style["color"], alpha=0.16, linewidth=0)
+        axes.loglog(iterations, median, label=f"{run.eta:g}", linewidth=1.3, **style)
     say_if_empty(axes, "no loss that this axis could show")
     mark_minimum(axes, result.optimum.nll)
     figure.legend(title=r"rate $\eta$", loc="outside right upper")
     orders = f"median of {result.shuffles} shuffles, 10 to 90 % shaded" if result.shuffles > 1 else "one shuffle"
-    titled(axes, f"Stochastic gradient descent\n{orders}", result)
     size = "one point" if result.batch_size == 1 else f"{result.batch_size} points"
-    axes.set_xlabel(f"iteration ({size} each; {result.updates:,} an epoch)")
-    axes.set_ylabel(NLL)
-    axes.set_xlim(1, max(2, iterations_of(result, result.runs[0])[0][-1]))
+    steps = f"iteration ({size} each; {result.updates:,} an epoch)"
+    titled(axes, f"Stochastic gradient descent\n{orders}", result, steps, NLL)
+    axes.set_xlim(1, max(2, result.epochs * result.updates))
     plain_ticks(axes)
     return figure
 
 
 def joined_bands(run: StochasticRun) -> list[Array]:
-    """Return evaluations, median, low and high from the first update on: the first epoch in detail, then the others.
-
-    Of the epochs a hundred, evenly spread on the logarithmic axis: more would hide each other.
-    """
+    """Return evaluations, median, low and high from the first update on: the first epoch in detail, then the others."""
     first = run.first_epoch
     epochs = np.unique(np.geomspace(1, len(run.evaluations) - 1, DRAWN).round().astype(int))[1:]
-    pairs = (
-        (first.evaluations, run.evaluations), (first.nll_median, run.nll_median),
-        (first.nll_low, run.nll_low), (first.nll_high, run.nll_high),
-    )  # fmt: skip
-    return [np.concatenate([a[1:], b[epochs]]).astype(np.float64) for a, b in pairs]
-
-
-def iterations_of(result: StochasticComparison, run: StochasticRun) -> list[Array]:
-    """Return the band against updates."""
-    evaluations, *band = joined_bands(run)
-    epochs, rest = np.divmod(evaluations, result.points.count)
-    return [epochs * result.updates + np.ceil(rest / result.batch_size), *band]
+    names = ("evaluations", "nll_median", "nll_low", "nll_high")
+    return [np.concatenate([getattr(first, n)[1:], getattr(run, n)[epochs]]).astype(np.float64) for n in names]
 
 
 def equal_cost(result: StochasticComparison) -> Figure:
@@ -420,33 +339,30 @@ def equal_cost(result: StochasticComparison) -> Figure:
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, run in zip(panels.flat, result.runs, strict=False):
         panel(axes, run, result)
-    for axes in panels.flat:
+    for place, axes in enumerate(panels.flat):
         plain_ticks(axes)
         axes.xaxis.set_major_locator(LogLocator(numticks=5))
         axes.xaxis.set_minor_locator(NullLocator())
-    for axes in panels.flat[len(result.runs) :]:
-        axes.set_axis_off()
-    for axes in panels.flat[max(0, len(result.runs) - columns) : len(result.runs)]:
-        axes.set_xlabel("gradient evaluations")
-        axes.tick_params(labelbottom=True)
+        if place >= len(result.runs):
+            axes.set_axis_off()
+        elif place >= len(result.runs) - columns:
+            axes.set_xlabel("gradient evaluations")
+            axes.tick_params(labelbottom=True)
     figure.supylabel("loss above the minimum (nats a point)", fontsize=11)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=1 if columns == 1 else 2)
-    centred = ", centred" if result.points.means is not None else ""
-    figure.text(0.995, 0.985, literal(result.data) + centred, ha="right", va="top", fontsize=9, color="0.35")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(2, columns))
+    figure.text(0.995, 0.985, source(result), ha="right", va="top", fontsize=9, color="0.35")
     return figure
 
 
 def panel(axes: Axes, run: StochasticRun, result: StochasticComparison) -> None:
     """Draw one rate of `equal_cost`."""
-    least = result.optimum.nll
     name = "stochastic" if result.shuffles == 1 else "stochastic: median, 10 to 90 %"
     evaluations, *band = joined_bands(run)
-    median, low, high = (positive(values - least) for values in band)
+    median, low, high = (positive(values - result.optimum.nll) for values in band)
     axes.fill_between(evaluations, np.nan_to_num(low, nan=SMALLEST), high, color=LINES[0], alpha=0.2, linewidth=0)
-    axes.loglog(evaluations, median, label=name, linewidth=FINE, **style(len(median)))
-    reference = positive(run.gradient_descent[1:] - least)
-    axes.loglog(run.evaluations[1:], reference, label="gradient descent", linewidth=FINE, **style(len(reference), 5))
+    axes.loglog(evaluations, median, label=name, linewidth=FINE, **look(len(median)))
+    reference = positive(run.gradient_descent[1:] - result.optimum.nll)
+    axes.loglog(run.evaluations[1:], reference, label="gradient descent", linewidth=FINE, **look(len(reference), 5))
     say_if_empty(axes, "nothing above the\nminimum to show")
     axes.set_title(rf"$\eta$ = {run.eta:g}", loc="left", fontsize=11)
     axes.set_xlim(result.batch_size, max(run.evaluations[-1], result.batch_size + 1))
@@ -456,32 +372,29 @@ def newton_steps(result: NewtonResult) -> Figure:
     """Loss above the minimum, and gradient norm, against Newton steps."""
     figure = new_figure()
     axes = figure.subplots()
-    nll = np.array([state.nll for state in result.path])
+    gaps = np.array([state.nll - result.nll for state in result.path])
     norms = np.array([state.gradient_norm for state in result.path])
-    axes.semilogy(positive(nll - result.nll), "o-", label="loss above the minimum (nats a point)")
+    axes.semilogy(positive(gaps), "o-", label="loss above the minimum (nats a point)")
     axes.semilogy(positive(norms), "s--", color=OVERSHOT, label="gradient norm")
     say_if_empty(axes, "nothing above 0 to show")
     figure.legend(loc="outside lower center", ncols=2)
-    titled(axes, "Newton's method", result)
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    titled(axes, "Newton's method", result, "step")
     return figure
 
 
-def newton_data(result: NewtonResult, points: Points) -> Figure:
+def best_separator(result: NewtonResult, points: Points) -> Figure:
     """The points, the best separator, and the lines on which class 1 has probability 0.1 and 0.9."""
-    figure = new_figure(6.8, 5.6)
-    axes = figure.subplots()
-    scatter_points(axes, points)
+    figure, axes = scatter_points(points)
     best = result.w if result.w is not None else result.direction
     if best is not None:
         draw_separator(axes, best, color="black", linewidth=2, zorder=2.5, label="separator")
-    if result.w is not None:
-        for probability, color in ((0.1, COLORS[0]), (0.9, COLORS[1])):
-            odds = np.log(probability / (1 - probability))
-            name = f"$p$(class 1) = {probability:g}"
-            draw_separator(axes, result.w - [0, 0, odds], color=color, linewidth=1.4, linestyle="--", label=name)
+    for probability, color in ((0.1, COLORS[0]), (0.9, COLORS[1])):
+        if result.w is None:
+            break
+        line = result.w - [0, 0, np.log(probability / (1 - probability))]
+        name = f"$p$(class 1) = {probability:g}"
+        draw_separator(axes, line, color=color, linewidth=1.4, linestyle="--", label=name)
     figure.legend(loc="outside lower center", ncols=3)
-    titles = {None: "The minimum", "complete": "A separator without mistakes"}
-    titled(axes, titles.get(result.separation, "A separator with points on it"), result)
+    titles = {"complete": "A separator without mistakes", "quasi-complete": "A separator with points on it"}
+    titled(axes, titles.get(result.separation or "", "The minimum"), result)
     return figure

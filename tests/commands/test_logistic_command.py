@@ -18,7 +18,7 @@ FINDINGS = {
 QUESTIONS = {"gd": "5.1  ", "compare": "5.2  ", "sgd": "5.3  ", "newton": ""}
 QUICK = {"gd": [], "compare": [], "sgd": ["--epochs", "12", "--shuffles", "3"], "newton": []}
 FIGURES = {
-    "gd": ["separator-path", "error", "curvature", "data", "orientation"],
+    "gd": ["separator-path", "error", "curvature", "data"],
     "compare": ["error", "distance"],
     "sgd": ["error", "equal-cost"],
     "newton": ["steps", "data"],
