@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
-from cli726.finetune.config import WEIGHTS
+from cli726.finetune.config import DEPTHS, WEIGHTS
 from cli726.finetune.data.downloads import fetch_public_weights
 from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.folder.storage import LARGEST, read_tensors, require_size, tensors_digest, write_tensors
@@ -32,6 +34,15 @@ COURSE_NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 
 CIFAR100_NORMALIZATION = Normalization((0.507, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761))
 # The course's model is Sequential(conv1, bn1, relu, layer1, layer2, layer3, avgpool).
 COURSE_STAGES = {"0": "stem.conv1", "1": "stem.bn1", "3": "layer1", "4": "layer2", "5": "layer3"}
+# The first block of a backbone, in each layout: what stands before it is a prefix.
+FIRST = ("layer1.0.conv1.weight", "3.0.conv1.weight")
+# What training programs keep beside tensors: plain numbers and options, which can do nothing.
+HARMLESS: list[Any] = [
+    argparse.Namespace, np.dtype, (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    np.float64(0).__reduce__()[0], *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)),
+]  # fmt: skip
+# Names in a message before the rest is counted.
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -66,68 +77,110 @@ class Weights:
         return str(data["name"]) if isinstance(data, dict) and "name" in data else None
 
     def build(self) -> torch.nn.Sequential:
-        """A new backbone with these weights, on the CPU, in eval mode."""
+        """Return a new backbone with these weights, on the CPU, in eval mode."""
         backbone = build_backbone(self.depth)
         backbone.load_state_dict(dict(self.backbone))
         return backbone.eval()
 
 
-def our_name(name: str) -> str | None:
-    """A tensor's name in our layout; None for a classifier's, which has no place in a backbone."""
-    name = name.removeprefix("module.")
-    if re.match(r"(fc|linear|classifier|head)\.", name):
-        return None
-    course = re.match(r"backbone\.(\d)\.(.*)", name)
-    if course and course[1] in COURSE_STAGES:
-        return f"{COURSE_STAGES[course[1]]}.{course[2]}"
-    name = name.removeprefix("backbone.")
-    return f"stem.{name}" if re.match(r"(conv1|bn1)\.", name) else name
+@dataclass(frozen=True)
+class Reading:
+    """A state dict read as a backbone behind one prefix.
+
+    Attributes:
+        prefix: What its names begin with.
+        tensors: In our names; what the layout leaves out is filled in.
+        expected: A backbone of the depth that the names tell.
+        sources: The names of the file that were used, by ours.
+        notes: What was filled in, in words.
+    """
+
+    prefix: str
+    tensors: Mapping[str, Tensor]
+    expected: Mapping[str, Tensor]
+    sources: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def missing(self) -> list[str]:
+        return sorted(self.expected.keys() - self.tensors.keys())
+
+    @property
+    def misshapen(self) -> list[str]:
+        both = sorted(self.expected.keys() & self.tensors.keys())
+        shapes = {name: tuple(self.tensors[name].shape) for name in both}
+        return [f"{name} {shape}" for name, shape in shapes.items() if shape != tuple(self.expected[name].shape)]
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether it is of real numbers, one after another in this machine's memory."""
-    return (
-        tensor.layout is torch.strided
-        and tensor.device.type == "cpu"
-        and not (tensor.is_quantized or tensor.is_complex())
-    )
+def our_name(name: str) -> str:
+    """Return the name in our layout of a backbone's tensor, without a prefix."""
+    name = name.replace(".shortcut.", ".downsample.")
+    stage, _, rest = name.partition(".")
+    if stage in COURSE_STAGES:
+        return f"{COURSE_STAGES[stage]}.{rest}"
+    return f"stem.{name}" if stage in {"conv1", "bn1"} else name
 
 
-def from_state_dict(stored: Mapping[str, Tensor], origin: str) -> tuple[int, dict[str, Tensor]]:
-    """Depth and backbone of a state dict in any of the layouts that we know.
+def plain_shortcuts(expected: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield projections that do what shortcuts without parameters do: every second pixel, zeros about the channels.
+
+    Source: He et al. (2015), section 4.1, option A; the zeros stand before and after the channels, as in the
+    implementation most used (akamaster/pytorch_resnet_cifar10).
+    """
+    for name, like in expected.items():
+        if ".downsample.0." in name:
+            outputs, inputs = like.shape[:2]
+            yield name, torch.eye(outputs)[:, (outputs - inputs) // 2 :][:, :inputs, None, None].contiguous()
+        elif name.endswith(".downsample.1.running_var"):
+            yield name, torch.full_like(like, 1 - 1e-5)  # BatchNorm adds 1e-5
+        elif ".downsample.1." in name:
+            yield name, like
+
+
+def read_behind(prefix: str, stored: Mapping[str, Tensor]) -> Reading:
+    """Return the backbone that lies behind a prefix, complete or not."""
+    sources = {our_name(name.removeprefix(prefix)): name for name in stored if name.startswith(prefix)}
+    tensors = {ours: stored[name] for ours, name in sources.items()}
+    blocks = {int(found[1]) for name in tensors if (found := re.match(r"layer1\.(\d+)\.", name))}
+    depth = 6 * len(blocks) + 2
+    expected = build_backbone(depth if depth in DEPTHS else DEPTHS[0]).state_dict()
+    # Checkpoints of old torch versions lack these counters, which nothing depends on.
+    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
+    filled = counters | tensors
+    notes: tuple[str, ...] = ()
+    if not any(".downsample." in name for name in tensors):
+        filled = dict(plain_shortcuts(expected)) | filled
+        notes = ("shortcuts without parameters (option A) became projections that do the same",)
+    return Reading(prefix, filled, expected, sources, notes)
+
+
+def named(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+
+
+def from_state_dict(stored: Mapping[str, Tensor], origin: str) -> tuple[Reading, dict[str, Tensor], list[str]]:
+    """Return the reading of a state dict in any layout that we know, its backbone, and the names that it has besides.
 
     Raises:
-        RequestError: with the missing and the unexpected names, for any other layout.
+        RequestError: with the missing and the unexpected names, for any other layout; for two backbones.
+        UntrustedDataError: for what is no number.
     """
-    renamed = {ours: tensor for name, tensor in stored.items() if (ours := our_name(name)) is not None}
-    blocks = {int(found[1]) for name in renamed if (found := re.match(r"layer1\.(\d+)\.", name))}
-    depth = 6 * len(blocks) + 2
-    expected = build_backbone(depth if depth in (20, 32, 44, 56) else 20).state_dict()
-    # Checkpoints of old torch versions lack these counters, which nothing depends on.
-    for name, tensor in expected.items():
-        if name.endswith("num_batches_tracked"):
-            renamed.setdefault(name, tensor)
-    missing = sorted(expected.keys() - renamed.keys())
-    strange = sorted(renamed.keys() - expected.keys())
-    wrong = sorted(
-        f"{name} {tuple(renamed[name].shape)}"
-        for name in expected.keys() & renamed.keys()
-        if renamed[name].shape != expected[name].shape
-    )
-    if missing or strange or wrong:
-        parts = [
-            f"{label}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
-            for label, names in (("missing", missing), ("unexpected", strange), ("of another shape", wrong))
-            if names
-        ]
-        raise RequestError(f"weights must be those of a CIFAR ResNet; {origin} is not: {'; '.join(parts)}")
-    odd = sorted(name for name, tensor in renamed.items() if not is_plain(tensor))
-    if odd:
-        raise RequestError(f"weights must be plain tensors of real numbers; {origin} has another kind: {odd[0]}")
-    backbone = {name: renamed[name].to(expected[name].dtype) for name in expected}
+    prefixes = {name.removesuffix(first) for first in FIRST for name in stored if name.endswith(first)}
+    readings = [read_behind(prefix, stored) for prefix in sorted(prefixes | {""}) if prefix[-1:] in {"", "."}]
+    whole = [one for one in readings if not one.missing and not one.misshapen]
+    if len(whole) > 1:
+        both = " and ".join(f"{one.prefix}*" for one in whole)
+        raise RequestError(f"weights must be those of one network; {origin} holds {both}; save the one that you mean")
+    best = min(readings, key=lambda one: len(one.missing) + len(one.misshapen))
+    left = sorted(stored.keys() - {name for ours, name in best.sources.items() if ours in best.expected})
+    if not whole:
+        parts = {"missing": best.missing, "unexpected": left, "of another shape": best.misshapen}
+        said = "; ".join(f"{label}: {named(names)}" for label, names in parts.items() if names)
+        raise RequestError(f"weights must be those of a CIFAR ResNet; {origin} is not: {said}")
+    backbone = {name: best.tensors[name].to(like.dtype) for name, like in best.expected.items()}
     if not all(tensor.isfinite().all() for tensor in backbone.values()):
         raise UntrustedDataError(f"weights must be finite numbers; {origin} has NaN or infinity; fetch it anew")
-    return depth, backbone
+    return best, backbone, left
 
 
 def require_small_members(path: Path) -> None:
@@ -139,12 +192,10 @@ def require_small_members(path: Path) -> None:
 
 
 def read_pickle(path: Path) -> Mapping[str, Tensor]:
-    """A `.pt` or `.pth` state dict, without running any code that it names."""
-    if not path.is_file():
-        raise RequestError(f"--weights must name a file that exists; got {path}; check the path")
+    """Return a state dict that torch wrote, without running any code that it names."""
     require_small_members(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
             warnings.simplefilter("ignore")  # of protocols that torch doesn't write: what they hold is checked below
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -152,21 +203,35 @@ def read_pickle(path: Path) -> Mapping[str, Tensor]:
     # On damaged files torch raises nearly anything; all of it means the same.
     except Exception as error:
         # Its own advice, to load the file without safeguards, is not passed on.
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it names {named[1]}" if named else f"{type(error).__name__} while reading it"
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it names {found[1]}" if found else f"{type(error).__name__} while reading it"
         raise UntrustedDataError(
             f"{path} is no plain file of tensors ({reason}); save it with torch.save(model.state_dict(), ...)"
         ) from error
-    for wrapper in ("state_dict", "model_state_dict", "model"):
-        if isinstance(stored, dict) and isinstance(stored.get(wrapper), dict):
-            stored = stored[wrapper]
-    if not isinstance(stored, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in stored.items()):
+    tensors = find_tensors(stored)
+    if not tensors:
         raise RequestError(f"--weights must be a state dict, names to tensors; {path} is something else")
-    return stored
+    return tensors
+
+
+def find_tensors(stored: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, or of that in a checkpoint with most of them, whatever it is called."""
+    if not isinstance(stored, Mapping):
+        return {}
+    own = {name: value for name, value in stored.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    inner = (find_tensors(value) for name, value in stored.items() if isinstance(name, str))
+    return max([own, *inner], key=len)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as one of safetensors: the length of a header, and its brace."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return path.suffix == ".safetensors" or (start[8:] == b"{" and int.from_bytes(start[:8], "little") < LARGEST)
 
 
 def stated_normalization(stated: Any, origin: Path) -> Normalization:
-    """What a file says of itself.
+    """Return what a file says of itself.
 
     Raises:
         UntrustedDataError: if it isn't three means and three positive deviations.
@@ -184,12 +249,13 @@ def stated_normalization(stated: Any, origin: Path) -> Normalization:
 
 
 def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | None = None) -> Weights:
-    """`--weights`: bundled, chenyaofo, random, or a `.safetensors`, `.pt` or `.pth` file.
+    """Return `--weights`: bundled, chenyaofo, random, or a file of safetensors or of torch, whatever its ending.
 
     Raises:
         RequestError: unknown name, file that doesn't exist, another layout.
         UntrustedDataError: a file that is not what it says.
     """
+    reporter = reporter or Silent()
     if name == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -198,25 +264,27 @@ def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | N
     if name == "bundled":
         path = Path(str(files("cli726") / "assets" / "resnet20-cifar100.safetensors"))
     elif name == "chenyaofo":
-        path = fetch_public_weights(20, reporter or Silent())
+        path = fetch_public_weights(20, reporter)
     else:
         path = Path(name).expanduser()
-    if path.suffix not in {".safetensors", ".pt", ".pth"}:
+    if not path.is_file():
         raise RequestError(
-            f"--weights must be {', '.join(WEIGHTS)} or a .safetensors, .pt or .pth file; got {name}"
-            f"{did_you_mean(name, WEIGHTS)}"
+            f"--weights must be {', '.join(WEIGHTS)} or a file of safetensors or torch that exists; got {name}"
+            f"{did_you_mean(name, WEIGHTS) or '; check the path'}"
         )
-    if path.suffix == ".safetensors":
-        stored, facts = read_tensors(path)
-    else:
-        stored, facts = dict(read_pickle(path)), {}
-    depth, backbone_state = from_state_dict(stored, str(path))
+    stored, facts = read_tensors(path) if is_safetensors(path) else (read_pickle(path), {})
+    reading, tensors, left = from_state_dict(stored, str(path))
+    if name not in WEIGHTS:
+        notes = [*reading.notes, *([f"left out what is not the backbone's: {named(left)}"] if left else [])]
+        for note in notes:
+            reporter.say(f"{path.name}: {note}")
     if "normalization" in facts:
         normalization = stated_normalization(facts["normalization"], path)
     else:
-        course = any(key.removeprefix("module.").startswith("backbone.0.") for key in stored)
+        course = reading.sources["stem.conv1.weight"].endswith("0.weight")
         normalization = COURSE_NORMALIZATION if course else CIFAR100_NORMALIZATION
-    return Weights(name if name in {"bundled", "chenyaofo"} else path.name, depth, backbone_state, normalization, facts)
+    depth = 6 * len({key.split(".")[1] for key in tensors if key.startswith("layer1.")}) + 2
+    return Weights(name if name in WEIGHTS else path.name, depth, tensors, normalization, facts)
 
 
 def save_weights(path: Path, network: torch.nn.Module, normalization: Normalization, facts: Mapping[str, Any]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pickle
-import zipfile
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -21,11 +20,19 @@ from torch import Tensor, nn
 from cli726.errors import Cmpt726Error, RequestError, UntrustedDataError
 from cli726.finetune.folder.storage import read_tensors, write_tensors
 from cli726.finetune.network.resnet import Network
-from cli726.finetune.network.weights import CIFAR100_NORMALIZATION, COURSE_NORMALIZATION, load_weights, save_weights
+from cli726.finetune.network.weights import (
+    CIFAR100_NORMALIZATION,
+    COURSE_NORMALIZATION,
+    find_tensors,
+    from_state_dict,
+    load_weights,
+    save_weights,
+)
 from tests.cli726.finetune.conftest import NORMALIZATION
-from tests.cli726.finetune.synthetic import development_data, lively_backbone, same_bits
+from tests.cli726.finetune.synthetic import Listener, development_data, lively_backbone, same_bits
 
 OURS = dict(lively_backbone().state_dict())
+Layout = Callable[[Mapping[str, Tensor]], dict[str, Any]]
 
 
 def chenyaofo(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -45,48 +52,145 @@ def course(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed | {"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10)}
 
 
-def parallel(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"module.{name}": tensor for name, tensor in chenyaofo(ours).items()}
+def behind(prefix: str, layout: Layout = chenyaofo) -> Layout:
+    return lambda ours: {prefix + name: tensor for name, tensor in layout(ours).items()}
 
 
-def parallel_course(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"module.{name}": tensor for name, tensor in course(ours).items()}
+def heads(*names: str) -> Layout:
+    """Another classifier, of several layers or another name."""
+    return lambda ours: (
+        {name.removeprefix("stem."): t for name, t in ours.items()}
+        | {f"{name}.{part}": torch.zeros(3) for name in names for part in ("weight", "bias")}
+    )
 
 
-def a_run(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"backbone.{name}": tensor for name, tensor in ours.items()} | {"head.1.weight": torch.zeros(3, 64)}
+LAYOUTS: dict[str, Layout] = {
+    "ours": dict,
+    "chenyaofo": chenyaofo,
+    "course": course,
+    "parallel": behind("module."),
+    "parallel course": behind("module.", course),
+    "compiled": behind("_orig_mod."),
+    "all at once": behind("module._orig_mod.model.net."),
+    "a run": lambda ours: behind("backbone.", dict)(ours) | {"head.1.weight": torch.zeros(3, 64)},
+    "another's shortcuts": lambda ours: {n.replace("downsample", "shortcut"): t for n, t in chenyaofo(ours).items()},
+    "old torch": lambda ours: {n: t for n, t in chenyaofo(ours).items() if not n.endswith("num_batches_tracked")},
+    "wrapped": lambda ours: {"epoch": 7, "state_dict": chenyaofo(ours)},
+    "lightning": lambda ours: {
+        "state_dict": behind("model.")(ours) | {"criterion.weight": torch.ones(10)},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
+    },
+    "whatever it is called": lambda ours: {"net": dict(ours), "acc": 93.0},
+    "numbers of NumPy": lambda ours: {"net": dict(ours), "acc": np.float64(93), "args": Namespace(lr=np.float32(0.1))},
+    "averaged": lambda ours: {"n_averaged": torch.tensor(1), **behind("module.")(ours)},
+    "three layers": heads("fc1", "fc2", "fc3"),
+    "linear": heads("linear"),
+    "classifier": heads("classifier.0", "classifier.3"),
+}  # fmt: skip
 
 
-def old_torch(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in chenyaofo(ours).items() if not name.endswith("num_batches_tracked")}
-
-
-def wrapped(ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    return {"epoch": 7, "state_dict": chenyaofo(ours)}
-
-
-Layout = Callable[[Mapping[str, Tensor]], dict[str, Any]]
-
-
-@pytest.mark.parametrize("layout", [dict, chenyaofo, course, parallel, parallel_course, a_run, old_torch, wrapped])
-def test_every_layout_gives_the_same_backbone(tmp_path: Path, layout: Layout) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save(layout(OURS), path)
-    weights = load_weights(str(path))
-    assert weights.depth == 20
-    assert weights.pretrained
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_backbone(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "model_best.pth.tar"
+    torch.save(LAYOUTS[layout](OURS), path)
+    listener = Listener()
+    weights = load_weights(str(path), reporter=listener)
+    assert (weights.name, weights.depth, weights.pretrained) == (path.name, 20, True)
     expected = OURS | (
-        {n: torch.zeros_like(t) for n, t in OURS.items() if "num_batches" in n} if layout is old_torch else {}
+        {n: torch.zeros_like(t) for n, t in OURS.items() if "num_batches" in n} if layout == "old torch" else {}
     )
     assert same_bits(dict(weights.backbone), expected)
     built = weights.build()
     assert not built.training
     assert same_bits(dict(built.state_dict()), expected)
+    others = {"ours", "compiled", "whatever it is called", "numbers of NumPy"}
+    assert len(listener.lines) == (layout not in others - {"compiled"})
+    for line in listener.lines:
+        assert line.startswith("model_best.pth.tar: left out what is not the backbone's: ")
+
+
+@settings(max_examples=25)
+@given(
+    prefixes=st.lists(st.sampled_from(["module", "_orig_mod", "model", "net", "encoder", "0"]), max_size=4),
+    wrappers=st.lists(st.sampled_from(["state_dict", "model", "net", "ema", "checkpoint"]), max_size=2),
+)
+def test_any_prefixes_and_wrappers_come_off(prefixes: list[str], wrappers: list[str]) -> None:
+    stored: Any = {"".join(f"{one}." for one in prefixes) + name: tensor for name, tensor in chenyaofo(OURS).items()}
+    for wrapper in wrappers:
+        stored = {wrapper: stored, "epoch": 3, "optimizer": {"state": {}, "lr": torch.tensor(0.1)}}
+    _, backbone, left = from_state_dict(find_tensors(stored), "x")
+    assert same_bits(backbone, OURS)
+    assert [name.rpartition("fc.")[2] for name in left] == ["bias", "weight"]
+
+
+@pytest.mark.parametrize("name", ["w", "w.bin", "w.pt", "w.ckpt"])
+def test_a_file_is_judged_by_its_first_bytes(tmp_path: Path, name: str) -> None:
+    torch.save(dict(OURS), tmp_path / name)
+    one = load_weights(str(tmp_path / name))
+    save_file(OURS, tmp_path / name)
+    assert one.digest == load_weights(str(tmp_path / name)).digest
+
+
+class PlainShortcuts(nn.Module):
+    """ResNet20 with He's option A, as akamaster/pytorch_resnet_cifar10 writes it, up to the average."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        inputs = 16
+        for number, outputs in enumerate((16, 32, 64), 1):
+            blocks = []
+            for block in range(3):
+                stride = 2 if number > 1 and block == 0 else 1
+                conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+                conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+                parts = {"conv1": conv1, "bn1": nn.BatchNorm2d(outputs), "conv2": conv2, "bn2": nn.BatchNorm2d(outputs)}
+                blocks.append(nn.ModuleDict(parts))
+                inputs = outputs
+            setattr(self, f"layer{number}", nn.ModuleList(blocks))
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(x)).relu()
+        for layer in (self.layer1, self.layer2, self.layer3):
+            for block in layer:
+                shortcut = x
+                if block["conv1"].stride != (1, 1):
+                    planes = block["conv1"].out_channels
+                    shortcut = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, planes // 4, planes // 4))
+                y = block["bn1"](block["conv1"](x)).relu()
+                x = (block["bn2"](block["conv2"](y)) + shortcut).relu()
+        return x.mean((2, 3))
+
+
+def test_shortcuts_without_parameters_become_projections_that_do_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PlainShortcuts().train()
+    for _ in range(3):
+        network(torch.randn(16, 3, 32, 32))
+    torch.save(
+        {"state_dict": behind("module.", lambda _: network.state_dict())(OURS), "best_prec1": 91.0}, tmp_path / "a.th"
+    )
+    listener = Listener()
+    weights = load_weights(str(tmp_path / "a.th"), reporter=listener)
+    x = torch.randn(8, 3, 32, 32)
+    torch.testing.assert_close(weights.build()(x), network.eval()(x), rtol=1e-5, atol=1e-6)
+    assert listener.lines[0] == "a.th: shortcuts without parameters (option A) became projections that do the same"
+    partly = {name: tensor for name, tensor in OURS.items() if "layer2.0.downsample" not in name}
+    torch.save(partly, tmp_path / "partly.pt")
+    with pytest.raises(RequestError, match=r"missing: layer2\.0\.downsample"):
+        load_weights(str(tmp_path / "partly.pt"))
+
+
+def test_two_networks_in_one_file_are_not_chosen_from(tmp_path: Path) -> None:
+    torch.save({**behind("student.")(OURS), **behind("teacher.")(OURS)}, tmp_path / "w.pt")
+    with pytest.raises(RequestError, match=r"one network; .* holds student\.\* and teacher\.\*"):
+        load_weights(str(tmp_path / "w.pt"))
 
 
 def test_normalisation_belongs_to_the_weights(tmp_path: Path, weights_file: Path) -> None:
     torch.save(course(OURS), tmp_path / "course.pth")
-    torch.save(parallel_course(OURS), tmp_path / "parallel.pth")
+    torch.save(behind("module.", course)(OURS), tmp_path / "parallel.pth")
     torch.save(chenyaofo(OURS), tmp_path / "public.pth")
     assert load_weights(str(tmp_path / "course.pth")).normalization == COURSE_NORMALIZATION
     assert load_weights(str(tmp_path / "parallel.pth")).normalization == COURSE_NORMALIZATION
@@ -125,7 +229,7 @@ def test_another_layout_is_refused_with_names(tmp_path: Path) -> None:
     state = chenyaofo(OURS)
     state["features.0.weight"] = state.pop("conv1.weight")
     torch.save(state, tmp_path / "w.pt")
-    with pytest.raises(RequestError, match=r"missing: stem\.conv1\.weight; unexpected: features\.0\.weight"):
+    with pytest.raises(RequestError, match=r"missing: stem\.conv1\.weight; unexpected: .*features\.0\.weight"):
         load_weights(str(tmp_path / "w.pt"))
     torch.save(nn.Linear(3, 3).state_dict(), tmp_path / "linear.pt")
     with pytest.raises(RequestError, match=r"missing: .* and \d+ more; unexpected: bias, weight"):
@@ -150,50 +254,6 @@ def test_weights_that_are_no_numbers_are_not_trusted(tmp_path: Path, value: floa
         save_file(state, path)
     with pytest.raises(UntrustedDataError, match="finite"):
         load_weights(str(path))
-
-
-class Payload:
-    """Runs a command when it is unpickled by somebody careless."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.system, (f"touch {self.canary}",))
-
-
-def plain_pickle(canary: Path) -> bytes:
-    return pickle.dumps({"conv1.weight": Payload(canary)})
-
-
-def torchs_own(canary: Path) -> bytes:
-    """A checkpoint as torch.save writes it, with the payload beside real tensors."""
-    file = io.BytesIO()
-    torch.save({**chenyaofo(OURS), "extra": Payload(canary)}, file)
-    return file.getvalue()
-
-
-def legacy(canary: Path) -> bytes:
-    file = io.BytesIO()
-    torch.save({"extra": Payload(canary)}, file, _use_new_zipfile_serialization=False)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("attack", [plain_pickle, torchs_own, legacy])
-@pytest.mark.parametrize("ending", ["pt", "pth", "safetensors"])
-def test_code_in_a_file_is_never_run(tmp_path: Path, attack: Callable[[Path], bytes], ending: str) -> None:
-    canary = tmp_path / "canary"
-    path = tmp_path / f"w.{ending}"
-    path.write_bytes(attack(canary))
-    with pytest.raises(UntrustedDataError) as caught:
-        load_weights(str(path))
-    assert caught.value.status == 3
-    assert "weights_only" not in str(caught.value), "torch's advice is to load it without safeguards"
-    if attack is torchs_own and ending != "safetensors":
-        assert "names posix.system" in str(caught.value) or os.name != "posix"
-    assert not canary.exists()
-    pickle.loads(plain_pickle(canary))
-    assert canary.exists(), "the payload must be able to do harm"
 
 
 @pytest.mark.parametrize(
@@ -224,24 +284,13 @@ def zip_of(state: Mapping[str, Tensor]) -> bytes:
 SMALL = zip_of({"conv1.weight": torch.ones(2), "bn1.bias": torch.ones(2)})
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_raises_one_of_our_errors_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(SMALL) - 1))
     cut = data.draw(st.integers(0, 12))
     path = tmp_path / "w.pt"
     path.write_bytes(SMALL[:place] + data.draw(st.binary(max_size=8)) + SMALL[place + cut :])
-    with pytest.raises(Cmpt726Error):
-        load_weights(str(path))
-
-
-@pytest.mark.parametrize("replaced", ["data.pkl", "byteorder", "version"])
-def test_a_damaged_member_raises_one_of_our_errors(tmp_path: Path, replaced: str) -> None:
-    path = tmp_path / "w.pt"
-    with zipfile.ZipFile(io.BytesIO(SMALL)) as whole, zipfile.ZipFile(path, "w") as damaged:
-        for member in whole.infolist():
-            bad = member.filename.endswith(replaced)
-            damaged.writestr(member.filename, b"\x80\x02c\nx\n." if bad else whole.read(member))
     with pytest.raises(Cmpt726Error):
         load_weights(str(path))
 
@@ -289,10 +338,6 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_the_bundled_weights_are_whole_and_say_where_they_come_from() -> None:
-    from importlib.resources import files
-
-    if not (files("cli726") / "assets" / "resnet20-cifar100.safetensors").is_file():
-        pytest.skip("cli726/assets/resnet20-cifar100.safetensors is not there yet")
     weights = load_weights()
     assert weights.depth == 20
     assert weights.trained_on == "cifar100"
