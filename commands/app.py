@@ -18,6 +18,7 @@ from commands import (
     cache,
     data,
     doctor,
+    evaluate,
     finetune,
     glm,
     logistic,
@@ -79,6 +80,7 @@ for problem in (softmax, glm, backprop, vanishing):
 app.add_typer(logistic.app, rich_help_panel=PROBLEMS)
 app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
 app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
+app.command(epilog=evaluate.EPILOG, rich_help_panel=TUNING)(evaluate.evaluate)
 app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
 app.command(epilog=pretrain.EPILOG, rich_help_panel=TUNING)(pretrain.pretrain)
 app.command(epilog=report.EPILOG, rich_help_panel=HANDING_IN)(report.report)

@@ -67,13 +67,13 @@ def finetune(
             preview.preview_augment(config, preview_augment, reporter)
         emit({}, lambda: (), as_json=as_json, figures=[preview_augment])
         return
-    from cli726.finetune import finetuning
+    from cli726.finetune import run
 
     with progress() as reporter:
         if resume is not None:
-            result = finetuning.resume(resume, config.code, reporter=reporter)
+            result = run.resume(resume, config.code, reporter=reporter)
         else:
-            result = finetuning.finetune(config, run_dir, reporter=reporter)
+            result = run.finetune(config, run_dir, reporter=reporter)
     emit(result.to_json(), lambda: tables(result), as_json=as_json)
     if not as_json:
         for line in next_steps(result):

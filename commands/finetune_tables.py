@@ -11,7 +11,7 @@ from commands.render import table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cli726.finetune.finetuned import Finetuned
+    from cli726.finetune.result import Finetuned
 
 
 def percent(share: float) -> str:
@@ -20,6 +20,8 @@ def percent(share: float) -> str:
 
 def tables(result: Finetuned) -> Iterator[RenderableType]:
     """What was done, phase by phase, and how good the best model is."""
+    from cli726.finetune.training.evaluation import AVERAGED
+
     validation = len(result.dataset.splits["validation"])
     rows = [
         (
@@ -54,9 +56,7 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
                 for trial in result.trials
             ],
         )  # fmt: skip
-    low, high = result.test.interval
-    accuracy = f"{percent(result.test.accuracy)} of {result.test.images:,} test images"
-    data = result.dataset
+    data, best = result.dataset, result.best
     cache = result.cache
     sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
     lines = [
@@ -65,22 +65,19 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
         ("cache", cache_line(cache)),
         (
             "best model",
-            f"epoch {result.best.epoch} (phase {result.best.phase}), validation error {percent(result.best.val_error)}",
+            f"epoch {best.epoch} (phase {best.phase}), validation accuracy {percent(1 - best.val_error)}",
         ),
-        (
-            "test accuracy",
-            f"{accuracy}, 95 % {percent(low)} to {percent(high)}",
-        ),
+        ("test images", result.test.text),
     ]
+    if result.test_plain is not None:
+        lines.append(("scores", f"{AVERAGED}; without: {percent(result.test_plain.accuracy)}"))
     if result.gain is not None:
         lines.insert(3, ("unfreezing", f"{100 * result.gain:+.2f} points of validation accuracy over the first phase"))
     confused = result.test.most_confused(3)
     if confused:
         names = data.class_names
         lines.append(("most confused", ", ".join(f"{names[t]} as {names[p]} ({count})" for t, p, count in confused)))
-    lines.append(
-        ("calibration", f"expected error {percent(result.test.calibration_error)} (confidence against accuracy)")
-    )
+    lines.append(("calibration", f"expected calibration error: {100 * result.test.calibration_error:.2f} points"))
     if result.solver is not None:
         lines.append(("exact head", f"gradient norm {result.solver['gradient_norm']:.1e} at the end"))
     if result.l2["l2"]:

@@ -78,19 +78,23 @@ def predict(
 ) -> None:
     """Classify your own images with a finished run's best model."""
     from cli726.finetune import predict as domain
+    from cli726.finetune.folder.runs import find_run
+    from cli726.finetune.training.evaluation import AVERAGED
 
     if csv and as_json:
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
     places = [place for name in images for place in (typed_in() if name == "-" else [name])]
-    model = domain.load_model(domain.find_run(run), head)
+    model = domain.load_model(find_run(run), head)
     results = domain.predict(model, domain.collect_images(places))
     names = model.class_names
     if csv:
         write_csv(results, names)
     else:
-        payload = {"run": str(model.run), "class_names": list(names), "predictions": results}
+        payload = {"run": str(model.run), "class_names": list(names), "tta": model.tta, "predictions": results}
         emit(payload, lambda: tables(results, names), as_json=as_json)
+    if model.tta:
+        notice(f"scores are {AVERAGED}, as in the run's own test")
     broken = [one.image for one in results if one.problem is not None]
     if broken:
-        notice(f"error: {len(broken)} of {len(results)} images are broken, such as {broken[0]}; mend or leave them out")
+        notice(f"error: {len(broken)} of {len(results)} images are broken, such as {broken[0]}; repair or remove them")
         raise typer.Exit(2)

@@ -21,15 +21,11 @@ if TYPE_CHECKING:
 
 
 def tables(result: "Pretrained") -> "Iterator[RenderableType]":
-    low, high = result.test.interval
     rows = [
         ("network", f"ResNet{result.depth}, {result.parameters:,} parameters"),
         ("training images", f"{result.train_images:,}"),
         ("training accuracy", f"{result.train_accuracy:.2%} (augmented, running average over the last epoch)"),
-        (
-            "test accuracy",
-            f"{result.test.accuracy:.2%} of {result.test.images:,} test images, 95 % {low:.2%} to {high:.2%}",
-        ),
+        ("test images", result.test.text),
         ("time", f"{result.seconds / 60:.1f} minutes"),
         ("weights", str(result.output)),
     ]

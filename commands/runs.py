@@ -3,29 +3,48 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli726.text import printable
-from commands.options import App, Json, examples
+from cli726.finetune.config import FinetuneConfig
+from cli726.text import printable, typed_path
+from commands.options import Json, examples
 from commands.render import emit, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cli726.finetune.folder.history import RunInfo
+    from cli726.finetune.folder.runs import RunInfo
 
-app = App(
+app = typer.Typer(
     help="List fine-tuning runs.",
     no_args_is_help=True,
     epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"),
 )
+# Columns of their own, or nothing that a result depends on.
+APART = {"dataset", "data_dir", "cache_dir", "workers", "threads", "gallery"}
 
 
 @app.callback()
 def root() -> None:
     """List fine-tuning runs."""
+
+
+def differing(runs: "list[RunInfo]") -> list[str]:
+    """For each run the options in which runs differ, as far as they aren't the defaults."""
+    usual: dict[str, Any] = FinetuneConfig().to_json()
+    usual["l2"] = list(usual["l2"])
+    stated = [{**usual, **run.options} for run in runs]
+    names = [name for name in usual if name not in APART and any(one[name] != stated[0][name] for one in stated)]
+    return [
+        ", ".join(f"{name.replace('_', '-')} {shown(one[name])}" for name in names if one[name] != usual[name])
+        for one in stated
+    ]
+
+
+def shown(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else "on" if value is True else str(value)
 
 
 def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
@@ -35,19 +54,18 @@ def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
         return
     from rich.text import Text
 
-    rows = []
-    for run in runs:
-        if run.test_accuracy is None or run.test_interval is None or run.best_val_error is None:
-            rows.append((run.name, run.dataset or "-", "", run.state, run.date))
-            continue
-        low, high = run.test_interval
-        accuracy = f"{run.test_accuracy:.2%} of {run.test_images:,} ({low:.1%} to {high:.1%})"
-        rows.append((run.name, run.dataset or "-", f"{run.best_val_error:.2%}", accuracy, run.date))
-    listing = table(
-        "Runs",
-        "run", "data", "validation\nerror", "test accuracy (95 %)", "date",
-        rows=rows, numeric=9,
-    )  # fmt: skip
+    rows: list[list[str]] = []
+    different = differing(runs)
+    for run, options in zip(runs, different, strict=True):
+        validated = "" if run.best_val_error is None else f"{1 - run.best_val_error:.2%}"
+        result = f"{run.state}: {run.reason}" if run.reason else run.state
+        if run.test_accuracy is not None and run.test_interval is not None:
+            low, high = run.test_interval
+            result = f"{run.test_accuracy:.2%} of {run.test_images:,} ({low:.1%} to {high:.1%})"
+        rows.append([run.name, run.dataset or "-", validated, result, run.date, options])
+    columns = ["run", "data", "validation\naccuracy", "test accuracy (95 %), or state", "date", "options"]
+    shown_columns = len(columns) - (not any(different))
+    listing = table("Runs", *columns[:shown_columns], rows=[row[:shown_columns] for row in rows], numeric=9)
     listing.columns[0].no_wrap = True  # a name is there to be copied
     yield listing
     interrupted = [run for run in runs if run.state == "interrupted"]
@@ -57,11 +75,13 @@ def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
 
 @app.command("ls", epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --json"))
 def list_runs(
-    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where the runs are.")] = Path("runs"),
+    folder: Annotated[
+        Path, typer.Option("--folder", parser=typed_path, metavar="DIR", help="Where the runs are.")
+    ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List runs with their data, best validation error, test accuracy and date."""
-    from cli726.finetune.folder.history import list_runs as find
+    """List runs with their data, the options in which they differ, accuracy or state, and date."""
+    from cli726.finetune.folder.runs import list_runs as find
 
     runs = find(folder)
     emit({"runs": runs}, lambda: tables(runs), as_json=as_json)

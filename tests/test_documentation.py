@@ -91,7 +91,7 @@ def shapes(text: str) -> set[str]:
         line = re.sub(r"runs/[\w/.-]+?(?=/|\s|$)", "RUN", line)
         line = re.sub(r"[+-]?\d[\d.,]*", "N", line)
         line = re.sub(r"\(phase \w+\)", "(phase)", line)
-        found.add(" ".join(line.replace("─", " ").removesuffix("*").split()))
+        found.add(" ".join(line.replace("─", " ").removesuffix("(best so far)").split()))
     return found
 
 

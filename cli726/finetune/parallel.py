@@ -239,18 +239,24 @@ def follow_first(network: nn.Module) -> None:
             tensor.copy_(values.view_as(tensor))
 
 
-def own_device(device: torch.device) -> torch.device:
-    """Return the device of that kind that is this process's own.
+def own_device(name: str) -> torch.device:
+    """Return the device that `--device` names, auto a GPU where there is one; of several processes each its own.
 
     Raises:
+        EnvironmentFailure: if it is not here.
         RequestError: where the processes name several kinds, or there are too few.
     """
-    if world() == 1:
-        return device
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(1, device=device).cpu()
+    # torch raises a different type for each kind of device that isn't there.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise EnvironmentFailure(f"--device {name} is not usable here ({why}); try cpu") from None
     kinds = collect(device.type)
     if len(set(kinds)) > 1:
         raise RequestError(f"all processes must use one kind of device; got {', '.join(kinds)}; give --device cpu")
-    if device.type != "cuda":
+    if world() == 1 or device.type != "cuda":
         return device
     number, here = launch.local_rank(), torch.cuda.device_count()
     if device.index is not None:

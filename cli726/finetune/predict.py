@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cache.system import read_small
-from cli726.errors import RequestError, UntrustedDataError, did_you_mean
+from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import DEPTHS
 from cli726.finetune.data.decoding import Levels, decode
 from cli726.finetune.data.reading import text_of
 from cli726.finetune.data.sources import image_files
 from cli726.finetune.features.extractor import Normalization, resolve_precision
-from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS
+from cli726.finetune.folder.run_folder import LARGEST_TEXT
+from cli726.finetune.folder.runs import find_run
 from cli726.finetune.folder.storage import read_tensors, require_size
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
-from cli726.finetune.network.resnet import FEATURES, Network, build_backbone
+from cli726.finetune.network.resnet import Network, build_backbone, width
 from cli726.finetune.training.evaluation import network_scores
 from cli726.finetune.user_code import is_code
 
@@ -41,16 +43,27 @@ class Model:
         class_names: One for each score.
         normalization: What it expects of its input.
         precision: That it was validated in.
+        tta: Whether scores are averaged over each image and its mirror image, as the run's test result was.
         levels: What black and white were in its training images, where they had other levels than eight bits.
         run: Where it came from.
+        facts: What else its file says.
     """
 
     network: Network
     class_names: tuple[str, ...]
     normalization: Normalization
     precision: torch.dtype
+    tta: bool
     run: Path
-    levels: Levels | None = None
+    levels: Levels | None
+    facts: Mapping[str, Any]
+
+    def scores(self, pixels: np.ndarray) -> Tensor:
+        """Return the scores (N, K) of uint8 images (N, H, W, 3), as the run was tested."""
+        stored = torch.from_numpy(np.ascontiguousarray(pixels))
+        views = [stored, stored.flip(2)] if self.tta else [stored]
+        parts = [network_scores(self.network, 0, view, self.precision, self.normalization) for view in views]
+        return torch.stack(parts).mean(0) if self.tta else parts[0]
 
 
 @dataclass(frozen=True)
@@ -72,28 +85,8 @@ class Prediction:
     problem: str | None = None
 
 
-def find_run(name: str) -> Path:
-    """The folder of a run: a path, a name in `runs/`, or "latest".
-
-    Raises:
-        RequestError: if there is no such run, or it has no model yet.
-    """
-    if name == "latest":
-        finished = [path.parent for path in RUNS.glob("*/best.safetensors")]
-        if not finished:
-            raise RequestError("latest needs a run in runs/; there is none; make one with `cmpt726 finetune`")
-        return max(finished, key=lambda path: (path / "best.safetensors").stat().st_mtime_ns)
-    for path in (Path(name), RUNS / name):
-        if (path / "best.safetensors").is_file():
-            return path
-    near = did_you_mean(name, ("latest", *(path.parent.name for path in RUNS.glob("*/best.safetensors"))))
-    raise RequestError(
-        f"RUN must be a folder with a best.safetensors, or latest; got {name}{near or '; see `cmpt726 runs ls`'}"
-    )
-
-
 def load_model(run: Path, code: str | None = None) -> Model:
-    """The best model of a run, its file checked against the digest in `model.json`.
+    """Return the best model of a run, its file checked against the digest in `model.json`.
 
     Nothing that the files name is ever run: a head of the user's own code must be named again.
 
@@ -123,7 +116,7 @@ def load_model(run: Path, code: str | None = None) -> Model:
 
 
 def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Path, code: str | None) -> Model:
-    """The network that the facts describe, with the tensors; ValueError or KeyError where they make no sense."""
+    """Return the network that the facts describe, with the tensors; ValueError or KeyError where they make no sense."""
     kind = str(facts["head"]["kind"])
     if is_code(kind) and code != kind:
         raise RequestError(f"{run} has a head of its own code; code named in a file is never run: type --head {kind}")
@@ -136,10 +129,10 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ValueError("normalization")
     if is_code(kind):
-        head = build_own_head(FEATURES, len(names), torch.Generator(), kind)
+        head = build_own_head(width(), len(names), torch.Generator(), kind)
     else:
         head = build_head(
-            FEATURES,
+            width(),
             len(names),
             torch.Generator(),
             hidden=stated_widths(kind, tensors),
@@ -151,7 +144,8 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
     stored = "bf16" if facts["precision"] == "bfloat16" else "fp32"
     precision = resolve_precision(stored, torch.device("cpu"))
     levels = stated_levels(facts.get("levels"))
-    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, run, levels)
+    tta = facts.get("tta") is True
+    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, tta, run, levels, facts)
 
 
 def stated_levels(stated: Any) -> Levels | None:
@@ -165,7 +159,7 @@ def stated_levels(stated: Any) -> Levels | None:
 
 
 def stated_widths(kind: str, tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...]:
-    """The hidden layers that a file states; ValueError unless its tensors bear them out, before they take memory."""
+    """Return the hidden layers that a file states; ValueError unless its tensors bear them out."""
     try:
         widths = parse_head(kind)
     except RequestError as error:
@@ -176,7 +170,7 @@ def stated_widths(kind: str, tensors: Mapping[str, torch.Tensor]) -> tuple[int, 
 
 
 def collect_images(places: Sequence[str]) -> list[Path]:
-    """Files as they are, folders as the images in them, in order.
+    """Return files as they are, folders as the images in them, in order.
 
     Raises:
         RequestError: if one doesn't exist, or there are none at all.
@@ -196,7 +190,7 @@ def collect_images(places: Sequence[str]) -> list[Path]:
 
 
 def predict(model: Model, images: Sequence[Path]) -> list[Prediction]:
-    """Class and scores of each image, in order; a broken one is reported in its place."""
+    """Return class and scores of each image, in order; a broken one is reported in its place."""
     results: list[Prediction] = []
     for start in range(0, len(images), BLOCK):
         results += predict_block(model, images[start : start + BLOCK])
@@ -213,9 +207,7 @@ def predict_block(model: Model, images: Sequence[Path]) -> list[Prediction]:
             problems[path] = str(error)
     rows: Iterator[list[float]] = iter(())
     if pixels:
-        stacked = torch.from_numpy(np.stack(pixels))
-        scores = network_scores(model.network, 0, stacked, model.precision, model.normalization)
-        rows = iter(scores.double().softmax(1).tolist())
+        rows = iter(model.scores(np.stack(pixels)).double().softmax(1).tolist())
     results = []
     for path in images:
         if path in problems:

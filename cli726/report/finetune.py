@@ -15,10 +15,10 @@ from cli726.document import Document, Finding, Table
 from cli726.finetune.augment.table import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.names import CIFAR, VISION
-from cli726.finetune.finetuned import Finetuned
-from cli726.finetune.finetuning import finetune
 from cli726.finetune.output.figures import confusion_figure, contact_sheet, history_figure
 from cli726.finetune.output.gallery import shown
+from cli726.finetune.result import Finetuned
+from cli726.finetune.run import finetune
 from cli726.finetune.training.evaluation import wilson_interval
 from cli726.report.run_folder import NAME, FinishedRun, Gallery, gallery, read_run, score_again
 from cli726.report.section import Draw, Section
@@ -156,12 +156,12 @@ def uses(run: FinishedRun) -> Mapping[str, Use]:
 
 def document(run: FinishedRun, second: FinishedRun | None) -> Document:
     """Return what the runs show, extension by extension."""
-    found = [*explain_stages(run), *explain_features(run), *explain_penalty(run)]
+    found = [*explain_stages(run), *explain_generality(run), *explain_features(run), *explain_penalty(run)]
     return Document(
         [],
         EXTENSIONS,
         [*found, *explain_rest(run, second), *explain_copies(run)],
-        [table for table in (phase_table(run), trial_table(run), run_table(run, second)) if table],
+        [table for table in (phase_table(run), trial_table(run), confused_table(run), run_table(run, second)) if table],
     )
 
 
@@ -204,6 +204,14 @@ def trial_table(run: FinishedRun) -> Table | None:
     ]
     columns = ("penalty", "best validation accuracy", "loss", "norm of coefficients", "")
     return Table("L2 penalties tried while the new layers train alone", columns, rows, "6.3") if rows else None
+
+
+def confused_table(run: FinishedRun) -> Table | None:
+    """Return the commonest mistakes, if there are any."""
+    pairs = run.summary["test"].get("most_confused") or ()
+    rows = [(shown(p["true"], NAME), shown(p["predicted"], NAME), f"{p['images']:,}") for p in pairs]
+    columns = ("true class", "taken for", "test images")
+    return Table("The commonest mistakes", columns, rows, "6.1", numeric=2) if rows else None
 
 
 def run_table(first: FinishedRun, second: FinishedRun | None) -> Table | None:
@@ -250,6 +258,20 @@ def explain_stages(run: FinishedRun) -> Iterator[Finding]:
     else:
         text = f"Turning on more of the network changed nothing: {percent(1 - before)} before and after."
     yield Finding("6.8", text, evidence)
+
+
+def explain_generality(run: FinishedRun) -> Iterator[Finding]:
+    """Compare training with the test."""
+    last = next(line for line in run.history if line.epoch == run.best.epoch)
+    test = run.summary["test"]
+    gap = last.train_accuracy - test["accuracy"]
+    yield Finding(
+        "6.2",
+        f"In the best model's epoch {percent(last.train_accuracy)} of the training images were classified right, and "
+        f"afterwards {percent(test['accuracy'])} of the test images, which were used this once"
+        + (f": a gap of {100 * gap:.1f} points." if gap > 0 else "."),
+        {"train_accuracy": last.train_accuracy, "test_accuracy": test["accuracy"]},
+    )
 
 
 def explain_features(run: FinishedRun) -> Iterator[Finding]:

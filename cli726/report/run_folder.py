@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +20,20 @@ from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder.runs import find_run
 from cli726.finetune.output.gallery import shown
-from cli726.finetune.predict import find_run, load_model
-from cli726.finetune.training.evaluation import network_scores
+from cli726.finetune.predict import load_model
 from cli726.finetune.training.loop import Best, EpochMetrics
 from cli726.finetune.user_code import is_code
-from cli726.reporting import Reporter, Silent
+from cli726.reporting import Reporter
 
 __all__ = ["FinishedRun", "Gallery", "finished_run", "gallery", "read_run", "score_again"]
 
 ROWS = 12
 SCORES = 5
-# Letters of a class's and a file's name that have room.
-NAME, FILE = 40, 20
+NAME = 40
+# So many letters fit into a column of the gallery.
+UNBROKEN = 16
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read_run(path: Path) -> FinishedRun:
     Raises:
         UntrustedDataError: if its files are not those of a run of ours.
     """
-    folder, config, facts = RunFolder.open(path, Silent())
+    folder, config, facts = RunFolder.open(path)
     try:
         summary = json.loads((path / "summary.json").read_bytes())
         best = Best(**summary["best"])
@@ -117,21 +119,17 @@ def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Te
         return str(error)
     if data.digest != run.facts.get("dataset_digest"):
         return "the data set on this machine is not the one that the run was trained on"
-    pixels = data.images("test").pixels
-    views = [pixels, pixels[:, :, ::-1]] if config.tta else [pixels]
-    scores = [
-        network_scores(model.network, 0, torch.from_numpy(view.copy()), model.precision, model.normalization)
-        for view in views
-    ]
-    return data, torch.stack(scores).mean(0)
+    if "version" not in run.facts and data.splits["test"].pool == "train":
+        return "its test images were drawn by 0.1.0, in another way"
+    return data, model.scores(data.pixels("test"))
 
 
 def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
     """Return some test images of a data set with their scores, mistakes first."""
     test = data.images("test")
     probabilities = scores.double().softmax(1).cpu().numpy()
-    names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data.class_names)]
     order = chosen(probabilities, test.labels)
+    names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data.class_names)]
     rows = tuple(row(probabilities[i], int(test.labels[i]), names, test.names[i], i) for i in order)
     return Gallery(rows, {f"image-{i}.png": png(test.pixels[i]) for i in order}, data)
 
@@ -139,12 +137,17 @@ def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
 def chosen(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[int]:
     """Return whom to show: up to half of them mistakes, the worst first, then right ones, class after class."""
     everyone = np.arange(len(labels))
-    right = probabilities.argmax(1) == labels
     own = probabilities[everyone, labels]
-    mistakes = everyone[~right][np.argsort(own[~right], kind="stable")][: ROWS // 2]
-    # How many right ones of its class come before each: the first of every class, then the second, and so on.
-    turn = [int((right & (labels == labels[i]))[:i].sum()) for i in everyone[right]]
-    ordered = everyone[right][np.lexsort((labels[right], turn))]
+    predicted = probabilities.argmax(1)
+    wrong = everyone[predicted != labels]
+    mistakes = wrong[np.argsort(own[wrong], kind="stable")][: ROWS // 2]
+    right = everyone[predicted == labels]
+    # The first right one of each class, then the second of each, and so on.
+    turn = np.empty(len(right), dtype=np.int64)
+    for label in np.unique(labels[right]):
+        members = labels[right] == label
+        turn[members] = np.arange(members.sum())
+    ordered = right[np.lexsort((labels[right], turn))]
     return [*mistakes.tolist(), *ordered[: ROWS - len(mistakes)].tolist()]
 
 
@@ -157,12 +160,17 @@ def row(
     scores = [(names[k], float(probabilities[k]), k == true) for k in listed]
     return {
         "file": f"image-{image}.png",
-        "name": f"image {name}" if name.isdecimal() else shown(name.rpartition("/")[2], FILE),
-        "true": names[true],
-        "predicted": names[best[0]],
+        "name": f"image {name}" if name.isdecimal() else wrapping(shown(name.rpartition("/")[2], NAME)),
+        "true": wrapping(names[true]),
+        "predicted": wrapping(names[best[0]]),
         "right": best[0] == true,
         "scores": [{"name": n, "share": p, "percent": f"{p:.1%}", "true": own} for n, p, own in scores],
     }
+
+
+def wrapping(name: str) -> str:
+    """Return a name that may be broken after its signs, and in the middle of what is too long for its column."""
+    return "\N{ZERO WIDTH SPACE}".join(re.findall(rf"[^/_-]{{1,{UNBROKEN}}}[/_-]?|[/_-]", name))
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -32,7 +32,7 @@ def finetune(cmpt726: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 
     def run(*arguments: object, plain: bool = True) -> Any:
         if plain:
-            monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+            monkeypatch.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
         return cmpt726("finetune", *unless_given(always, arguments), *arguments)
 
     return run
@@ -289,7 +289,7 @@ def test_names_of_the_users_own_cannot_paint_the_terminal(
 ) -> None:
     folder = write_pictures(tmp_path / "data", 30)
     (folder / "rows").rename(folder / "[bold]\x1b[31mrows[%2fx]")
-    monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+    monkeypatch.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
     done = cmpt726("finetune", "--dataset", f"folder:{folder}", "--weights", "random", "--epochs", 1)
     assert done.status == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr

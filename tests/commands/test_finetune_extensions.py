@@ -44,7 +44,7 @@ def finetune(cmpt726: Run, shapes: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     def run(*arguments: object, dataset: str = f"folder:{shapes}", drawn: bool = False) -> Any:
         if not drawn:
-            monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+            monkeypatch.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
         return cmpt726(
             "finetune", "--dataset", dataset, "--weights", "random", "--precision", "fp32", "--threads", 1, *arguments
         )

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.finetuning import finetune
+from cli726.finetune.run import finetune
 from tests.cli726.finetune.own import HEADS, write_code, write_table
 
 Run = Callable[..., Any]
@@ -76,7 +76,7 @@ def test_standard_input_may_name_files_in_any_bytes(predict: Run, place: Path) -
     for option in ("--json", "--csv", None):
         done = predict("latest", "-", *([option] if option else []), stdin=os.fsencode(image.name) + b"\n")
         assert done.status == 0, done.stderr
-        assert r"caf\xe9.png" in done.stdout.replace(r"\\", "\\")
+        assert "caf\ufffd.png" in done.stdout
 
 
 def test_json_csv_and_table_agree(predict: Run) -> None:

@@ -18,7 +18,6 @@ from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, build_backbone
 from cli726.finetune.training.loop import Best, EpochMetrics, Progress
-from cli726.reporting import Silent
 from tests.harness import at_each_call
 
 CONFIG = FinetuneConfig(epochs=4)
@@ -43,7 +42,7 @@ def write_epoch(folder: RunFolder, epoch: int) -> None:
 
 
 def opened(path: Path) -> RunFolder:
-    folder, _, _ = RunFolder.open(path, Silent())
+    folder, _, _ = RunFolder.open(path)
     folder.model = MODEL
     return folder
 
@@ -51,7 +50,7 @@ def opened(path: Path) -> RunFolder:
 def main() -> None:
     folder, numbers = Path(sys.argv[1]), [int(number) for number in sys.argv[2:]]
     torch.set_num_threads(1)
-    begun = RunFolder.create(folder / "before", CONFIG, {}, Silent())
+    begun = RunFolder.create(folder / "before", CONFIG, {})
     begun.model = MODEL
     write_epoch(begun, 1)
     shutil.copytree(folder / "before", folder / "after")

@@ -43,7 +43,7 @@ def options(pictures: Path, weights: Path, tmp_path: Path) -> tuple[object, ...]
 @pytest.fixture
 def unadorned(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures and no gallery: they take longer than these runs."""
-    monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+    monkeypatch.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import IO, Any
 import torch
 import typer
 
-from cli726.finetune import finetuning
+from cli726.finetune import run as finetuning
 from commands import app as edge
 from tests.harness import child
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from cli726.finetune import finetuning
+from cli726.finetune import run as finetuning
 from cli726.finetune.config import FinetuneConfig
 from tests.harness import child
 

@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune.folder.checkpoint import read_checkpoint
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder.run_folder import RunFolder, read_checkpoint
 from cli726.finetune.predict import load_model
-from cli726.reporting import Silent
 from tests.faults.checkpoints import PHASES
 from tests.harness import environment, folder_in_memory
 
@@ -57,8 +55,8 @@ def assert_old_or_new(place: Path, folder: Path) -> None:
         )
     assert load_model(place).class_names == ("one", "two")
     assert read_checkpoint(place / "last.safetensors")[0].epoch in (1, 2)
-    resumed, _, _ = RunFolder.open(place, Silent())
-    assert [line.epoch for line in resumed.history][: resumed.progress(PHASES).epoch] == [
+    resumed, _, _ = RunFolder.open(place)
+    assert [line.epoch for line in resumed.history][: resumed.read_progress(PHASES).epoch] == [
         line.epoch for line in resumed.history
     ]
     assert {path.name for path in place.iterdir()} == {path.name for path in (folder / "before").iterdir()}

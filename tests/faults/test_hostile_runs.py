@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cli726.errors import Interrupted
-from cli726.finetune import finetuning
+from cli726.finetune import run as finetuning
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.folder.storage import read_tensors, write_tensors

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from cli726.errors import Cmpt726Error
 from cli726.finetune.data import downloads
-from cli726.finetune.folder.checkpoint import read_checkpoint, write_checkpoint
+from cli726.finetune.folder.run_folder import read_checkpoint, write_checkpoint
 from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network import weights
 from cli726.finetune.network.resnet import Network

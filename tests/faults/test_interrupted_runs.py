@@ -18,7 +18,6 @@ import pytest
 from cache import reading
 from cache.store import Store
 from cli726.finetune.folder.run_folder import RunFolder
-from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import metrics
 from tests.harness import await_, environment, start_command, times
 
@@ -81,7 +80,7 @@ def test_an_interrupt_is_told_and_can_be_gone_on_from(
     assert f"go on with: cmpt726 finetune --resume {tmp_path / 'run'}" in rest
     assert "Traceback" not in rest
     assert_nothing_left(tmp_path / "cache", tmp_path / "run")
-    assert 2 <= len(RunFolder.open(tmp_path / "run", Silent())[0].history) < 12
+    assert 2 <= len(RunFolder.open(tmp_path / "run")[0].history) < 12
     if number == signal.SIGINT:
         assert cmpt726("finetune", "--resume", tmp_path / "run").status == 0
         assert finetune(*plan, "--run-dir", tmp_path / "whole").status == 0

@@ -10,7 +10,7 @@ from cli726.errors import RequestError
 from cli726.finetune.augment.figures import augmentation_sheet
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.session import open_dataset
+from cli726.finetune.data.datasets import open_dataset
 from cli726.reporting import Reporter
 
 __all__ = ["preview_augment"]

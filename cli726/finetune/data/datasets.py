@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
 from cli726.finetune import parallel
+from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.decoding import fit_size
 from cli726.finetune.data.downloads import PUBLIC_FILES, cifar_root, fetch_cifar, fetch_public_weights, load_cifar
 from cli726.finetune.data.images import Dataset, Found, Images, find_duplicates, make_splits
@@ -25,7 +26,7 @@ from cli726.finetune.places import data_dir, data_dirs, weights_dir
 from cli726.reporting import Reporter, Silent
 from cli726.text import counted
 
-__all__ = ["SOURCES", "Source", "choose_auto", "fetch_dataset", "inventory", "load_dataset", "shared_dataset"]
+__all__ = ["SOURCES", "Source", "choose_auto", "fetch_dataset", "inventory", "load_dataset", "open_dataset"]
 
 DIGITS = Path(str(files("cli726") / "assets" / "digits.npz"))
 BY_HAND = "by hand, as torchvision's documentation says"
@@ -149,6 +150,7 @@ def load_dataset(
     val_fraction: float | None = None,
     strict: bool = False,
     workers: int | None = None,
+    divide: bool = True,
     reporter: Reporter | None = None,
 ) -> Dataset:
     """Return what `--dataset` names, divided.
@@ -159,6 +161,7 @@ def load_dataset(
         test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000.
         strict: Raise at a broken image.
         workers: Threads that decode image files.
+        divide: Draw the splits that it lacks; else it has pools alone.
 
     Raises:
         RequestError: unknown name, nothing there, too few images.
@@ -174,9 +177,9 @@ def load_dataset(
         raise RequestError(f"--dataset must be auto, {places} or one of {named}; got {name}{suggest(name)}")
     reading = Reading(strict, workers, reporter, tuple(data_dirs(data_folder)))
     found = known[1].load(name.removeprefix(known[0]), reading)
-    if len(found.classes) < 2:
+    if divide and len(found.classes) < 2:
         raise RequestError(f"a data set must have at least two classes; {name} has {len(found.classes)}; add another")
-    splits = make_splits(found.pools, test_fraction, val_fraction, found.classes)
+    splits = make_splits(found.pools, test_fraction, val_fraction, found.classes) if divide else {}
     dataset = Dataset(found.name, found.classes, found.pools, splits, found.left_out, found.levels)
     twice = [group for group in find_duplicates(dataset) if len({label for _, label, _ in group}) > 1]
     if twice:
@@ -234,3 +237,18 @@ def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
             f"{known[0]} can't be downloaded by a program; put it into {target} as torchvision documents"
         )
     return known[1].fetch(target, reporter)
+
+
+def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
+    """Return the data set that a configuration names."""
+    return shared_dataset(
+        lambda: load_dataset(
+            config.dataset,
+            data_folder=config.data_dir,
+            test_fraction=config.test_fraction,
+            val_fraction=config.val_fraction,
+            strict=config.strict,
+            workers=config.workers,
+            reporter=reporter,
+        )
+    )

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -289,6 +289,19 @@ class Bank:
             say(f"cache: {new}; the features of the others were taken over from {old}")
         elif entry.rebuilt_because:
             say(f"rebuilt: {', '.join(entry.rebuilt_because)} changed")
+
+    def facts(self) -> dict[str, Any]:
+        """Return CLI.md's `cache`."""
+        used = self.used
+        if not used:
+            return {"state": "off", "key": None, "bytes": 0, "seconds": self.seconds, "entries": []}
+        return {
+            "state": "built" if any(entry.state == "built" for entry in used) else "hit",
+            "key": used[0].key,
+            "bytes": sum(entry.bytes for entry in used),
+            "seconds": self.seconds,
+            "entries": [asdict(entry) for entry in used],
+        }
 
 
 def as_array(features: Tensor) -> NDArray[Any]:

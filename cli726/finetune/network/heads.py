@@ -13,7 +13,7 @@ from cli726.errors import RequestError
 from cli726.finetune.places import memory_limit
 from cli726.finetune.user_code import is_code, load_function, own_code
 
-__all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head"]
+__all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head", "penalty"]
 
 
 class Standardize(nn.Module):
@@ -30,13 +30,13 @@ class Standardize(nn.Module):
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Take mean and deviation from `features`, of shape (N, D), summed in float64."""
-        double = features.double()
+        double = features.cpu().double()  # which not every device has
         mean = double.mean(0)
         deviation = double.std(0, correction=0)
         # A feature that never moves carries nothing; dividing by its deviation would make noise of rounding.
         deviation = torch.where(deviation > 1e-6 * mean.abs().clamp_min(1e-6), deviation, 1.0)
-        self.mean.copy_(mean)
-        self.scale.copy_(deviation)
+        self.mean.copy_(mean.float())
+        self.scale.copy_(deviation.float())
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.scale
@@ -144,3 +144,9 @@ def coefficients(head: nn.Module) -> list[nn.Parameter]:
     weights = (cast(nn.Parameter, module.weight) for module in head.modules() if isinstance(module, nn.Linear))
     # Layers of the user's own may share theirs.
     return list(dict.fromkeys(weights))
+
+
+def penalty(head: nn.Module, l2: float) -> tuple[float, float]:
+    """Return (l2/2 sum w^2, sqrt(sum w^2)) over the head's coefficients, summed in float64."""
+    squares = sum(float(weight.detach().cpu().double().square().sum()) for weight in coefficients(head))
+    return l2 / 2 * squares, squares**0.5

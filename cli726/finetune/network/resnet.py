@@ -19,11 +19,9 @@ from cli726.errors import RequestError
 from cli726.finetune.config import DEPTHS, STAGES
 
 CHANNELS = (16, 32, 64)
-FEATURES = CHANNELS[-1]
 M = TypeVar("M", bound=nn.Module)
 
 __all__ = [
-    "FEATURES",
     "Network",
     "build_backbone",
     "convolution_weights",
@@ -31,6 +29,7 @@ __all__ = [
     "divide",
     "feature_shape",
     "fuse",
+    "width",
 ]
 
 
@@ -131,8 +130,14 @@ def divide(backbone: nn.Sequential, cut: int) -> tuple[nn.Sequential, nn.Sequent
 
 def feature_shape(cut: int) -> tuple[int, ...]:
     """Shape of one image's features after `cut` stages: channels first, or (64,) after pooling."""
-    shapes = ((3, 32, 32), (16, 32, 32), (16, 32, 32), (32, 16, 16), (64, 8, 8), (FEATURES,))
+    one, two, three = CHANNELS
+    shapes = ((3, 32, 32), (one, 32, 32), (one, 32, 32), (two, 16, 16), (three, 8, 8), (three,))
     return shapes[cut]
+
+
+def width() -> int:
+    """Return the length of a feature vector, after pooling."""
+    return CHANNELS[-1]
 
 
 def convolution_weights(module: nn.Module) -> list[nn.Parameter]:

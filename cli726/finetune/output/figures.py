@@ -1,21 +1,27 @@
-"""Figures of a fine-tuning run: its history, what it confuses, what it sees."""
+"""A fine-tuning run shown: its history, what it confuses, what it sees, and the gallery."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from torch import Tensor
 
-from cli726.drawing import COLORS, new_figure, shown
-from cli726.finetune.data.images import Dataset
+from cli726.drawing import COLORS, new_figure, save, shown, styled
+from cli726.finetune.data.images import Dataset, Images
+from cli726.finetune.output.gallery import write_gallery
+from cli726.finetune.result import Finetuned
+from cli726.finetune.training.evaluation import AVERAGED, Evaluation
 from cli726.finetune.training.loop import Best, EpochMetrics
+from cli726.reporting import Reporter
 
-__all__ = ["confusion_figure", "contact_sheet", "history_figure"]
+__all__ = ["confusion_figure", "contact_sheet", "draw", "history_figure", "show_scores", "write_artifacts"]
 
 # Above so many classes a cell is too small for a number.
 NUMBERED_CLASSES = 20
@@ -25,9 +31,9 @@ SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 16, 8, 3
 
 
 def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
-    """Loss and error by epoch; a dashed line where more layers were turned on, a ring around the best model."""
+    """Loss and accuracy by epoch; a dashed line where more layers were turned on, a ring around the best model."""
     figure = new_figure(9, 3.8)
-    loss, error = figure.subplots(1, 2)
+    loss, accuracy = figure.subplots(1, 2)
     epochs = [line.epoch for line in history]
     validated = [line for line in history if line.val_error is not None]
     marked = [line.epoch for line in validated]
@@ -36,12 +42,14 @@ def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
     loss.plot(epochs, [line.train_loss for line in history], color=COLORS[0], marker=dots, label="training")
     loss.plot(marked, [line.val_loss for line in validated], color=COLORS[1], marker=dots, label="validation")
     loss.set_ylabel("loss (nats)")
-    error.plot(epochs, [1 - line.train_accuracy for line in history], color=COLORS[0], marker=dots, label="training")
-    error.plot(marked, [line.val_error for line in validated], color=COLORS[1], marker=dots, label="validation")
-    error.plot([best.epoch], [best.val_error], "o", ms=10, mfc="none", mec=COLORS[5], mew=2, label="best model")
-    error.set_ylabel("error")
-    error.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    for axes in (loss, error):
+    accuracy.plot(epochs, [line.train_accuracy for line in history], color=COLORS[0], marker=dots, label="training")
+    accuracy.plot(
+        marked, [1 - (line.val_error or 0) for line in validated], color=COLORS[1], marker=dots, label="validation"
+    )
+    accuracy.plot([best.epoch], [1 - best.val_error], "o", ms=10, mfc="none", mec=COLORS[5], mew=2, label="best model")
+    accuracy.set_ylabel("accuracy")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    for axes in (loss, accuracy):
         for before, after in pairwise(history):
             if before.phase != after.phase:
                 axes.axvline(before.epoch + 0.5, color="0.4", ls="--", lw=1.2)
@@ -57,10 +65,11 @@ def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
                     color="0.3",
                 )
         axes.set_xlabel("epoch")
-        axes.set_ylim(bottom=0)
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    figure.legend(*error.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    loss.set_ylim(bottom=0)
+    accuracy.set_ylim(top=1)
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -125,3 +134,59 @@ def contact_sheet(data: Dataset) -> Figure:
     more = "" if len(present) == len(class_names) else f"; {len(present)} of {len(class_names)} classes"
     figure.suptitle(f"Training images as the network sees them{more}")
     return figure
+
+
+def draw(figures: Mapping[Path, Callable[[], Figure]]) -> list[Path]:
+    """Draw each figure into its file."""
+    for path, make in figures.items():
+        with styled():
+            figure = make()
+        save(figure, path)
+    return list(figures)
+
+
+def show_scores(
+    path: Path, images: Images, scores: Tensor, test: Evaluation, class_names: Sequence[str], summary: Mapping[str, str]
+) -> str:
+    """Write a gallery of images with their scores; return a line about it."""
+    size = write_gallery(
+        path,
+        title=f"{summary['Data'].partition(',')[0]}: test images and their scores",
+        pixels=images.pixels,
+        labels=images.labels,
+        probabilities=scores.double().softmax(1).float().numpy(),
+        class_names=class_names,
+        names=images.names,
+        summary={
+            **summary,
+            "Accuracy": test.text,
+            "Calibration": f"expected calibration error: {100 * test.calibration_error:.2f} points",
+        },
+    )
+    return f"gallery of {test.images:,} images: {size / 1e6:.1f} MB"
+
+
+def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
+    """Draw history, confusion matrix and the contact sheet of inputs; write the gallery. Return their paths."""
+    data, test, folder = result.dataset, result.test, result.run_dir
+    title = f"{data.name}: {test.text}"
+    written = draw(
+        {
+            folder / "history.png": lambda: history_figure(result.history, result.best),
+            folder / "confusion.png": lambda: confusion_figure(np.array(test.confusion), data.class_names, title),
+            folder / "inputs.png": lambda: contact_sheet(data),
+        }
+    )
+    if result.config.gallery:
+        written.append(folder / "gallery.html")
+        summary = {
+            "Data": f"{data.name}, {len(data.class_names)} classes, {test.images:,} test images",
+            "Model": f"ResNet{result.weights.depth}, {result.weights.name} weights; epoch {result.best.epoch}, "
+            f"phase {result.best.phase}",
+        }
+        if result.config.tta:
+            summary["Scores"] = AVERAGED
+        reporter.start("writing the gallery", 0)
+        images = data.images("test")
+        reporter.finish(show_scores(written[-1], images, result.test_scores, test, data.class_names, summary))
+    return written

@@ -14,7 +14,10 @@ from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.extractor import Extractor, Normalization, Stored
 from cli726.finetune.network.resnet import Network, divide
 
-__all__ = ["Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
+__all__ = ["AVERAGED", "Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
+
+# How --tta scores.
+AVERAGED = "averaged over each image and its mirror image"
 
 # The 97.5 % quantile of the standard normal distribution.
 Z95 = 1.959963984540054
@@ -64,6 +67,13 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval of the accuracy."""
         return wilson_interval(self.correct, self.images)
+
+    @property
+    def text(self) -> str:
+        """Such as "34 of 45 right: 76 % (95 % interval 61 to 86 %)", with as many digits as so many images bear."""
+        digits = 0 if self.images < 1000 else 1 if self.images < 10_000 else 2
+        share, low, high = (f"{100 * value:.{digits}f}" for value in (self.accuracy, *self.interval))
+        return f"{self.correct:,} of {self.images:,} right: {share} % (95 % interval {low} to {high} %)"
 
     @property
     def class_accuracy(self) -> tuple[float | None, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cli726.errors import ComputationError
 from cli726.finetune import parallel
@@ -20,14 +22,14 @@ from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network, convolution_weights, divide
 from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation
-from cli726.finetune.training.optimizers import plain
-from cli726.reporting import Reporter, Silent
+from cli726.reporting import Reporter
 
-__all__ = ["Best", "EpochMetrics", "Keeper", "Progress", "train"]
+__all__ = ["Best", "EpochMetrics", "Progress", "Trainer"]
 
 # BatchNorm's running averages (momentum 0.1) need so many steps to forget where they started.
 SETTLING_STEPS = 200
 STATISTICS_IMAGES = 2048
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands at the end of an epoch: all that resuming needs besides the tensors.
+    """The point where a run stands at the end of an epoch: all that resuming needs besides the tensors.
 
     Attributes:
         epoch: Epochs done, over all phases.
@@ -88,24 +90,19 @@ class Progress:
         )
 
 
-class Keeper(Protocol):
-    """Who writes things down, at each epoch's end."""
+def plain(kind: type[Kind]) -> type[Kind]:
+    """Return an optimiser of torch's, the same in every number, without torch's compiler.
 
-    def keep_best(self, network: Network, best: Best) -> None:
-        """This network is the best so far."""
-
-    def keep_epoch(
-        self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics
-    ) -> None:
-        """An epoch is over; without an optimiser where a solver took its place."""
-
-    def restore(self, network: Network, optimizer: torch.optim.Optimizer | None) -> None:
-        """Load what `keep_epoch` kept last into the network, and into the optimiser if the same phase goes on."""
-
-
-Validate = Callable[[Network, Phase], Evaluation | None]
-Solve = Callable[[Network, Phase], EpochMetrics]
-MakeFeed = Callable[[Phase], Feed]
+    torch's own import it to hide themselves from it, which takes longer than training a head: some methods at their
+    first call, `step` at each. Nothing here is compiled: the plain methods do. In a version of torch that hides them
+    otherwise this is without effect, and starting is slower.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        hidden = getattr(method, "__wrapped__", None)
+        if hidden is not None and not hasattr(hidden, "__dynamo_disable"):
+            setattr(hidden, "__dynamo_disable", hidden)  # what it remembers as hidden: itself
+    made: type[Kind] = type(f"Plain{kind.__name__}", (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return made
 
 
 def make_optimizer(
@@ -186,8 +183,9 @@ class Trained(nn.Module):
 
 @torch.no_grad()
 def settle_statistics(suffix: nn.Module, feed: Feed, forward: Callable[[Tensor], Tensor]) -> None:
-    """Estimate BatchNorm's averages anew, over training images, as plain means over batches."""
-    norms = [m for m in suffix.modules() if isinstance(m, nn.BatchNorm2d)]
+    """Estimate BatchNorm's averages anew, over training images, as plain means over even batches."""
+    # With torchrun on GPUs they are SyncBatchNorm, which is no BatchNorm2d.
+    norms = [module for module in suffix.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -207,133 +205,150 @@ def drawing_from(device: torch.device, *purpose: int | str) -> Iterator[None]:
         yield
 
 
-def train(
-    network: Network,
-    phases: Sequence[Phase],
-    config: TrainingConfig,
-    *,
-    make_feed: MakeFeed,
-    validate: Validate,
-    keeper: Keeper,
-    precision: torch.dtype,
-    l2: float = 0.0,
-    solve: Solve | None = None,
-    progress: Progress | None = None,
-    reporter: Reporter | None = None,
-) -> Progress:
-    """Run the phases, from where `progress` says.
+class Trainer:
+    """A network, a recipe, and where its training stands; `run_phases` goes on from there.
 
-    Args:
-        network: Trained in place; at the end it holds the last epoch's weights, the keeper the best ones.
-        phases: Of `plan_phases`, in order.
-        make_feed: Gives a phase its inputs; called once a phase, before it starts.
-        validate: Scores the network on validation images; None where there are none.
+    What is fed, validated and kept is for others to say: they override `feed`, `validate`, `solve`, `keep`, `restore`.
+
+    Attributes:
+        network: Trained in place; at the end it holds the last epoch's weights.
         precision: bfloat16 for mixed precision in the unfrozen stages.
         l2: Penalty on the head's coefficients.
-        solve: Takes the place of the epochs of a head phase: sets the head, and says how good it is.
-
-    Returns:
-        The progress at the end.
-
-    Raises:
-        ComputationError: when the loss stops being a number.
+        optimizer: That of the phase; None where a solver takes its place.
     """
-    reporter = reporter or Silent()
-    resumed = progress is not None and progress.epoch > 0
-    progress = progress or Progress()
-    for phase in phases:
-        over = progress.epoch >= phase.last or (progress.ended and progress.epoch >= phase.first)
-        if over:
-            continue
-        if progress.epoch < phase.first:
-            progress = Progress(phase.first - 1, progress.best)
-        if solve is not None and phase.cut == HEAD_ONLY:
-            progress = record(network, phase, config, keeper, progress, solve(network, phase))
-            continue
-        feed = make_feed(phase)
-        optimizer = make_optimizer(network, phase, config, config.batch_for(len(feed.labels)), l2)
-        if resumed:
-            keeper.restore(network, optimizer if progress.epoch >= phase.first else None)
-            resumed = False
-        reporter.start(f"training {phase.label}", (phase.last - progress.epoch) * len(feed.sizes))
-        progress = run_phase(network, phase, feed, optimizer, config, validate, keeper, precision, progress, reporter)
-    return progress
 
+    network: Network
+    optimizer: torch.optim.Optimizer | None = None
+    l2: float = 0.0
 
-def run_phase(
-    network: Network,
-    phase: Phase,
-    feed: Feed,
-    optimizer: torch.optim.Optimizer,
-    config: TrainingConfig,
-    validate: Validate,
-    keeper: Keeper,
-    precision: torch.dtype,
-    progress: Progress,
-    reporter: Reporter,
-) -> Progress:
-    """One phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
-    smoothing = config.smoothing_for(phase)
-    device = feed.labels.device
-    # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
-    mixed = precision != torch.float32 and phase.cut != HEAD_ONLY
-    steps = len(feed.sizes) * phase.epochs
-    with only_suffix_trains(network, phase.cut) as suffix:
-        trained = Trained(suffix, network.head, device, precision if mixed else None)
-        forward = parallel.share_gradients(trained, partly_used=bool(config.code))
-    for epoch in range(progress.epoch + 1, phase.last + 1):
+    def __init__(self, config: TrainingConfig, precision: torch.dtype, reporter: Reporter) -> None:
+        self.config = config
+        self.precision = precision
+        self.reporter = reporter
+        self.progress = Progress()
+
+    @property
+    def best(self) -> Best:
+        """The best model so far; there is one once a phase is over, as its last epoch is always validated."""
+        if self.progress.best is None:
+            raise AssertionError("nothing has been validated")
+        return self.progress.best
+
+    def feed(self, phase: Phase) -> Feed:
+        """Return a phase's inputs; called once a phase, before it starts."""
+        raise NotImplementedError
+
+    def validate(self, phase: Phase) -> Evaluation | None:  # noqa: ARG002 - for others to look at
+        """Return how good the network is on validation images; None where there are none."""
+        return None
+
+    def solve(self, phase: Phase) -> EpochMetrics | None:  # noqa: ARG002
+        """Take the place of a phase's epochs: set the head, and return how good it is; None to train by epochs."""
+        return None
+
+    def keep(self, metrics: EpochMetrics) -> None:
+        """Write down an epoch, and the network where it is the best so far."""
+
+    def restore(self) -> None:
+        """Load what was kept last into the network, and into the optimiser where the same phase goes on."""
+
+    def run_phases(self, phases: Sequence[Phase]) -> None:
+        """Run the phases that `progress` says aren't over.
+
+        Raises:
+            ComputationError: when the loss stops being a number.
+        """
+        resumed = self.progress.epoch > 0
+        for phase in phases:
+            progress = self.progress
+            if progress.epoch >= phase.last or (progress.ended and progress.epoch >= phase.first):
+                continue
+            begun = progress.epoch >= phase.first
+            if progress.epoch < phase.first:
+                self.progress = Progress(phase.first - 1, progress.best)
+            self.optimizer = None
+            solved = self.solve(phase)
+            if solved is not None:
+                self.record(phase, solved)
+                continue
+            feed = self.feed(phase)
+            optimizer = make_optimizer(
+                self.network, phase, self.config, self.config.batch_for(len(feed.labels)), self.l2
+            )
+            if resumed:
+                self.optimizer = optimizer if begun else None
+                self.restore()
+                resumed = False
+            self.optimizer = optimizer
+            total = (phase.last - self.progress.epoch) * len(feed.sizes)
+            self.reporter.start(f"training {phase.label}", total)
+            self.run_phase(phase, feed, optimizer)
+
+    def run_phase(self, phase: Phase, feed: Feed, optimizer: torch.optim.Optimizer) -> None:
+        """Run one phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
+        # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
+        mixed = self.precision != torch.float32 and phase.cut != HEAD_ONLY
+        with only_suffix_trains(self.network, phase.cut) as suffix:
+            trained = Trained(suffix, self.network.head, feed.labels.device, self.precision if mixed else None)
+            forward = parallel.share_gradients(trained, partly_used=bool(self.config.code))
+        for epoch in range(self.progress.epoch + 1, phase.last + 1):
+            metrics = self.train_epoch(phase, epoch, feed, forward, optimizer)
+            done = epoch - phase.first + 1
+            if epoch == phase.last or done % self.config.validate_every == 0:
+                if phase.cut != HEAD_ONLY and done * len(feed.sizes) < SETTLING_STEPS:
+                    with only_suffix_trains(self.network, phase.cut):
+                        settle_statistics(suffix, feed, trained)
+                    parallel.follow_first(self.network)
+                result = self.validate(phase)
+                if result is not None:
+                    require_finite(result.loss, epoch, phase, optimizer)
+                    metrics = replace(metrics, val_loss=result.loss, val_error=result.error)
+            self.record(phase, metrics)
+            self.reporter.note(standing(metrics, phase, self.progress.best))
+            if self.progress.ended:
+                break
+        self.reporter.finish(f"phase {phase.name}: epochs {phase.first} to {self.progress.epoch}")
+
+    def train_epoch(
+        self, phase: Phase, epoch: int, feed: Feed, forward: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> EpochMetrics:
+        """Take one epoch's steps; what is measured in it."""
         began = time.perf_counter()
-        step = (epoch - phase.first) * len(feed.sizes)
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        correct = torch.zeros((), dtype=torch.int64, device=device)
+        config, device, steps = self.config, feed.labels.device, len(feed.sizes)
+        smoothing = config.smoothing_for(phase)
+        step = (epoch - phase.first) * steps
+        losses, hits = [], []
         purpose = (config.seed, phase.name, epoch, *parallel.own_purpose())
-        with only_suffix_trains(network, phase.cut), drawing_from(device, *purpose):
+        with only_suffix_trains(self.network, phase.cut), drawing_from(device, *purpose):
             for (inputs, labels), size in zip(feed.batches(epoch), feed.sizes, strict=True):
                 counted, weight = parallel.part_of(size)
                 for options in optimizer.param_groups:
-                    options["lr"] = options["peak"] * rate_factor(config, phase, step, steps)
+                    options["lr"] = options["peak"] * rate_factor(config, phase, step, steps * phase.epochs)
                 scores = forward(inputs)
                 loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
                 optimizer.zero_grad()
                 (loss * weight).backward()
                 optimizer.step()
-                with torch.no_grad():
-                    total += loss.detach() * counted
-                    correct += (scores.argmax(1) == labels)[:counted].sum()
+                losses.append(loss.detach() * counted)
+                hits.append((scores.detach().argmax(1) == labels)[:counted].sum())
                 step += 1
-                reporter.advance(1)
+                self.reporter.advance(1)
+        # Summed in float64, which not every device has.
+        total, correct = torch.stack(losses).cpu().double().sum(), torch.stack(hits).cpu().sum()
         parallel.sum_all(total, correct)
-        parallel.follow_first(network)
+        parallel.follow_first(self.network)
         seconds = time.perf_counter() - began
-        train_loss = total.item() / len(feed.labels)
-        rate = optimizer.param_groups[0]["lr"]
+        images = len(feed.labels)
+        train_loss, rate = total.item() / images, optimizer.param_groups[0]["lr"]
         require_finite(train_loss, epoch, phase, optimizer)
-        result = None
-        if epoch == phase.last or (epoch - phase.first + 1) % config.validate_every == 0:
-            if phase.cut != HEAD_ONLY and step < SETTLING_STEPS:
-                with only_suffix_trains(network, phase.cut):
-                    settle_statistics(suffix, feed, trained)
-                parallel.follow_first(network)
-            result = validate(network, phase)
-        if result is not None:
-            require_finite(result.loss, epoch, phase, optimizer)
-        metrics = EpochMetrics(
-            phase.name,
-            epoch,
-            train_loss,
-            correct.item() / len(feed.labels),
-            result.loss if result else None,
-            result.error if result else None,
-            rate,
-            len(feed.labels) / seconds,
-            seconds,
+        return EpochMetrics(
+            phase.name, epoch, train_loss, correct.item() / images, None, None, rate, images / seconds, seconds
         )
-        progress = record(network, phase, config, keeper, progress, metrics, optimizer)
-        reporter.note(standing(metrics, phase, progress.best))
-        if progress.ended:
-            break
-    reporter.finish(f"phase {phase.name}: epochs {phase.first} to {progress.epoch}")
-    return progress
+
+    def record(self, phase: Phase, metrics: EpochMetrics) -> None:
+        """Judge an epoch and have it written down."""
+        self.progress = judge(self.progress, metrics, phase, self.config)
+        self.keep(metrics)
 
 
 def standing(metrics: EpochMetrics, phase: Phase, best: Best | None) -> str:
@@ -352,23 +367,6 @@ def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim
             f"training diverged in epoch {epoch} (phase {phase.name}): loss {loss} at rate {group['lr']:.3g}; "
             f"try --lr {group['peak'] / 10:.2g}"
         )
-
-
-def record(
-    network: Network,
-    phase: Phase,
-    config: TrainingConfig,
-    keeper: Keeper,
-    progress: Progress,
-    metrics: EpochMetrics,
-    optimizer: torch.optim.Optimizer | None = None,
-) -> Progress:
-    """Judge an epoch and have it written down; the progress after it."""
-    progress = judge(progress, metrics, phase, config)
-    if progress.best is not None and progress.best.epoch == metrics.epoch:
-        keeper.keep_best(network, progress.best)
-    keeper.keep_epoch(network, optimizer, progress, metrics)
-    return progress
 
 
 def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: TrainingConfig) -> Progress:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.features.extractor import Normalization
+from cli726.finetune.network import resnet
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import save_weights
-from tests.cli726.finetune.synthetic import lively_backbone, small_dataset, write_pictures
+from cli726.finetune.result import Finetuned
+from cli726.finetune.run import finetune
+from tests.cli726.finetune.synthetic import lively_backbone, small_dataset, small_run, write_pictures
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
+SMALL = (4, 8, 8)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +35,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures and galleries take longer than these runs; the command's tests have them."""
-    monkeypatch.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+    monkeypatch.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +51,49 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = Network(lively_backbone(), torch.nn.Linear(64, 100))
     save_weights(path, network, NORMALIZATION, {"data": {"name": "noise", "digest": "0"}})
     return path
+
+
+@contextmanager
+def shrunk() -> Iterator[None]:
+    """A network of a few channels, for tests of everything but its numbers: it costs a sixteenth."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(resnet, "CHANNELS", SMALL)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_network() -> Iterator[None]:
+    """`pytestmark = pytest.mark.usefixtures("small_network")` in modules that test plumbing; with `small_weights`."""
+    with shrunk():
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file for the small network."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    with shrunk():
+        save_weights(path, Network(lively_backbone(), torch.nn.Linear(resnet.width(), 100)), NORMALIZATION, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, small_weights: Path
+) -> Callable[..., Finetuned]:
+    """A finished run of these options by the small network, two epochs unless told otherwise; made once for all."""
+    made: dict[str, Finetuned] = {}
+
+    def make(**options: Any) -> Finetuned:
+        key = json.dumps(options, sort_keys=True)
+        if key not in made:
+            config = small_run(shapes_folder, small_weights, **{"epochs": 2, **options})
+            with shrunk(), pytest.MonkeyPatch.context() as patched:
+                patched.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
+                made[key] = finetune(config, tmp_path_factory.mktemp("runs") / "run")
+        return made[key]
+
+    return make
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from cache.store import Store
 from cli726 import launch
 from cli726.errors import Cmpt726Error, RequestError
-from cli726.finetune import finetuning, parallel
+from cli726.finetune import parallel
+from cli726.finetune import run as finetuning
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig
 from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.extractor import Normalization

@@ -16,8 +16,8 @@ from cli726.finetune.data.images import Dataset
 from cli726.finetune.features import bank as module
 from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.extractor import Extractor
-from cli726.finetune.finetuning import finetune
 from cli726.finetune.network.resnet import divide
+from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, lively_backbone, run, same_bits, small_run, write_pictures

@@ -10,10 +10,10 @@ from torch import nn
 
 from cli726.finetune.config import PRESETS, FinetuneConfig
 from cli726.finetune.features.extractor import Extractor
-from cli726.finetune.finetuning import finetune
 from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.weights import load_weights
+from cli726.finetune.run import finetune
 from cli726.finetune.training.chance import generator
 from tests.cli726.finetune.synthetic import metrics
 

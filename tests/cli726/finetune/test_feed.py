@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli726.finetune import finetuning, parallel
+from cli726.finetune import parallel
+from cli726.finetune import run as finetuning
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import PRESETS, FinetuneConfig
 from cli726.finetune.features.extractor import Extractor, Normalization

@@ -13,13 +13,12 @@ import torch
 
 from cli726.errors import ComputationError, EnvironmentFailure, RequestError
 from cli726.finetune.config import PRESETS
-from cli726.finetune.finetuning import finetune
 from cli726.finetune.folder.run_folder import new_run_dir
 from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import load_weights
-from cli726.finetune.session import Session, open_session
+from cli726.finetune.run import Run, finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, metrics, run, same_bits, small_run, write_pictures
@@ -137,7 +136,7 @@ def test_the_test_result_is_what_the_saved_network_says_of_the_test_images(
     config = small_run(shapes_folder, weights_file, tta=tta, **options)
     result = finetune(config, tmp_path / "run")
     tensors, facts = read_tensors(tmp_path / "run" / "best.safetensors")
-    head = open_session(config, Silent()).new_network(0).head
+    head = Run.setup(config, Silent()).new_network().head
     network = Network(load_weights(str(weights_file)).build(), head)
     network.load_state_dict(tensors)
     network.eval()
@@ -158,13 +157,13 @@ def test_the_test_split_is_used_once_and_only_after_training(
     tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    score = Session.score
+    score = Run.score
 
-    def noting(self: Session, network: Network, split: Any, *rest: Any) -> torch.Tensor:
+    def noting(self: Run, split: Any, *rest: Any) -> torch.Tensor:
         order.append(split)
-        return score(self, network, split, *rest)
+        return score(self, split, *rest)
 
-    monkeypatch.setattr(Session, "score", noting)
+    monkeypatch.setattr(Run, "score", noting)
     finetune(small_run(shapes_folder, weights_file, unfreeze_after="1"), tmp_path / "run")
     assert order == ["validation"] * 3 + ["test"]
 
@@ -224,7 +223,7 @@ def test_the_penalty_is_reported_and_shrinks_the_coefficients(
     norms = []
     for l2 in (0.0, 0.1, 1.0):
         result = finetune(small_run(shapes_folder, weights_file, l2=(l2,)), tmp_path / str(l2))
-        network = open_session(small_run(shapes_folder, weights_file), Silent()).new_network(5)
+        network = Run.setup(small_run(shapes_folder, weights_file), Silent()).new_network()
         network.load_state_dict(read_tensors(result.run_dir / "best.safetensors")[0])
         squares = sum(float(w.detach().double().square().sum()) for w in coefficients(network.head))
         assert result.l2 == pytest.approx({"l2": l2, "penalty": l2 / 2 * squares, "norm": squares**0.5})

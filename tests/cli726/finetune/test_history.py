@@ -9,22 +9,24 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune.finetuning import finetune
-from cli726.finetune.folder.history import list_runs
 from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder.runs import list_runs
+from cli726.finetune.run import finetune
 from tests.cli726.finetune.synthetic import small_run
+
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 class Stopped(BaseException): ...
 
 
 def test_finished_and_interrupted_runs_in_the_order_they_were_begun(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = finetune(small_run(shapes_folder, weights_file, epochs=1), tmp_path / "z-first")
+    result = finetune(small_run(shapes_folder, small_weights, epochs=1), tmp_path / "z-first")
     monkeypatch.setattr(RunFolder, "keep_epoch", lambda *_: (_ for _ in ()).throw(Stopped))
     with pytest.raises(Stopped):
-        finetune(small_run(shapes_folder, weights_file), tmp_path / "a-second")
+        finetune(small_run(shapes_folder, small_weights), tmp_path / "a-second")
     (tmp_path / "notes").mkdir()
     for number, name in enumerate(["z-first", "a-second"]):
         os.utime(tmp_path / name / "config.json", (1e9 + number, 1e9 + number))

@@ -19,8 +19,8 @@ from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.decoding import Deep, decode, flatten, levels_of
 from cli726.finetune.data.reading import Pile, settle
-from cli726.finetune.finetuning import finetune
 from cli726.finetune.predict import load_model, predict
+from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import Listener, pictures, small_run
 

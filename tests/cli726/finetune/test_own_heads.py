@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 from cli726.errors import RequestError
-from cli726.finetune.finetuning import finetune, resume
 from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, coefficients
-from cli726.finetune.session import open_session
+from cli726.finetune.run import Run, finetune, resume
 from cli726.finetune.training.chance import generator
 from cli726.finetune.training.loop import drawing_from
 from cli726.reporting import Silent
@@ -80,7 +79,7 @@ def test_every_layer_of_a_head_learns(
     tmp_path: Path, shapes_folder: Path, weights_file: Path, options: dict[str, Any]
 ) -> None:
     config = small_run(shapes_folder, weights_file, epochs=2, **options)
-    before = {f"network.head.{n}": t for n, t in open_session(config, Silent()).new_head().state_dict().items()}
+    before = {f"network.head.{n}": t for n, t in Run.setup(config, Silent()).new_head().state_dict().items()}
     _, _, last = run(config, tmp_path / "run")
     trained = {n: t for n, t in last.items() if n.startswith("network.head.")}
     assert trained.keys() == before.keys()

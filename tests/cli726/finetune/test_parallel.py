@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
-from cli726.finetune.finetuning import finetune, resume
 from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.folder.storage import read_tensors
+from cli726.finetune.run import finetune, resume
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune import processes
 from tests.cli726.finetune.synthetic import metrics
@@ -59,7 +59,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, weights
     """What one process makes of it, and where."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cli726.finetune.finetuning.write_artifacts", lambda *_: [])
+        patched.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
         found = processes.runs(folder, shapes_folder, weights_file)
     return folder, {**found, "extraction": processes.extraction(folder)}
 

@@ -15,29 +15,14 @@ import torch
 from PIL import Image
 
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.finetune.finetuned import Finetuned
-from cli726.finetune.finetuning import finetune
 from cli726.finetune.folder.storage import read_tensors, write_tensors
-from cli726.finetune.predict import Prediction, collect_images, find_run, load_model, predict
+from cli726.finetune.predict import Prediction, collect_images, load_model, predict
+from cli726.finetune.result import Finetuned
+from cli726.finetune.run import finetune
 from tests.cli726.finetune.own import CANARY, HEADS, write_code
 from tests.cli726.finetune.synthetic import small_run
 
-
-@pytest.fixture(scope="module")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, weights_file: Path
-) -> Callable[..., Finetuned]:
-    """A finished run of these options; made once."""
-    made: dict[str, Finetuned] = {}
-
-    def make(**options: Any) -> Finetuned:
-        key = json.dumps(options, sort_keys=True)
-        if key not in made:
-            config = small_run(shapes_folder, weights_file, **{"epochs": 2, **options})
-            made[key] = finetune(config, tmp_path_factory.mktemp("runs") / "run")
-        return made[key]
-
-    return make
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 def own_copy(run: Path, target: Path) -> Path:
@@ -156,23 +141,6 @@ def test_names_that_are_no_text(tmp_path: Path, finished: Callable[..., Finetune
     assert one.problem is None
 
 
-def test_a_run_is_found_by_folder_by_name_and_as_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("latest", "nowhere", "runs/digits", ""):
-        with pytest.raises(RequestError, match="run"):
-            find_run(name)
-    for number, name in enumerate(["z-older", "a-newer"]):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "best.safetensors").write_bytes(b"x")
-        os.utime(tmp_path / "runs" / name / "best.safetensors", (number, number))
-    (tmp_path / "runs" / "no-model-yet").mkdir()
-    assert find_run("latest") == find_run("a-newer") == Path("runs/a-newer")
-    assert find_run("runs/z-older") == find_run("z-older") == Path("runs/z-older")
-    assert find_run(str(tmp_path / "runs" / "z-older")) == tmp_path / "runs" / "z-older"
-    with pytest.raises(RequestError):
-        find_run("no-model-yet")
-
-
 @pytest.mark.parametrize("damage", ["model changed", "model cut", "digest missing", "digest of another", "no JSON"])
 def test_files_that_do_not_match_are_not_trusted(
     tmp_path: Path, finished: Callable[..., Finetuned], damage: str
@@ -242,7 +210,7 @@ def test_facts_that_make_no_sense_are_not_trusted_though_their_digest_is_right(
 
 
 def test_code_that_a_run_names_is_run_only_if_it_is_typed(
-    tmp_path: Path, finished: Callable[..., Finetuned], shapes_folder: Path, weights_file: Path
+    tmp_path: Path, finished: Callable[..., Finetuned], shapes_folder: Path, small_weights: Path
 ) -> None:
     canary = tmp_path / "canary"
     evil = write_code(tmp_path / "evil.py", CANARY.format(canary=str(canary)) + HEADS)("small")
@@ -257,7 +225,7 @@ def test_code_that_a_run_names_is_run_only_if_it_is_typed(
     assert canary.exists()
 
     own = write_code(tmp_path / "heads.py", HEADS)("small")
-    result = finetune(small_run(shapes_folder, weights_file, head=own, epochs=1), tmp_path / "own")
+    result = finetune(small_run(shapes_folder, small_weights, head=own, epochs=1), tmp_path / "own")
     test = result.dataset.images("test")
     predictions = predict(load_model(tmp_path / "own", own), [shapes_folder / name for name in test.names])
     expected = result.test_scores.double().softmax(1)

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from cli726.errors import ComputationError, RequestError
+from cli726.finetune.config import PretrainConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
 from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.resnet import Network, build_backbone
 from cli726.finetune.network.weights import load_weights
-from cli726.finetune.pretrain import CheckpointKeeper, PretrainConfig, channel_statistics, pretrain, training_images
+from cli726.finetune.pretrain import Pretraining, channel_statistics, pretrain, training_images
 from tests.cli726.finetune.synthetic import CLASSES, pictures, same_bits, small_dataset
 
 CONFIG: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 0.02, "precision": "fp32"}
@@ -72,15 +73,15 @@ def test_a_stopped_training_ends_as_an_unstopped_one(
     tmp_path: Path, trained: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     output = tmp_path / "weights.safetensors"
-    keep = CheckpointKeeper.keep_epoch
+    keep = Pretraining.keep
 
-    def stopping(self: CheckpointKeeper, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
-        keep(self, network, optimizer, progress, line)
+    def stopping(self: Pretraining, line: Any) -> None:
+        keep(self, line)
         if line.epoch == after:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(CheckpointKeeper, "keep_epoch", stopping)
+        patched.setattr(Pretraining, "keep", stopping)
         with pytest.raises(KeyboardInterrupt):
             pretrain(small_dataset(48), PretrainConfig(**CONFIG), output)
     assert not output.exists()
@@ -92,13 +93,13 @@ def test_only_the_same_recipe_on_the_same_data_is_gone_on_with(tmp_path: Path, m
     output = tmp_path / "weights.safetensors"
     with pytest.raises(RequestError):
         pretrain(small_dataset(48), PretrainConfig(**CONFIG), output, resume=True)
-    keep = CheckpointKeeper.keep_epoch
+    keep = Pretraining.keep
 
-    def stopping(self: CheckpointKeeper, *rest: Any) -> None:
-        keep(self, *rest)
+    def stopping(self: Pretraining, line: Any) -> None:
+        keep(self, line)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CheckpointKeeper, "keep_epoch", stopping)
+    monkeypatch.setattr(Pretraining, "keep", stopping)
     with pytest.raises(KeyboardInterrupt):
         pretrain(small_dataset(48), PretrainConfig(**CONFIG), output)
     with pytest.raises(RequestError, match="recipe"):

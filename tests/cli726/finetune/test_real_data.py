@@ -9,7 +9,7 @@ import pytest
 
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.extractor import has_bf16
-from cli726.finetune.finetuning import finetune
+from cli726.finetune.run import finetune
 from tests.cli726.finetune.synthetic import development_data
 
 pytestmark = pytest.mark.slow

@@ -15,11 +15,13 @@ import torch
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.finetuning import finetune, resume
 from cli726.finetune.folder import storage
 from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.folder.storage import read_tensors, replace_file, write_tensors
+from cli726.finetune.run import finetune, resume
 from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_run, write_pictures
+
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 class Stopped(BaseException):
@@ -62,18 +64,18 @@ TWO_STAGES: dict[str, Any] = {"epochs": 4, "unfreeze_after": "2", "unfreeze": "l
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, weights_file: Path) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, small_weights: Path) -> Path:
     """Two stages without an interruption; unfreezing happens between epochs 2 and 3."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    finetune(small_run(shapes_folder, weights_file, **TWO_STAGES), path)
+    finetune(small_run(shapes_folder, small_weights, **TWO_STAGES), path)
     return path
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4], ids=["before", "at", "after", "at the end"])
 def test_stopped_once_an_epoch_is_written_down(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, after: int
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, after: int
 ) -> None:
-    config = small_run(shapes_folder, weights_file, **TWO_STAGES)
+    config = small_run(shapes_folder, small_weights, **TWO_STAGES)
     interrupt(config, tmp_path / "run", monkeypatch, after=after, written=True)
     torch.rand(7)
     resume(tmp_path / "run")
@@ -82,9 +84,9 @@ def test_stopped_once_an_epoch_is_written_down(
 
 @pytest.mark.parametrize("after", [2, 3], ids=["the last of stage 1", "the first of stage 2"])
 def test_stopped_with_the_best_model_written_and_the_epoch_not(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, after: int
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, after: int
 ) -> None:
-    config = small_run(shapes_folder, weights_file, **TWO_STAGES)
+    config = small_run(shapes_folder, small_weights, **TWO_STAGES)
     interrupt(config, tmp_path / "run", monkeypatch, after=after, written=False)
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
@@ -92,7 +94,7 @@ def test_stopped_with_the_best_model_written_and_the_epoch_not(
 
 @pytest.mark.parametrize("epoch", [2, 3, 4], ids=["the last of stage 1", "the first of stage 2", "the last of all"])
 def test_stopped_in_the_middle_of_an_epoch(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, epoch: int
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, epoch: int
 ) -> None:
     """After some of its steps: what they changed is nowhere but in memory."""
     keep, step, steps = RunFolder.keep_epoch, torch.optim.SGD.step, {"epoch": 0, "taken": 0}
@@ -112,17 +114,17 @@ def test_stopped_in_the_middle_of_an_epoch(
         patched.setattr(RunFolder, "keep_epoch", counting)
         patched.setattr(torch.optim.SGD, "step", stopping)
         with pytest.raises(Stopped):
-            finetune(small_run(shapes_folder, weights_file, **TWO_STAGES), tmp_path / "run")
+            finetune(small_run(shapes_folder, small_weights, **TWO_STAGES), tmp_path / "run")
     assert len(metrics(tmp_path / "run")) == epoch - 1
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
 
 
 def test_stopped_again_and_again(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
     interrupt(
-        small_run(shapes_folder, weights_file, **TWO_STAGES), tmp_path / "run", monkeypatch, after=1, written=True
+        small_run(shapes_folder, small_weights, **TWO_STAGES), tmp_path / "run", monkeypatch, after=1, written=True
     )
     keep = RunFolder.keep_epoch
 
@@ -152,12 +154,12 @@ def test_stopped_again_and_again(
     ids=["gradual", "adamw cached", "deep head", "recomputed", "patience", "several penalties"],
 )
 def test_stopped_under_every_kind_of_option(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch,
     options: dict[str, Any], after: int,
 ) -> None:  # fmt: skip
     if options.get("cache"):
         options = {**options, "cache_dir": str(tmp_path / "cache")}
-    config = small_run(shapes_folder, weights_file, **options)
+    config = small_run(shapes_folder, small_weights, **options)
     finetune(config, tmp_path / "whole")
     interrupt(config, tmp_path / "run", monkeypatch, after=after, written=True)
     resume(tmp_path / "run")
@@ -169,10 +171,12 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from cli726.finetune.network import resnet
+resnet.CHANNELS = (4, 8, 8)
 from cli726.finetune.folder import run_folder as run
 from cli726.finetune.folder import storage
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.finetuning import finetune
+from cli726.finetune.run import finetune
 
 folder, weights, path, where, epoch = sys.argv[1:]
 options = dict(epochs=4, batch_size=16, precision="fp32", unfreeze_after="2", unfreeze="layer3", augment="flip,crop")
@@ -203,9 +207,9 @@ finetune(FinetuneConfig(dataset="folder:" + folder, weights=weights, **options),
     ("where", "epoch"), [("last.safetensors", 2), ("metrics.jsonl", 3)], ids=["in phase 1", "in phase 2"]
 )
 def test_killed_in_the_middle_of_writing(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, whole: Path, where: str, epoch: int
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, whole: Path, where: str, epoch: int
 ) -> None:
-    arguments = [str(shapes_folder), str(weights_file), str(tmp_path / "run"), where, str(epoch)]
+    arguments = [str(shapes_folder), str(small_weights), str(tmp_path / "run"), where, str(epoch)]
     done = subprocess.run([sys.executable, "-c", KILLED_AT, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     resume(tmp_path / "run")
@@ -213,7 +217,7 @@ def test_killed_in_the_middle_of_writing(
 
 
 def test_a_run_that_stops_says_how_to_go_on(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = Listener()
     keep = RunFolder.keep_epoch
@@ -224,24 +228,24 @@ def test_a_run_that_stops_says_how_to_go_on(
 
     monkeypatch.setattr(RunFolder, "keep_epoch", stopping)
     with pytest.raises(Stopped):
-        finetune(small_run(shapes_folder, weights_file), tmp_path / "run", reporter=listener)
+        finetune(small_run(shapes_folder, small_weights), tmp_path / "run", reporter=listener)
     assert f"cmpt726 finetune --resume {tmp_path / 'run'}" in listener.lines[-1]
     assert "epoch 1" in listener.lines[-1]
 
 
 def test_there_must_be_a_run_to_resume_and_it_must_not_be_over(tmp_path: Path, whole: Path) -> None:
-    with pytest.raises(RequestError, match=r"no config\.json"):
+    with pytest.raises(RequestError, match=r"a folder with a config\.json"):
         resume(tmp_path)
     with pytest.raises(RequestError, match=r"finished.*summary\.json"):
         resume(whole)
 
 
 def test_a_run_that_never_reached_an_epochs_end_starts_over(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    config = small_run(shapes_folder, weights_file, **TWO_STAGES)
+    config = small_run(shapes_folder, small_weights, **TWO_STAGES)
     with monkeypatch.context() as patched:
-        patched.setattr("cli726.finetune.session.Session.train", lambda *_: (_ for _ in ()).throw(Stopped))
+        patched.setattr("cli726.finetune.run.Run.train", lambda *_: (_ for _ in ()).throw(Stopped))
         with pytest.raises(Stopped):
             finetune(config, tmp_path / "run")
     resume(tmp_path / "run")
@@ -249,18 +253,18 @@ def test_a_run_that_never_reached_an_epochs_end_starts_over(
 
 
 def test_other_data_or_weights_are_not_taken_for_the_runs_own(
-    tmp_path: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_pictures(tmp_path / "data", 30)
     weights = tmp_path / "weights.safetensors"
-    weights.write_bytes(weights_file.read_bytes())
+    weights.write_bytes(small_weights.read_bytes())
     interrupt(small_run(folder, weights, epochs=2), tmp_path / "run", monkeypatch, after=1, written=True)
     tensors, facts = read_tensors(weights)
     tensors["backbone.stem.conv1.weight"][0, 0, 0, 0] += 1
     write_tensors(weights, tensors, facts)
     with pytest.raises(UntrustedDataError, match="weights"):
         resume(tmp_path / "run")
-    weights.write_bytes(weights_file.read_bytes())
+    weights.write_bytes(small_weights.read_bytes())
     removed = next((folder / "rows").iterdir())
     content = removed.read_bytes()
     removed.unlink()
@@ -290,9 +294,9 @@ def test_a_configuration_that_is_none_of_ours_is_not_trusted(tmp_path: Path, con
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "facts"])
 def test_a_damaged_checkpoint_is_not_trusted(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    interrupt(small_run(shapes_folder, weights_file), tmp_path / "run", monkeypatch, after=1, written=True)
+    interrupt(small_run(shapes_folder, small_weights), tmp_path / "run", monkeypatch, after=1, written=True)
     last = tmp_path / "run" / "last.safetensors"
     tensors, facts = read_tensors(last)
     if damage == "cut":
@@ -306,7 +310,7 @@ def test_a_damaged_checkpoint_is_not_trusted(
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
     calls = iter(range(10_000))
 
@@ -319,6 +323,6 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     with monkeypatch.context() as patched:
         patched.setattr(storage, "replace_file", full)
         with pytest.raises(OSError, match="No space"):
-            finetune(small_run(shapes_folder, weights_file, **TWO_STAGES), tmp_path / "run")
+            finetune(small_run(shapes_folder, small_weights, **TWO_STAGES), tmp_path / "run")
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)

@@ -23,7 +23,8 @@ from cli726.finetune.network.resnet import Network, channels_last, convolution_w
 from cli726.finetune.training import loop as training
 from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation, evaluate
-from cli726.finetune.training.loop import Best, EpochMetrics, Progress, make_optimizer, rate_factor, train
+from cli726.finetune.training.loop import Best, EpochMetrics, Progress, Trainer, make_optimizer, rate_factor
+from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import lively_backbone, pictures, same_bits
 
 PIXELS, LABELS = map(torch.from_numpy, pictures(24))
@@ -40,11 +41,6 @@ def new_network() -> Network:
     return channels_last(Network(lively_backbone(), head))
 
 
-def feed(phase: Phase, batch: int = 24, stored: Tensor | None = None) -> Feed:
-    features = STORED[phase.cut] if stored is None else stored
-    return Feed(LABELS, batch_sizes(24, batch), (0, phase.name), from_stored(features))
-
-
 def judged(error: float, loss: float) -> Evaluation:
     return replace(
         evaluate(torch.zeros(1000, 2), torch.zeros(1000).long()), correct=round(1000 * (1 - error)), loss=loss
@@ -55,25 +51,33 @@ def always(*_: Any) -> Evaluation:
     return judged(0.5, 1.0)
 
 
-class Keeper:
-    """Remembers what it was given."""
+class Example(Trainer):
+    """A training on stored features that remembers what it was to keep."""
 
-    def __init__(self) -> None:
-        self.best: list[Best] = []
+    def __init__(self, network: Network, config: TrainingConfig, validate: Any = always, **options: Any) -> None:
+        super().__init__(config, options.pop("precision", torch.float32), Silent())
+        self.network, self.judge, self.batch = network, validate, options.pop("batch", 24)
+        self.stored: Tensor | None = options.pop("stored", None)
+        vars(self).update(options)
+        self.bests: list[Best] = []
         self.kept: dict[str, Tensor] = {}
         self.metrics: list[EpochMetrics] = []
         self.states: list[dict[str, Tensor]] = []
 
-    def keep_best(self, network: Network, best: Best) -> None:
-        self.best.append(best)
-        self.kept = copy.deepcopy(dict(network.state_dict()))
+    def feed(self, phase: Phase) -> Feed:
+        features = STORED[phase.cut] if self.stored is None else self.stored
+        return Feed(LABELS, batch_sizes(24, self.batch), (0, phase.name), from_stored(features))
 
-    def keep_epoch(self, network: Network, optimizer: Any, progress: Progress, metrics: EpochMetrics) -> None:
+    def validate(self, phase: Phase) -> Evaluation | None:
+        return self.judge(self.network, phase)  # type: ignore[no-any-return]
+
+    def keep(self, metrics: EpochMetrics) -> None:
         self.metrics.append(metrics)
-        self.states.append(copy.deepcopy(dict(network.state_dict())))
-
-    def restore(self, network: Network, optimizer: Any) -> None:
-        pass
+        self.states.append(copy.deepcopy(dict(self.network.state_dict())))
+        best = self.progress.best
+        if best is not None and best.epoch == metrics.epoch:
+            self.bests.append(best)
+            self.kept = self.states[-1]
 
 
 def one_phase(cut: int, epochs: int = 1, name: str = "x") -> list[Phase]:
@@ -81,19 +85,11 @@ def one_phase(cut: int, epochs: int = 1, name: str = "x") -> list[Phase]:
 
 
 def fit(
-    network: Network,
-    phases: Sequence[Phase],
-    config: TrainingConfig,
-    validate: Callable[..., Evaluation | None] = always,
-    batch: int = 24,
-    **options: Any,
-) -> tuple[Progress, Keeper]:
-    keeper = Keeper()
-    options.setdefault("precision", torch.float32)
-    progress = train(
-        network, phases, config, make_feed=lambda phase: feed(phase, batch), validate=validate, keeper=keeper, **options
-    )
-    return progress, keeper
+    network: Network, phases: Sequence[Phase], config: TrainingConfig, validate: Any = always, **options: Any
+) -> tuple[Progress, Example]:
+    trained = Example(network, config, validate, **options)
+    trained.run_phases(phases)
+    return trained.progress, trained
 
 
 PLAIN_SGD = TrainingConfig(lr=0.05, momentum=0.0, schedule="constant", label_smoothing=0.0, weight_decay=0.0)
@@ -158,11 +154,7 @@ def test_the_frozen_prefix_keeps_every_bit_and_the_rest_moves(cut: int, precisio
     network = new_network()
     before = copy.deepcopy(dict(network.state_dict()))
     stored = Extractor(divide(network.backbone, cut)[0], precision, NORMALIZATION)(PIXELS)
-    keeper = Keeper()
-    train(
-        network, one_phase(cut, 2), TrainingConfig(), make_feed=lambda phase: feed(phase, 8, stored),
-        validate=always, keeper=keeper, precision=precision,
-    )  # fmt: skip
+    _, keeper = fit(network, one_phase(cut, 2), TrainingConfig(), batch=8, stored=stored, precision=precision)
     prefix, suffix = divide(network.backbone, cut)
     frozen = {f"backbone.{name}" for name in prefix.state_dict()}
     assert cut in {LAYER2, LAYER3, HEAD}
@@ -255,8 +247,8 @@ def test_a_worse_later_phase_never_overwrites_the_best() -> None:
     phases = plan_phases(FinetuneConfig(epochs=4, unfreeze_after="2", unfreeze="layer3"))
     validate = scripted((0.5, 1.0), (0.25, 0.5), (0.5, 0.1), (0.375, 0.1))
     progress, keeper = fit(new_network(), phases, TrainingConfig(), validate)
-    assert progress.best == keeper.best[-1] == Best("head", 2, 0.25, 0.5)
-    assert [best.epoch for best in keeper.best] == [1, 2]
+    assert progress.best == keeper.bests[-1] == Best("head", 2, 0.25, 0.5)
+    assert [best.epoch for best in keeper.bests] == [1, 2]
     assert same_bits(keeper.kept, keeper.states[1])
     assert not same_bits(keeper.kept, keeper.states[3])
 

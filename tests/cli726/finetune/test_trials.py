@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from cli726.errors import RequestError
-from cli726.finetune.finetuning import finetune, resume
 from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.folder.storage import read_tensors
-from cli726.finetune.session import open_session
+from cli726.finetune.run import Run, finetune, resume
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import Listener, metrics, run, same_bits, small_run
 from tests.cli726.finetune.test_resume import Stopped, assert_same_result
@@ -104,7 +103,7 @@ def exact_head(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def standardised(config: Any) -> tuple[np.ndarray, np.ndarray]:
     """Training features, minus their mean, over their deviation, by NumPy."""
-    bank = open_session(config, Silent()).bank
+    bank = Run.setup(config, Silent()).bank
     features = bank.features("train", 5).double().numpy()
     return (features - features.mean(0)) / features.std(0), bank.labels("train").numpy()
 

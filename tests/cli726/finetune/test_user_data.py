@@ -16,7 +16,7 @@ from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.reading import Reading
 from cli726.finetune.data.sources import load_csv, load_folder
-from cli726.finetune.finetuning import finetune
+from cli726.finetune.run import finetune
 from tests.cli726.finetune.own import DATA, write_code, write_table
 from tests.cli726.finetune.synthetic import Listener, pictures, small_run, write_pictures
 

@@ -16,8 +16,7 @@ from cli726.errors import RequestError
 from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.bank import MIRROR, PLAIN, Variant
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
-from cli726.finetune.finetuning import finetune, resume
-from cli726.finetune.session import Session, open_session
+from cli726.finetune.run import Run, finetune, resume
 from cli726.reporting import Silent
 from tests.cli726.finetune.own import AUGMENTATIONS, HEADS, write_code
 from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_run, write_pictures
@@ -73,7 +72,7 @@ def test_a_view_is_the_prefix_of_the_augmented_images(
 ) -> None:
     """Where the augmentation is certain, the features are known."""
     where = {"cache": True, "cache_dir": str(tmp_path)} if cache else {}
-    bank = open_session(small_run(few, weights_file, augment="flip", views=2, **where), Silent()).bank
+    bank = Run.setup(small_run(few, weights_file, augment="flip", views=2, **where), Silent()).bank
     plain, mirrored = (bank.features("train", cut, v)[:] for v in (PLAIN, MIRROR))
     always, never = (bank.features("train", cut, Variant("view", 0, f"flip:{p}", 0))[:] for p in (1, 0))
     assert torch.equal(always, mirrored)
@@ -182,13 +181,13 @@ def test_every_combination_does_what_the_contract_says_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     feeds: dict[str, Feed] = {}
-    make = Session.feed
+    make = Run.feed
 
-    def noting(self: Session, phase: Any) -> Feed:
+    def noting(self: Run, phase: Any) -> Feed:
         feeds[phase.name] = make(self, phase)
         return feeds[phase.name]
 
-    monkeypatch.setattr(Session, "feed", noting)
+    monkeypatch.setattr(Run, "feed", noting)
     listener = Listener()
     options = {"epochs": 2, **plan, **source, "cache_dir": str(tmp_path / "cache") if source["cache"] else None}
     result = finetune(small_run(few, weights_file, **options), tmp_path / "run", reporter=listener)

@@ -82,13 +82,22 @@ def test_a_failure_stands_in_its_place(
     failed = [page for page in text_of(path).split("\f") if "could not be computed" in page]
     for page, said in zip(failed, ("it #diverged", "a bug", "No space left on device"), strict=True):
         assert said in page
-    for error, status in (
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
         (UntrustedDataError("x"), 3),
         (RequestError("x"), 2),
         (ValueError("x"), 1),
         (MemoryError(), 4),
-    ):
-        assert failing(monkeypatch, path, backprop=error).status == status
+        (PermissionError(13, "x"), 4),
+    ],
+)
+def test_the_status_is_the_failures_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, status: int
+) -> None:
+    assert failing(monkeypatch, tmp_path / "report.pdf", backprop=error).status == status
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -112,6 +121,12 @@ def test_what_cannot_be_met_is_refused_before_anything_runs(monkeypatch: pytest.
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(EnvironmentFailure, match="may write"):
         build(Request(problems=(1,)), output)
+
+
+@pytest.mark.parametrize("problems", [(), (0,), (1, 7)])
+def test_problems_are_one_to_six(problems: tuple[int, ...]) -> None:
+    with pytest.raises(RequestError, match="--problems must name some of 1 to 6"):
+        Request(problems=problems)
 
 
 def test_without_a_stated_time_it_is_the_days(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +155,14 @@ def test_markup_stays_text(tmp_path: Path, text_of: Callable[..., str]) -> None:
     text = " ".join(text_of(tmp_path / "report.pdf").split())
     assert text.count('#panic("x") #read("/etc/passwd") *bold* $x$') == 2
     assert "#1 *2*" in text
+
+
+def test_the_time_is_the_only_thing_that_differs(tmp_path: Path) -> None:
+    made = []
+    for name, time in (("one", 86400), ("two", 86400), ("three", 2 * 86400)):
+        (tmp_path / name).mkdir()
+        made.append(typeset(tmp_path / name, content(), time))
+    assert made[0] == made[1] != made[2]
 
 
 @pytest.mark.parametrize("place", ["../secret.txt", "/../secret.txt"])

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import FinetuneConfig
 from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
-from cli726.report.run_folder import ROWS, finished_run, gallery, read_run, score_again
+from cli726.report.run_folder import ROWS, chosen, finished_run, gallery, read_run, score_again, wrapping
 from cli726.report.section import ready
 from cli726.reporting import Silent
 
@@ -103,6 +105,24 @@ def test_scores_at_hand_are_not_computed_again(run: Path, monkeypatch: pytest.Mo
     trained = type("Finetuned", (), {"dataset": data, "test_scores": torch.roll(scores, 1, 1)})()
     rows = finetune.section(run, Silent(), trained).data["rows"]
     assert [row["scores"] for row in rows] == [row["scores"] for row in gallery(data, torch.roll(scores, 1, 1)).rows]
+
+
+def test_mistakes_come_first_then_every_class_in_turn() -> None:
+    labels = np.arange(40) % 4
+    probabilities = np.full((40, 4), 0.1)
+    probabilities[np.arange(40), labels] = 0.7
+    probabilities[5] = (0.9, 0.03, 0.03, 0.04)
+    probabilities[6] = (0.6, 0.2, 0.1, 0.1)
+    order = chosen(probabilities, labels.astype(np.int64))
+    assert order[:2] == [5, 6]
+    assert order[2:] == [0, 1, 2, 3, 4, 9, 10, 7, 8, 13]
+
+
+@given(st.text())
+def test_long_names_may_be_broken_and_stay_what_they_are(name: str) -> None:
+    parts = wrapping(name).split("\N{ZERO WIDTH SPACE}")
+    assert wrapping(name).replace("\N{ZERO WIDTH SPACE}", "") == name.replace("\N{ZERO WIDTH SPACE}", "")
+    assert all(len(part) <= 17 for part in parts)
 
 
 def copy(run: Path, path: Path, **options: Any) -> Path:

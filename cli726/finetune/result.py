@@ -1,4 +1,4 @@
-"""What a fine-tuning run found."""
+"""The result of a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,25 @@ from torch import Tensor
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.network.weights import Weights
-from cli726.finetune.session import Trial
 from cli726.finetune.training.evaluation import Evaluation
 from cli726.finetune.training.loop import Best, EpochMetrics
 
-__all__ = ["Finetuned", "PhaseResult", "summarise"]
+__all__ = ["Finetuned", "PhaseResult", "Trial", "summarise"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One value of --l2 in the head phase.
+
+    Attributes:
+        penalty: l2/2 sum w^2 of the coefficients, at the end of the phase.
+        norm: sqrt(sum w^2).
+    """
+
+    l2: float
+    best: Best
+    penalty: float
+    norm: float
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,8 @@ class Finetuned:
     Attributes:
         duplicates: Validation and test images that are identical to one of another split.
         trials: The heads of a repeated --l2; empty where there is one value.
-        test_scores: Of the best model, Tensor of shape (test images, classes).
+        test_scores: Of the best model as `predict` gives them, Tensor of shape (test images, classes).
+        test_plain: Without averaging over mirror images; None where --tta wasn't asked for.
         solver: How near --solver exact came to the optimum; None where it wasn't asked for, or solved before resuming.
         figures: What was drawn, and the gallery.
         l2: The chosen value with the best model's penalty and norm of coefficients.
@@ -65,6 +80,7 @@ class Finetuned:
     l2: Mapping[str, float]
     seconds: float
     run_dir: Path
+    test_plain: Evaluation | None = None
     figures: tuple[Path, ...] = ()
     solver: Mapping[str, Any] | None = None
 
@@ -117,6 +133,7 @@ class Finetuned:
                     for true, predicted, count in self.test.most_confused()
                 ],
             },
+            **({} if self.test_plain is None else {"test_plain": dict(self.test_plain.to_json())}),
             "l2": dict(self.l2),
             "seconds": self.seconds,
             "run_dir": str(self.run_dir),
@@ -126,7 +143,7 @@ class Finetuned:
 
 
 def summarise(phase: Phase, history: list[EpochMetrics], images: int) -> PhaseResult:
-    """One phase's part of the history."""
+    """Return one phase's part of the history."""
     lines = [line for line in history if line.phase == phase.name]
     seconds = sum(line.seconds for line in lines)
     validated = [

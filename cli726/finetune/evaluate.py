@@ -1,0 +1,143 @@
+"""A finished run put to the test: its scores of labelled images, against their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from cli726.document import Document, Table
+from cli726.errors import RequestError
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.images import Images
+from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.output.figures import confusion_figure, show_scores
+from cli726.finetune.predict import Model
+from cli726.finetune.training.evaluation import AVERAGED, Evaluation, evaluate
+from cli726.reporting import Reporter
+from cli726.text import listed
+
+__all__ = ["Scored", "score_dataset"]
+
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Labelled images, and what a run's model says of them.
+
+    Attributes:
+        data: The data set's name.
+        split: "test", or "all" where the data set has no test images of its own and none of it was trained on.
+        scores: Tensor of shape (N, K).
+        unknown: Classes of the data set that the model doesn't know; their images are left out.
+    """
+
+    model: Model
+    data: str
+    split: str
+    images: Images
+    scores: Tensor
+    result: Evaluation
+    unknown: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.data}, {self.split} images: {self.result.text}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of `test` in a run's summary, and what was scored."""
+        result, names = self.result, self.model.class_names
+        return {
+            "run": str(self.model.run),
+            "dataset": self.data,
+            "split": self.split,
+            "class_names": list(names),
+            "unknown": list(self.unknown),
+            "tta": self.model.tta,
+            **result.to_json(),
+            "calibration_error": result.calibration_error,
+            "confusion": [list(row) for row in result.confusion],
+            "class_accuracy": list(result.class_accuracy),
+        }
+
+    def document(self) -> Document:
+        """Return what a person reads: the result, each class, and what is confused."""
+        names, result = self.model.class_names, self.result
+        lead = [self.title, f"expected calibration error: {100 * result.calibration_error:.2f} points"]
+        if self.model.tta:
+            lead.append(f"scores are {AVERAGED}")
+        if self.unknown:
+            lead.append(f"left out, as the model doesn't know them: {listed(self.unknown)}")
+        rows = [
+            (name, f"{sum(row):,}", f"{row[k]:,}", "-" if share is None else f"{share:.1%}")
+            for k, (name, row, share) in enumerate(zip(names, result.confusion, result.class_accuracy, strict=True))
+        ]
+        tables = [Table("Classes", ("class", "images", "right", "accuracy"), rows)]
+        confused = [(names[true], names[guess], f"{count:,}") for true, guess, count in result.most_confused()]
+        if confused:
+            tables.append(Table("Most confused", ("true", "predicted", "images"), confused, numeric=2))
+        return Document(lead, {}, [], tables)
+
+    def figures(self) -> Mapping[str, Any]:
+        """Return the confusion matrix."""
+
+        def confusion() -> Figure:
+            return confusion_figure(np.array(self.result.confusion), self.model.class_names, self.title)
+
+        return {"confusion": confusion}
+
+    def write_gallery(self, path: Path) -> str:
+        """Write the HTML table of images and scores; return a line about it."""
+        summary = {"Data": f"{self.data}, {self.split} images", "Model": str(self.model.run)}
+        if self.model.tta:
+            summary["Scores"] = AVERAGED
+        return show_scores(path, self.images, self.scores, self.result, self.model.class_names, summary)
+
+
+def score_dataset(model: Model, name: str, data_dir: str | None, reporter: Reporter) -> Scored:
+    """Score a data set: its test images; those of the run's own data that it was tested on; else all images.
+
+    Args:
+        name: As for `finetune --dataset`. Its classes are matched with the model's by name.
+
+    Raises:
+        RequestError: if no class of it is one of the model's.
+    """
+    data = load_dataset(name, data_folder=data_dir, divide=False, reporter=reporter)
+    split = "test" if "test" in data.pools else "all"
+    pool = data.pools["test" if split == "test" else "train"]
+    if split == "all" and model.facts.get("dataset") == data.name:
+        _, config, facts = RunFolder.open(model.run)
+        if model.facts.get("dataset_digest") == data.digest:
+            test, validation = config.test_fraction, config.val_fraction
+            data = load_dataset(
+                name, data_folder=data_dir, test_fraction=test, val_fraction=validation, reporter=reporter
+            )
+            split, pool = "test", data.images("test")
+        elif "version" not in facts:
+            reporter.say("note: 0.1.0 drew its test images in another way; the run was trained on some of these")
+    place = {known: k for k, known in enumerate(model.class_names)}
+    labels = np.array([place.get(known, -1) for known in data.class_names])[pool.labels]
+    unknown = tuple(known for known in data.class_names if known not in place)
+    keep = np.flatnonzero(labels >= 0)
+    if not len(keep):
+        raise RequestError(
+            f"--dataset must have a class of the run's, {listed(model.class_names)}; got {listed(data.class_names)}; "
+            "rename its folders"
+        )
+    images = Images.of(pool.pixels[keep], labels[keep].astype(np.int64), [pool.names[i] for i in keep])
+    reporter.start(f"scoring {len(keep):,} images", len(keep))
+    blocks = []
+    for start in range(0, len(keep), BLOCK):
+        blocks.append(model.scores(images.pixels[start : start + BLOCK]))
+        reporter.advance(len(blocks[-1]))
+    reporter.finish(f"scored {len(keep):,} images")
+    scores = torch.cat(blocks)
+    return Scored(model, data.name, split, images, scores, evaluate(scores, torch.from_numpy(images.labels)), unknown)

@@ -1,0 +1,109 @@
+"""The runs that are there: how they stand, and how one is named."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cache.system import read_small
+from cli726.errors import RequestError, did_you_mean
+from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS, holder
+
+__all__ = ["RunInfo", "find_run", "list_runs"]
+
+State = Literal["finished", "interrupted"]
+# To be found, a run must have this file; the newest one is that whose file is newest.
+NEEDED = {"finished": "best.safetensors", "interrupted": "config.json"}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run, as far as its files tell.
+
+    Attributes:
+        state: "finished", "running", "interrupted" (it can be resumed), "failed" or "damaged".
+        date: When it was begun, local time.
+        reason: Why it failed.
+        options: As `config.json` states them.
+        test_accuracy, test_images, test_interval, best_val_error: None unless finished.
+    """
+
+    name: str
+    path: Path
+    state: str
+    date: str
+    dataset: str | None = None
+    best_val_error: float | None = None
+    test_accuracy: float | None = None
+    test_images: int | None = None
+    test_interval: tuple[float, float] | None = None
+    reason: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_run(name: str | Path, state: State = "finished") -> Path:
+    """Return the folder of a run: a path, a name in `runs/`, or "latest", the newest one in that state.
+
+    Raises:
+        RequestError: if there is no such run.
+    """
+    needed, runs = NEEDED[state], list_runs() if str(name) == "latest" else []
+    found = [run for run in runs if run.state == state]
+    if found:
+        return found[-1].path
+    for path in (Path(name), RUNS / name):
+        if (path / needed).is_file():
+            return path
+    if str(name) == "latest":
+        remedy = "make one with `cmpt726 finetune`" if state == "finished" else "see `cmpt726 runs ls`"
+        raise RequestError(f"latest needs a run in runs/ that is {state}; there is none; {remedy}")
+    near = did_you_mean(str(name), ("latest", *(path.parent.name for path in RUNS.glob(f"*/{needed}"))))
+    raise RequestError(
+        f"RUN must be a folder with a {needed}, a name in runs/, or latest; got {name}"
+        f"{near or '; see `cmpt726 runs ls`'}"
+    )
+
+
+def list_runs(folder: Path = RUNS) -> list[RunInfo]:
+    """Return every run in a folder, the newest last; a run whose files make no sense is listed as damaged."""
+    paths = [path.parent for path in folder.glob("*/config.json")]
+    return [describe(path) for path in sorted(paths, key=lambda p: ((p / "config.json").stat().st_mtime_ns, p.name))]
+
+
+def describe(path: Path) -> RunInfo:
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime((path / "config.json").stat().st_mtime))
+    try:
+        options = dict(json.loads(read_small(path / "config.json", LARGEST_TEXT)).get("options", {}))
+        if (path / "summary.json").exists():
+            return finished(path, date, options)
+        data = str(options["dataset"])
+        if holder(path) is not None:
+            return RunInfo(path.name, path, "running", date, data, options=options)
+        if (path / "failed.txt").exists():
+            reason = " ".join(read_small(path / "failed.txt", LARGEST_TEXT).decode().split())
+            return RunInfo(path.name, path, "failed", date, data, reason=reason, options=options)
+        return RunInfo(path.name, path, "interrupted", date, data, options=options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return RunInfo(path.name, path, "damaged", date)
+
+
+def finished(path: Path, date: str, options: Mapping[str, Any]) -> RunInfo:
+    summary = json.loads(read_small(path / "summary.json", LARGEST_TEXT))
+    test = summary["test"]
+    low, high = test["interval"]
+    return RunInfo(
+        path.name,
+        path,
+        "finished",
+        date,
+        str(summary["dataset"]["name"]),
+        float(summary["best"]["val_error"]),
+        float(test["accuracy"]),
+        int(test["images"]),
+        (float(low), float(high)),
+        options=options,
+    )

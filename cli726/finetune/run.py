@@ -1,0 +1,399 @@
+"""Problem 6 from end to end: a run is set up, trained, tested once, and saved."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from cache.store import Store
+from cache.system import default_cache_dir
+from cli726.errors import ComputationError, RequestError, UntrustedDataError
+from cli726.finetune import parallel
+from cli726.finetune.augment.table import parse_augmentations
+from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase, plan_phases
+from cli726.finetune.data.datasets import open_dataset
+from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
+from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
+from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
+from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
+from cli726.finetune.folder.run_folder import RunFolder, new_run_dir, read_checkpoint
+from cli726.finetune.folder.runs import find_run
+from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
+from cli726.finetune.network.resnet import Network, channels_last, width
+from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
+from cli726.finetune.output.figures import write_artifacts
+from cli726.finetune.result import Finetuned, Trial, summarise
+from cli726.finetune.training.chance import generator
+from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
+from cli726.finetune.training.exact_head import fit_exact
+from cli726.finetune.training.loop import EpochMetrics, Progress, Trainer
+from cli726.finetune.user_code import is_code
+from cli726.reporting import Reporter, Silent
+
+__all__ = ["Run", "finetune", "resume"]
+
+
+class Run(Trainer):
+    """A fine-tuning run.
+
+    Attributes:
+        phases: The plan.
+        weights: What it starts from.
+        bank: The data set and its features, normalisation and device; its copy of the network is never trained.
+        folder: Where it is written down; None for a head that is only compared.
+        solved: How near --solver exact came to the optimum.
+    """
+
+    config: FinetuneConfig
+    bank: Bank
+    weights: Weights
+    phases: tuple[Phase, ...]
+    began: float
+    folder: RunFolder | None = None
+    trials: tuple[Trial, ...] = ()
+    solved: Mapping[str, Any] | None = None
+
+    @classmethod
+    def setup(cls, config: FinetuneConfig, reporter: Reporter) -> Run:
+        """Load everything that a run needs; nothing is computed or written yet.
+
+        Of several processes the first one reads and downloads, and decides what depends on the machine.
+        """
+        began = time.perf_counter()
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        device = parallel.own_device(config.device)
+        precision = parallel.tell(lambda: resolve_precision(config.precision, device))
+        say_if_emulated(precision, device, reporter)
+        parse_augmentations(config.augment)
+        parse_head(config.head)
+        if parallel.world() > 1:
+            reporter.say(f"{parallel.described()}, {torch.get_num_threads()} threads each")
+        run = cls(config, precision, reporter)
+        run.began, run.phases = began, plan_phases(config)
+        dataset = open_dataset(config, reporter)
+        parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
+        run.weights = parallel.tell(lambda: load_weights(config.weights, seed=config.seed, reporter=reporter))
+        if run.weights.trained_on == dataset.name:
+            reporter.say(f"note: the {run.weights.name} weights were trained on {dataset.name} itself")
+        store = None
+        if config.cache:
+            store = Store(Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir())
+        normalization = COURSE_NORMALIZATION if config.normalization == "course" else run.weights.normalization
+        run.bank = Bank(
+            dataset, run.weights.build(), normalization, precision, device, reporter,
+            store=store, recompute=config.recompute, views=config.views or 0,
+        )  # fmt: skip
+        run.new_head()  # says what is wrong with one of the user's own before anything is written
+        return run
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `config.json` says besides the options: every default and auto resolved, and versions."""
+        config, data, device = self.config, self.bank.dataset, self.bank.device
+        batch, images = config.batch_for(len(data.splits["train"])), sum(map(len, data.splits.values()))
+        return {
+            "version": version("cmpt726"),
+            "versions": {"torch": torch.__version__},
+            "dataset_digest": data.digest,
+            "weights_digest": self.weights.digest,
+            "precision": str(self.precision).removeprefix("torch."),
+            "device": device.type,
+            "processes": parallel.world(),
+            "resolved": {
+                "dataset": data.name,
+                "batch_size": batch,
+                "test_fraction": len(data.splits["test"]) / images,
+                "val_fraction": len(data.splits["validation"]) / images,
+                "threads": torch.get_num_threads(),
+                "normalization": asdict(self.bank.normalization),
+                "phases": [
+                    {
+                        "name": phase.name,
+                        "epochs": [phase.first, phase.last],
+                        **dict(zip(("lr", "backbone_lr"), config.rates_for(phase, batch), strict=True)),
+                        "label_smoothing": config.smoothing_for(phase),
+                    }
+                    for phase in self.phases
+                ],
+            },
+        }
+
+    def model_facts(self) -> dict[str, Any]:
+        """Return what `predict` must know."""
+        config, data = self.config, self.bank.dataset
+        return {
+            **({} if data.levels is None else {"levels": list(data.levels)}),
+            "architecture": {"family": "CIFAR ResNet", "depth": self.weights.depth},
+            "head": {"kind": config.head, "dropout": config.dropout, "batch_norm": config.batch_norm},
+            "classes": list(data.class_names),
+            "dataset": data.name,
+            "normalization": asdict(self.bank.normalization),
+            "precision": str(self.precision).removeprefix("torch."),
+            "tta": config.tta,
+            "weights_digest": self.weights.digest,
+            "dataset_digest": data.digest,
+        }
+
+    def new_head(self) -> nn.Sequential:
+        """Return the new layers, untrained."""
+        config, classes = self.config, len(self.bank.dataset.class_names)
+        chance = generator(config.seed, "head")
+        if is_code(config.head):
+            return build_own_head(width(), classes, chance, config.head)
+        return build_head(
+            width(), classes, chance, hidden=parse_head(config.head), dropout=config.dropout,
+            batch_norm=config.batch_norm, standardize=config.standardize,
+        )  # fmt: skip
+
+    def new_network(self) -> Network:
+        """Return the pre-trained network with a new head, its standardisation fitted to the training images."""
+        head, cut = self.new_head(), self.phases[0].cut
+        network = channels_last(Network(self.weights.build(), head).to(self.bank.device))
+        network = parallel.share_statistics(network)
+        if self.config.standardize:
+            layer = next(module for module in head.modules() if isinstance(module, Standardize))
+            stored = self.bank.features("train", cut)
+            layer.fit(head_features(network, cut, stored, self.precision, self.bank.normalization))
+        return network
+
+    def train(self) -> None:
+        """Choose a penalty, and run the phases from where the folder's checkpoint says."""
+        if self.folder is not None:
+            self.folder.model = self.model_facts()
+            self.folder.write_lists(parallel.tell(lambda: lists_of(self.bank.dataset)))
+            self.progress = self.folder.read_progress(self.phases)
+        self.l2 = self.config.l2[0] if len(self.config.l2) == 1 else self.choose_l2()
+        self.network = self.new_network()
+        self.run_phases(self.phases)
+
+    def choose_l2(self) -> float:
+        """Train a head for each --l2, and return the best by validation."""
+        trials = []
+        for l2 in self.config.l2:
+            trial = copy.copy(self)
+            trial.folder, trial.progress, trial.l2, trial.network = None, Progress(), l2, self.new_network()
+            trial.run_phases(self.phases[:1])
+            trials.append(Trial(l2, trial.best, *penalty(trial.network.head, l2)))
+        best = min(trials, key=lambda trial: (trial.best.val_error, trial.best.val_loss))
+        self.reporter.say(f"L2: {best.l2:g} is the best of {len(trials)} by validation")
+        self.trials = tuple(trials)
+        return best.l2
+
+    def feed(self, phase: Phase) -> Feed:
+        """Return a phase's training inputs; say what --cache, --augment and --views mean for it."""
+        config, bank, cut = self.config, self.bank, phase.cut
+        labels = bank.labels("train")
+        sizes = batch_sizes(len(labels), config.batch_for(len(labels)), even=config.even_batches)
+        augmentations = parse_augmentations(config.augment)
+        bank.forget_all_but(cut)
+        stored = bank.stores(cut)
+        text = ""
+        if stored and config.views is not None:
+            text = f"{config.views} augmented views of each image, one drawn in each epoch"
+        elif stored and augmentations and config.cache:
+            text = (
+                "trains on the cached features of plain images; --augment takes effect where training starts from "
+                "images, or with --views"
+            )
+        elif stored and augmentations:
+            text = "augments afresh and computes the frozen part in every epoch"
+            stored = False
+        elif cut == 1:
+            text = "the stem is run live; its output is too large to be worth keeping"
+        elif cut == 0 and config.cache:
+            text = "trains from images; there is nothing frozen to cache"
+        elif cut > 1 and not stored and not config.recompute:
+            text = "features exceed a quarter of memory and are computed in every epoch; try --cache"
+        if text:
+            self.reporter.say(f"phase {phase.name}: {text}")
+        if stored and config.views is not None:
+            variants = [Variant("view", number, config.augment, config.seed) for number in range(config.views)]
+            source = from_views([bank.features("train", cut, variant) for variant in variants])
+        elif stored:
+            source = from_stored(bank.features("train", cut))
+        else:
+            prefix = bank.prefix(cut) if cut else None
+            source = from_images(bank.pixels("train"), bank.normalization, prefix, augmentations)
+        return Feed(labels, sizes, (config.seed, phase.name), source)
+
+    def score(self, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
+        """Return scores of a split's images, on the CPU."""
+        stored = self.bank.features(split, cut, variant)
+        return network_scores(self.network, cut, stored, self.precision, self.bank.normalization).cpu()
+
+    def validate(self, phase: Phase) -> Evaluation:
+        """Return how good the network is on the validation images."""
+        scores = self.score("validation", phase.cut)
+        # Decided alike on machines that round differently.
+        return parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
+
+    def solve(self, phase: Phase) -> EpochMetrics | None:
+        """Take the linear head of a head phase to its optimum on the training features, if that was asked for."""
+        if self.config.solver != "exact" or phase.cut != HEAD_ONLY:
+            return None
+        began = time.perf_counter()
+        if parse_augmentations(self.config.augment):
+            text = "takes the features of plain images; --augment takes effect in phases that train by epochs"
+            self.reporter.say(f"phase {phase.name}: the exact solver {text}")
+        labels = self.bank.labels("train").cpu()
+        features = self.bank.features("train", phase.cut)
+        standardize, linear = self.network.head.children()  # the configuration admits only a linear head here
+        with torch.no_grad():
+            inputs, classes = standardize(features[:]).cpu(), len(self.bank.dataset.class_names)
+            fit = parallel.tell(lambda: fit_exact(inputs, labels, classes, self.l2))
+            cast(nn.Linear, linear).weight.copy_(fit.weights.float())
+            cast(nn.Linear, linear).bias.copy_(fit.bias.float())
+        seconds = time.perf_counter() - began
+        if fit.separable and self.l2 == 0:
+            self.reporter.say("exact head: the training features are separable; with --l2 0 there is no optimum")
+        self.reporter.say(
+            f"exact head: objective {fit.objective:.8f}, gradient norm {fit.gradient_norm:.1e} after {fit.iterations} "
+            f"iterations{'' if fit.converged else ', not at the optimum'}, {seconds:.1f} s"
+        )
+        names = ("objective", "gradient_norm", "iterations", "converged", "separable")
+        self.solved = {name: getattr(fit, name) for name in names}
+        trained, judged = evaluate(self.score("train", phase.cut), labels), self.validate(phase)
+        return EpochMetrics(
+            phase.name, phase.last, trained.loss, trained.accuracy, judged.loss, judged.error, 0.0,
+            len(labels) / seconds, seconds,
+        )  # fmt: skip
+
+    def keep(self, metrics: EpochMetrics) -> None:
+        """Write an epoch down, and the network where it is the best so far."""
+        if self.folder is None:
+            return
+        best = self.progress.best
+        is_best = best is not None and best.epoch == metrics.epoch
+        if best is not None and is_best:
+            self.folder.keep_best(self.network, best)
+        self.folder.keep_epoch(self.network, self.optimizer, self.progress, metrics)
+        validated = "" if metrics.val_error is None else f", validation accuracy {1 - metrics.val_error:.2%}"
+        self.reporter.say(
+            f"epoch {metrics.epoch:>3} {metrics.phase:<7} loss {metrics.train_loss:.4f}{validated}, "
+            f"{metrics.images_per_second:,.0f} images/s{' (best so far)' if is_best else ''}"
+        )
+
+    def restore(self) -> None:
+        """Load what was kept last."""
+        if self.folder is not None:
+            self.folder.restore(self.network, self.optimizer)
+
+    def test(self) -> Finetuned:
+        """Score the best model on the test images, which nothing has seen before."""
+        folder, best, data = cast(RunFolder, self.folder), self.best, self.bank.dataset
+        folder.load_best(self.network)
+        # The phase decides from which features the best model is scored: those that it was validated on.
+        cut = next(phase.cut for phase in self.phases if phase.name == best.phase)
+        plain = scores = self.score("test", cut)
+        if self.config.tta:
+            scores = (plain + self.score("test", cut, MIRROR)) / 2
+        labels = self.bank.labels("test").cpu()
+        (cost, norm), history = penalty(self.network.head, self.l2), folder.history
+        images = len(data.splits["train"])
+        return Finetuned(
+            config=self.config,
+            dataset=data,
+            duplicates=parallel.tell(lambda: duplicates_across(data)),
+            weights=self.weights,
+            cache=self.bank.facts(),
+            phases=tuple(summarise(phase, history, images) for phase in self.phases),
+            history=tuple(history),
+            trials=self.trials,
+            best=best,
+            test=evaluate(scores, labels),
+            test_scores=scores,
+            test_plain=evaluate(plain, labels) if self.config.tta else None,
+            l2={"l2": self.l2, "penalty": cost, "norm": norm},
+            seconds=time.perf_counter() - self.began,
+            run_dir=folder.path,
+            solver=self.solved,
+        )
+
+    def save(self, result: Finetuned) -> Finetuned:
+        """Draw figures and gallery, and write the summary, which says that the run is finished."""
+        if parallel.first():
+            result = replace(result, figures=tuple(write_artifacts(result, self.reporter)))
+        cast(RunFolder, self.folder).write_summary(result.to_json())
+        return result
+
+    def carry_out(self, folder: RunFolder) -> Finetuned:
+        """Train, test and save in a folder; where that stops, say how to go on."""
+        self.folder = folder
+        try:
+            with folder.locked():
+                self.train()
+                return self.save(self.test())
+        except BaseException as error:
+            parallel.expect_the_end()
+            with suppress(RequestError, UntrustedDataError, OSError):  # what went wrong comes first
+                self.say_how_to_go_on(folder, error)
+            raise
+
+    def say_how_to_go_on(self, folder: RunFolder, error: BaseException) -> None:
+        best = read_checkpoint(folder.checkpoint)[0].best
+        kept = f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}" if best else ""
+        on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
+        # What diverged once diverges again from the same numbers.
+        lines = [kept] if isinstance(error, ComputationError) else [on, kept]
+        if any(lines):
+            self.reporter.say("; ".join(filter(None, lines)))
+
+
+def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: Reporter | None = None) -> Finetuned:
+    """Run a configuration in a new run folder; started by torchrun, together with the other processes.
+
+    Raises:
+        RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
+        ToldElsewhere: if another process says what is wrong.
+    """
+    with parallel.join():
+        reporter = reporter if reporter and parallel.first() else Silent()
+        run = Run.setup(config, reporter)
+        facts, name = run.facts(), run.bank.dataset.name
+        folder = parallel.tell(lambda: RunFolder.create(run_dir or new_run_dir(name), config, facts))
+        reporter.say(f"run: {folder.path}")
+        return run.carry_out(folder)
+
+
+def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter | None = None) -> Finetuned:
+    """Go on with an interrupted run; the result is that of an uninterrupted one.
+
+    Args:
+        name: Its folder, its name in `runs/`, or latest.
+        code: What was typed now of the form python:FILE.py:FUNCTION; nothing else that the run's file names is run.
+
+    Raises:
+        RequestError: if there is nothing to resume, or the run names code that wasn't typed again.
+        UntrustedDataError: if data or weights have changed since.
+    """
+    with parallel.join():
+        reporter = reporter if reporter and parallel.first() else Silent()
+        path = parallel.tell(lambda: find_run(name, "interrupted"))
+        folder, config, facts = parallel.tell(lambda: RunFolder.open(path))
+        if parallel.tell(lambda: folder.finished):
+            raise RequestError(f"--resume must name an interrupted run; {path} is finished; see {path}/summary.json")
+        if "version" not in facts:
+            raise RequestError(f"{path} was started by 0.1.0 with other batches and splits; start anew")
+        untyped = [name for name in config.code if name not in code]
+        if untyped:
+            raise RequestError(
+                f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust "
+                "it, type that option again beside --resume"
+            )
+        run = Run.setup(config, reporter)
+        for name, now in run.facts().items():
+            if name.endswith("digest") and facts.get(name) != now:
+                what = name.removesuffix("_digest")
+                raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
+        reporter.say(f"resuming {path}")
+        return run.carry_out(folder)
