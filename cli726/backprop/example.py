@@ -89,12 +89,9 @@ def example(
     """Return a network and a data point; what was not typed comes from the file, and what that lacks from the seed.
 
     Args:
-        layers: Units in each layer, inputs first; "3,3,3,1" if nobody says.
-        x: Inputs, separated by commas.
-        t: Targets, one for each output, separated by commas.
+        layers, x, t: Units of each layer (3,3,3,1 if nobody says), inputs and targets, separated by commas.
         weights: JSON file with a matrix for each layer, or a whole document of `cmpt726 backprop --json`.
-        hidden: What hidden units do; logistic if nobody says.
-        seed: From which missing numbers are drawn.
+        hidden, seed: What hidden units do (logistic if nobody says); from which missing numbers are drawn.
 
     Returns:
         The network, the inputs (ndarray of shape (inputs,)), the targets (ndarray of shape (outputs,)).

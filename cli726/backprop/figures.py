@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,8 +25,7 @@ RADIUS, PITCH, INCHES = 0.35, 1.7, 0.82
 CENTERED: Any = {"ha": "center", "va": "center", "fontsize": 13}
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the units that are drawn stand: (layer, unit) -> (x, y); dots stand for those left out."""
 
     sizes: tuple[int, ...]

@@ -86,16 +86,17 @@ def wording(sizes: Sequence[int]) -> dict[str, Content]:
     """Return each question in brief, for a network of these sizes."""
     result: dict[str, Content] = {}
     for place, (number, variable) in zip(PLACES, asked(sizes).items(), strict=True):
-        result[number] = place
-        if not isinstance(variable, str):
+        if isinstance(variable, str):
+            result[number] = place
+        elif variable.source is not None:
             result[number] = (f"{place}: from it, ", m(left_side(variable)))
-            if variable.source is None:
-                result[number] = (f"{place}: ", m(f"{left_side(variable)} = ∂E_n/∂{typed(variable)}"))
-                if variable.layer < len(sizes):
-                    k, total = above(variable.layer, sizes)
-                    terms = m(symbol("delta", variable.layer + 1, k))
-                    given = (" in terms of the set of " if total else " in terms of ", terms)
-                    result[number] = (*parts(result[number]), *given)
+        else:
+            given: tuple[str | Math, ...] = ()
+            if variable.layer < len(sizes):
+                k, total = above(variable.layer, sizes)
+                words = " in terms of the set of " if total else " in terms of "
+                given = (words, m(symbol("delta", variable.layer + 1, k)))
+            result[number] = (f"{place}: ", m(f"{left_side(variable)} = ∂E_n/∂{typed(variable)}"), *given)
     return result
 
 
@@ -110,15 +111,11 @@ def explain(result: Backprop) -> Iterator[Finding]:
     yield from (Finding(question, reason) for question, reason in asked(sizes).items() if isinstance(reason, str))
 
 
-def small(error: float) -> str:
-    return f"{error:.0e}" if error else "0"
-
-
 def checked(question: str, item: Derivative) -> Finding:
     """Return what numerical differentiation makes of a derivative."""
     exact, central = m(f"{item.complex_step:.6g}"), m(f"{item.central_difference:.6g}")
-    agrees: Content = ("Check: complex step ", exact, " (relative error ", m(small(item.complex_error)), ")")
-    beside: Content = (" (", m(small(item.central_error)), ").")
+    agrees: Content = ("Check: complex step ", exact, " (relative error ", m(certain(item.complex_error, 0, 1)), ")")
+    beside: Content = (" (", m(certain(item.central_error, 0, 1)), ").")
     if item.kink:
         agrees, beside = ("Check: complex step ", exact), ": not testable, a ReLU kink is near."
     elif item.verdict == "failed":
@@ -132,6 +129,6 @@ def checked(question: str, item: Derivative) -> Finding:
 def swept(sweep: Mapping[str, float]) -> Sequence[str | Math]:
     """Return what the complex step says of all weights."""
     text = f"{sweep['passed']} of {counted(int(sweep['weights']), 'gradient')} confirmed by complex step"
-    tested = (" (largest relative error ", m(small(sweep["worst"])), ")") if sweep["passed"] else ()
+    tested = (" (largest relative error ", m(certain(sweep["worst"], 0, 1)), ")") if sweep["passed"] else ()
     others = {"failed": "wrong", "not_testable": "not testable, a ReLU kink is near"}
     return text, *tested, "".join(f"; {sweep[kind]} {words}" for kind, words in others.items() if sweep[kind])

@@ -72,14 +72,10 @@ class Variable:
 
 
 class Numbers(NamedTuple):
-    """The numbers of a network at one data point, or bounds on what rounding did to them.
+    """What a network holds at one data point, or bounds on what rounding did to it, an ndarray for each layer.
 
-    Attributes:
-        activations: a of layers 2, 3, ..., an ndarray each.
-        outputs: z of layers 1 (the inputs), 2, ..., ending with y.
-        error: E_n.
-        deltas: dE/da of layers 2, 3, ...
-        gradients: dE/dw, an ndarray of the weights' shape for each matrix.
+    Activations a and deltas dE/da of layers 2, 3, ...; outputs z of layers 1 (the inputs), 2, ..., ending with y; E_n;
+    and gradients dE/dw, an ndarray of the weights' shape for each matrix.
     """
 
     activations: Sequence[NDArray[Any]]
@@ -237,13 +233,9 @@ def asked(sizes: Sequence[int]) -> dict[str, Variable | str]:
 
 @dataclass(frozen=True)
 class Backprop:
-    """Problem 3 for one network and one data point.
+    """Problem 3 for one network, inputs x and targets t (ndarrays of shape (inputs,) and (outputs,)).
 
-    Attributes:
-        network: The network.
-        x, t: ndarrays of shape (inputs,) and (outputs,).
-        values: All its numbers.
-        bounds: How far rounding may have taken them.
+    `values` are the network's numbers, `bounds` how far rounding may have taken them.
     """
 
     network: LayeredNetwork
@@ -277,33 +269,25 @@ class Backprop:
     def gain(self) -> float:
         """The largest derivative of the error with respect to the output of a unit, at most."""
         layers = zip(self.network.weights, self.values.deltas, strict=True)
-        return max(
-            float(product(np.abs(weights), np.abs(delta)[:, None]).sum(axis=0).max()) for weights, delta in layers
-        )
+        return max(float(product(abs(matrix), abs(delta)[:, None]).sum(axis=0).max()) for matrix, delta in layers)
 
     def check(self, variable: Variable, *, central: bool = True) -> Derivative:
         """Return one derivative with both estimates, or the complex step only."""
         value, bound = self.values.of(variable), self.bounds.of(variable)
-        layer, unit = variable.layer, variable.unit - 1
-        if variable.source is None:
-            at = float(self.values.activations[layer - 2][unit])
-        else:
-            at = float(self.network.weights[layer - 1][unit, variable.source - 1])
         with np.errstate(all="ignore"):
             moved = forward(self.network, self.x, self.t, variable, 1j * COMPLEX_STEP)
             exact = float(moved.error.imag) / COMPLEX_STEP
             # No hidden activation moves further than the step.
-            reach = max([1.0, *(float(np.abs(a.imag).max()) / COMPLEX_STEP for a in moved.activations[:-1])])
-            step = CENTRAL_STEP / reach
+            step = CENTRAL_STEP / max([1.0, *(np.abs(a.imag).max() / COMPLEX_STEP for a in moved.activations[:-1])])
             above = below = self.values
             if central:
                 above, below = (forward(self.network, self.x, self.t, variable, shift) for shift in (step, -step))
             rise = float(above.error - below.error)
-            difference = rise / ((at + step) - (at - step) or 2 * step)
+            difference = rise / (2 * step)
         hidden = [numbers.activations[:-1] for numbers in (moved, above, below, self.bounds)]
         kink = self.network.hidden is Hidden.relu and any(
-            bool(np.any(((np.abs(a.real) <= bound) & (a.imag != 0)) | ((up > 0) != (down > 0))))
-            for a, up, down, bound in zip(*hidden, strict=True)
+            bool(np.any(((np.abs(a.real) <= limit) & (a.imag != 0)) | ((up > 0) != (down > 0))))
+            for a, up, down, limit in zip(*hidden, strict=True)
         )
         # Both sides of a comparison are rounded: where they are smaller than this, that alone would count as an error.
         floor = (4 * bound + UNDERFLOW * self.gain) / COMPLEX_TOLERANCE

@@ -48,21 +48,15 @@ def lead(result: Backprop) -> list[Content]:
 
 def unit_table(result: Backprop) -> Table:
     """Return a row for each unit: forward, backward, the weights that lead to it and their gradients."""
-    values, bounds = result.values, result.bounds
     units = [(layer, unit) for layer, matrix in enumerate(result.network.weights) for unit in range(len(matrix))]
     half, many = MOST_ROWS // 2, len(units) > MOST_ROWS
+    values, bounds = ((n.activations, n.outputs[1:], n.deltas) for n in (result.values, result.bounds))
     rows = []
     for layer, unit in [*units[:half], *units[-half:]] if many else units:
-        numbers = [
-            certain(exact[unit], error[unit], 4)
-            for exact, error in (
-                (values.activations[layer], bounds.activations[layer]),
-                (values.outputs[layer + 1], bounds.outputs[layer + 1]),
-                (values.deltas[layer], bounds.deltas[layer]),
-            )
-        ]
+        pairs = zip(values, bounds, strict=True)
+        numbers = [certain(exact[layer][unit], error[layer][unit], 4) for exact, error in pairs]
         weights = [f"{w:.4g}" for w in result.network.weights[layer][unit]]
-        gradients = map(certain, values.gradients[layer][unit], bounds.gradients[layer][unit], repeat(4))
+        gradients = map(certain, *(n.gradients[layer][unit] for n in (result.values, result.bounds)), repeat(4))
         cells = (symbol("a", layer + 2, unit + 1), *numbers, listed(weights), listed(list(gradients)))
         rows.append([m(text) for text in cells])
     columns = ("unit", m("a"), m("z"), m("δ"), m("w"), m("∂E_n/∂w"))

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 
-from cli726.backprop import example
+from cli726.backprop import LayeredNetwork, example, solve
 from cli726.choices import Hidden
 from cli726.errors import RequestError
 
@@ -24,27 +23,24 @@ def written(folder: Path, document: Any) -> Path:
 def test_typed_numbers_leave_drawn_ones_as_they_are_which_have_two_decimals_and_the_right_size() -> None:
     drawn, x, t = example(seed=4, layers="400,9,2")
     other, typed, same = example(seed=4, layers="400,9,2", x=",".join(["-3"] * 400))
-    for matrix, matrix_again in zip(drawn.weights, other.weights, strict=True):
-        assert_array_equal(matrix, matrix_again)
-    assert_array_equal(typed, [-3] * 400)
-    assert_array_equal(t, same)
-    assert not np.array_equal(x, example(seed=5, layers="400,9,2")[1])
-    for values in (*drawn.weights, x, t):
-        assert_array_equal(np.round(values, 2), values)
+    assert (typed.tolist(), t.tolist()) == ([-3] * 400, same.tolist())
+    assert x.tolist() != example(seed=5, layers="400,9,2")[1].tolist()
+    for values, again in zip((*drawn.weights, x, t), (*other.weights, x, t), strict=True):
+        assert values.tolist() == again.tolist() == np.round(values, 2).tolist()
     assert [float(np.std(values)) for values in (drawn.weights[0], x)] == pytest.approx([0.05, 1], rel=0.1)
 
 
 def test_what_was_typed_wins_over_the_file_and_the_file_over_the_seed(tmp_path: Path) -> None:
-    path = written(tmp_path, {"weights": [[[1, 2]], [[3]]], "x": [4, 5], "t": 6, "hidden": "relu"})
+    path = written(tmp_path, {"weights": [[[1, 2]], [[1e30]]], "x": [4, 5], "t": 6, "hidden": "relu"})
     for typed, expected in (
         ({}, (Hidden.relu, [4, 5], [6])),
         ({"x": "7,8", "t": "9", "hidden": Hidden.logistic}, (Hidden.logistic, [7, 8], [9])),
     ):
         network, x, t = example(weights=path, **typed)
         assert (network.sizes, network.hidden, x.tolist(), t.tolist()) == ((2, 1, 1), *expected)
-    network, _, _ = example(weights=written(tmp_path, [[[1, 2], [3, 4]], [[5, 6e0]]]), layers="2,2,1")
-    assert network.weights[0].tolist() == [[1, 2], [3, 4]]
-    assert network.hidden is Hidden.logistic
+    network, _, _ = example(weights=written(tmp_path, [[[1, 2], [3, 4]]]), layers="2,2")
+    assert (network.weights[0].tolist(), network.hidden) == ([[1, 2], [3, 4]], Hidden.logistic)
+    assert example(layers="1000,1000")[0].sizes == (1000, 1000)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +57,8 @@ def test_what_was_typed_wins_over_the_file_and_the_file_over_the_seed(tmp_path: 
         ([[["a" * 50]]], r'finite numbers up to 1e30 in size; got "a{39}\.\.\.; correct'),
         ([[[True]]], "finite numbers"),
         ("[[[NaN]]]", "finite numbers"),
-        ("[[[1.01e30]]]", "finite numbers"),
-        ([[[10**400]]], "finite numbers"),
+        ([[[-(10**400)]]], "finite numbers"),
         ([[[1, 2]], [[1, 2]]], "matrix 1 feeds 1 units, but matrix 2 has 2"),
-        ([[[1] * 1001]] * 1000, "matrix"),
         ({"weights": [[[1]]], "x": [1, 2]}, "x must have 1 numbers; got 2"),
         ({"weights": [[[1]]], "t": "1"}, "finite numbers"),
         ({"weights": [[[1]]], "hidden": "tanh"}, "logistic or relu"),
@@ -81,9 +75,7 @@ def test_a_weights_file_of_another_form_is_refused(tmp_path: Path, document: Any
         ({"layers": "3"}, "at least two layers"),
         ({"layers": "3,0,1"}, "at least 1 unit; got --layers 3,0,1"),
         ({"layers": "3,2.5,1"}, "whole numbers"),
-        ({"layers": ""}, "whole numbers"),
         ({"layers": "1000,1001"}, "at most 1,000,000 weights; --layers 1000,1001 has 1,001,000"),
-        ({"x": "1,2"}, "--x takes 3 numbers"),
         ({"x": "1,nan,2"}, "--x: a number must be finite"),
         ({"t": "1,2"}, "--t takes 1 number"),
         ({"weights": Path("missing.json")}, "no file missing.json"),
@@ -94,8 +86,12 @@ def test_bad_values_are_refused(typed: dict[str, Any], message: str) -> None:
         example(**typed)
 
 
-def test_numbers_at_the_limits_are_taken(tmp_path: Path) -> None:
-    assert example(layers="1000,1000")[0].sizes == (1000, 1000)
-    assert example(weights=written(tmp_path, [[[1e30, -1e30]]]))[0].sizes == (2, 1)
+def test_what_does_not_fit_or_overflows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="has layers 1,1"):
         example(weights=written(tmp_path, [[[1]]]), layers="2,1")
+    with pytest.raises(RequestError, match="finite"):
+        solve(LayeredNetwork((np.array([[1e200]]),)), np.ones(1), np.zeros(1))
+    # Here the error is finite, and only a derivative overflows.
+    steep = tuple(1e30 * np.array([[1.0, -1.0], [-1.0, 1.0]]) for _ in range(12))
+    with pytest.raises(RequestError, match=r"the error is 0\.5, and one"):
+        solve(LayeredNetwork(steep), np.ones(2), np.array([1.0, 0.0]))
