@@ -151,7 +151,8 @@ def build(setting: Setting, hidden: Hidden, connect: Connect) -> Network:
     if not 1 <= depth <= MOST_LAYERS:
         raise RequestError(f"--depth must be from 1 to {MOST_LAYERS:,} layers of weights; got {depth}; try 152")
     random, size = rule(setting.weight)
-    typed = numbers(setting.bias or "0", 1, "--bias") + numbers(setting.t, 1, "--t") + numbers(setting.x, 2, "--x")
+    bias_text = "0" if setting.bias is None else setting.bias
+    typed = numbers(bias_text, 1, "--bias") + numbers(setting.t, 1, "--t") + numbers(setting.x, 2, "--x")
     scale = 1 if random else math.lcm(size.denominator, *(value.denominator for value in typed))
     with localcontext(WIDE):
         # Whole, or rounded where weights are random.

@@ -30,16 +30,12 @@ def test_answers_by_question_in_fifty_lines(cmpt726: Callable[..., Any], hidden:
 
 def test_json_of_four_networks_and_of_one(cmpt726: Callable[..., Any]) -> None:
     done = cmpt726("vanishing", "--json").json
-    networks = done["networks"]
-    assert [(item["hidden"], item["connect"]) for item in networks] == NETWORKS
-    assert all(item.keys() == KEYS for item in networks)
+    assert [(item["hidden"], item["connect"]) for item in done["networks"]] == NETWORKS
+    assert all(item.keys() == KEYS for item in done["networks"])
     assert {finding["question"] for finding in done["findings"]} == {"4.1", "4.2", "4.3", "4.4"}
     one = cmpt726("vanishing", "--hidden", "logistic", "--connect", "chain", "--json").json
-    assert {key: one[key] for key in KEYS} == networks[0]
-    assert done["figures"] == []
-    first = one["layers"][0]
-    assert first["layer"] == 1
-    assert math.log10(abs(first["gradient"])) == pytest.approx(first["log10"], abs=1e-9)
+    assert one == {**done["networks"][0], "figures": []}
+    assert math.log10(abs(one["layers"][0]["gradient"])) == pytest.approx(one["layers"][0]["log10"], abs=1e-9)
     assert one["underflow_layer"].keys() == one["overflow_layer"].keys() == {"float32", "float64"}
 
 
@@ -52,14 +48,10 @@ def test_the_format_and_the_seed_chosen_are_heeded(cmpt726: Callable[..., Any]) 
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-BAD = ["--depth 0", "--depth two", "--weight much", "--x 1", "--dtype float16", "--hidden tanh"]
-
-
-@pytest.mark.parametrize("arguments", BAD)
+@pytest.mark.parametrize("arguments", ["--depth 0", "--depth two", "--weight much", "--x 1", "--dtype float16"])
 def test_bad_input_exits_2_with_one_line(cmpt726: Callable[..., Any], arguments: str) -> None:
     done = cmpt726("vanishing", *arguments.split())
-    assert (done.status, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
+    assert (done.status, done.stdout, "Traceback" in done.stderr) == (2, "", False)
 
 
 ONCE_AN_ERROR = ["--weight 0", "--x 0,0", "--bias 20", "--weight 20", "--weight=-30", "--weight normal:50"]

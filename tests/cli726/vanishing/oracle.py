@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -19,12 +18,10 @@ from cli726.vanishing import Setting
 
 Weight = tuple[int, int, int]  # layer, unit that it enters, unit that it leaves: from 1
 KINDS = list(itertools.product(Hidden, Connect))
-RANDOM = ["normal:1", "normal:50", "normal:0.01", "normal:2"]
-WEIGHTS = ["1", "0", "-1", "0.5", "2", "-0.3", "1/3", "20", "-30", "15", "0.1", *RANDOM]
+WEIGHTS = ["1", "0", "-1", "0.5", "2", "-0.3", "1/3", "20", "-30", "15", "0.1", "normal:1", "normal:50", "normal:.01"]
 BIASES = [None, None, "0", "0.5", "-1", "20", "-20", "1/3", "-0.1", "-10"]
 INPUTS = ["1,1", "1,1", "0,0", "0,1", "1,-1", "-1,-1", "1e-20,1", "0.5,0.25", "7,-3", "1,2", "-1,1", "1/7,2"]
 TARGETS = ["0.5", "0", "1", "2", "0.3", "-10", "1/3"]
-DTYPES = list(Dtype)
 
 
 class Oracle:
@@ -50,10 +47,8 @@ class Oracle:
         # As many as a saturated unit, or a contraction layer after layer, can take.
         self.digits = int(80 + self.depth + 2 * float(largest))
 
-    @contextmanager
-    def precision(self) -> Iterator[None]:
-        with mpmath.workdps(self.digits):
-            yield
+    def precision(self) -> Any:
+        return mpmath.workdps(self.digits)
 
     def number(self, value: Fraction) -> Any:
         return value if self.relu else mpmath.mpf(value.numerator) / value.denominator
@@ -104,13 +99,13 @@ class Oracle:
         """The first reason for which a gradient is 0, as 4.3 and 4.4 say it, from its paths; None if there is none."""
         z, slope, residual = self.run
         layer, i, j = weight
-        if not z[layer, j]:
-            return "its input is inactive"
-        if layer < self.depth and not slope[layer + 1, i]:
-            return "its unit is inactive"
-        if not any(self.live(path) for path in self.paths(weight)):
-            return "no live path leads on to the output"
-        return None if residual else "the error is 0"
+        holds = {
+            "its input is inactive": not z[layer, j],
+            "its unit is inactive": layer < self.depth and not slope[layer + 1, i],
+            "no live path leads on to the output": not any(map(self.live, self.paths(weight))),
+            "the error is 0": not residual,
+        }
+        return next((reason for reason, true in holds.items() if true), None)
 
     def live(self, path: list[Weight]) -> bool:
         return all(self.w[step] and self.run[1][step[0], step[2]] for step in path)
@@ -128,8 +123,9 @@ def settings(count: int, seed: int) -> Iterator[Oracle]:
     chosen = random.Random(seed)
     for number in range(count):
         setting = Setting(
-            depth=chosen.choice([1, 2, 3, 2, 3, 4, 5, 6]), weight=chosen.choice(WEIGHTS), seed=number,
-            bias=chosen.choice(BIASES), x=chosen.choice(INPUTS), t=chosen.choice(TARGETS), dtype=chosen.choice(DTYPES),
+            depth=chosen.choice([1, 2, 3, 2, 3, 4, 5, 6]), weight=chosen.choice(WEIGHTS),
+            bias=chosen.choice(BIASES), x=chosen.choice(INPUTS), t=chosen.choice(TARGETS), seed=number,
+            dtype=chosen.choice(list(Dtype)),
         )  # fmt: skip
         oracle = Oracle(setting, *KINDS[number % 4])
         if number % 5 == 0:

@@ -101,14 +101,13 @@ def check_pushed(oracle: Oracle, text: str) -> None:
 def check_zeros(oracle: Oracle, text: str) -> None:
     reasons = Counter(filter(None, map(oracle.why_zero, oracle.w)))
     dead = [k for k in range(2, oracle.depth + 1) if not (oracle.run[1][k, 1] or oracle.run[1][k, 2])]
-    active = ": every hidden unit is active" if oracle.depth > 1 else ""
-    told = "; ".join(f"{reason}: {count}" for reason, count in reasons.items())
-    layer = f" Layer {dead[0]} has no active unit." if dead else ""
     if reasons:
         head = f"{oracle.name}: {reasons.total()} of {len(oracle.w)} gradients are exactly 0 ("
-        listed = text.removeprefix(head).removesuffix(f").{layer}").split("; ")
-        assert sorted(listed) == sorted(told.split("; ")), text
+        tail = f"). Layer {dead[0]} has no active unit." if dead else ")."
+        told = text.removeprefix(head).removesuffix(tail).split("; ")
+        assert sorted(told) == sorted(f"{reason}: {count}" for reason, count in reasons.items()), text
     else:
+        active = ": every hidden unit is active" if oracle.depth > 1 else ""
         assert text == f"{oracle.name}: none of the {len(oracle.w)} gradients is 0{active}."
         assert all(oracle.run[1].values())
 
