@@ -16,26 +16,19 @@ EPILOG = examples(
     'cmpt726 glm --class "1,1,-2" --class "3,0,0" --class "2,0,1" --out figures',
     "cmpt726 glm --at 0.5 -0.5 --no-figures",
 )
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="W0,W1,W2", rich_help_panel=MODEL,
+                 help="A class's weights of 1, x1^2 and x2^2; repeat for each (default: the assignment's two)."),
+]  # fmt: skip
+At = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="X1 X2", help="Also scores and region at this point.", rich_help_panel=MODEL),
+]
 
 
 @drawing("glm")
-def glm(
-    output: Output,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            metavar="W0,W1,W2",
-            help="A class's weights of 1, x1^2 and x2^2; repeat for each (default: the assignment's two).",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    at: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="X1 X2", help="Also scores and region at this point.", rich_help_panel=MODEL),
-    ] = None,
-    extent: Extent = None,
-) -> None:
+def glm(output: Output, classes: Classes = None, at: At = None, extent: Extent = None) -> None:
     """Scores over the basis functions 1, x1^2, x2^2: their surfaces, their decision regions, each boundary a conic."""
     from cli726 import exact
     from cli726.glm import ASSIGNMENT, NAMES, analyse, evaluate

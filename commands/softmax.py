@@ -16,28 +16,23 @@ EPILOG = examples(
     "cmpt726 softmax --point",
     'cmpt726 softmax --class "1,2,0" --class "-1,0.5,1" --at 2 -1 --no-figures',
 )
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="W1,W2,BIAS", rich_help_panel=MODEL,
+                 help="A class's activation; repeat for each (default: the assignment's three)."),
+]  # fmt: skip
+At = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="X1 X2", help="Also activations and probabilities at this point.", rich_help_panel=MODEL),
+]
+Point = Annotated[
+    bool, typer.Option("--point", help="Print the green point alone, and draw nothing.", rich_help_panel=MODEL)
+]
 
 
 @drawing("softmax")
 def softmax(
-    output: Output,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            metavar="W1,W2,BIAS",
-            help="A class's activation; repeat for each (default: the assignment's three).",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    at: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="X1 X2", help="Also activations and probabilities at this point.", rich_help_panel=MODEL),
-    ] = None,
-    point: Annotated[
-        bool, typer.Option("--point", help="Print the green point alone, and draw nothing.", rich_help_panel=MODEL)
-    ] = False,
-    extent: Extent = None,
+    output: Output, classes: Classes = None, at: At = None, point: Point = False, extent: Extent = None
 ) -> None:
     """Probabilities of a softmax over linear activations: where its regions meet, along their boundaries, far out."""
     from cli726 import exact

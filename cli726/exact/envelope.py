@@ -117,14 +117,6 @@ def visible(functions: Sequence[Affine], edge: Edge, window: Iterable[Affine]) -
     return [] if len(set(ends)) < 2 else ends
 
 
-def inside(limits: Span) -> Fraction:
-    """Return a number strictly between the limits."""
-    low, high = limits
-    if low is None:
-        return Fraction(0) if high is None else high - 1
-    return low + 1 if high is None else (low + high) / 2
-
-
 def edge_between(functions: Sequence[Affine], f: Affine, g: Affine, domain: Sequence[Affine]) -> Edge | None:
     """Return the edge on the line f = g, if there is one."""
     p, q, c = minus(f, g)
@@ -135,7 +127,11 @@ def edge_between(functions: Sequence[Affine], f: Affine, g: Affine, domain: Sequ
     limits = span(x, direction, [*(minus(f, other) for other in functions), *domain])
     if limits is None or (limits[0] == limits[1] and limits[0] is not None):
         return None
-    middle = along(x, direction, inside(limits))
+    low, high = limits
+    inside = (
+        low + 1 if low is not None and high is None else high - 1 if low is None and high is not None else Fraction(0)
+    )
+    middle = along(x, direction, (low + high) / 2 if low is not None and high is not None else inside)
     if any(value(constraint, middle) == 0 for constraint in domain):
         return None
     tied = highest(functions, middle)

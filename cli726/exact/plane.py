@@ -1,24 +1,31 @@
-"""What the figures of decision regions share: a colour for each class, names, the user's point, the frame."""
+"""The figure of decision regions: a colour for each class, boundaries in red, the user's point or a word about it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 import matplotlib.patheffects as effects
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb, to_hex, to_rgb
+from matplotlib.figure import Figure
 
 from cli726.document import mathtext
-from cli726.drawing import COLORS
-from cli726.exact import place
-from cli726.exact.envelope import Affine, Vector, value
+from cli726.drawing import BOUNDARY, COLORS, new_figure
+from cli726.exact import named, place
+from cli726.exact.envelope import ORIGIN, Affine, Edge, Vector, highest, mean, minus, polygon, value, visible
 
-__all__ = ["box", "class_color", "class_names", "frame", "mark", "name", "pale", "within"]
+__all__ = ["FloatArray", "Image", "class_color", "draw_regions", "pale", "reaching", "within"]
+
+FloatArray = npt.NDArray[np.float64]
+# Where points of the plane of the affine functions are drawn: a polygon or a piece of line as outlines of shape (n, 2).
+Image = Callable[[Sequence[Vector]], list[FloatArray]]
 
 HALO = [effects.withStroke(linewidth=3, foreground="white")]
 # Eight more than the house's colours, far from these and from each other; then hues a golden section apart.
-MORE = ("#66BF39", "#8C0075", "#595900", "#4965F2", "#F2A0A0", "#00A5A5", "#590000", "#F249F2")
+MORE = ("#66BF39", "#595900", "#8C0075", "#4965F2", "#F2A0A0", "#00A5A5", "#590000", "#F249F2")
 GOLDEN = 0.618
 
 
@@ -36,40 +43,57 @@ def pale(color: str, share: float = 0.3) -> tuple[float, float, float]:
 
 def within(center: Vector, half: Fraction) -> list[Affine]:
     """Return functions that are all >= 0 in the square around `center`."""
-    one, zero = Fraction(1), Fraction(0)
-    (x, y) = center
+    (x, y), one, zero = center, Fraction(1), Fraction(0)
     return [(one, zero, half - x), (-one, zero, half + x), (zero, one, half - y), (zero, -one, half + y)]
 
 
-def box(center: Vector, half: Fraction) -> list[Vector]:
-    """Return the corners of the square around `center`."""
-    return [(center[0] + i * half, center[1] + j * half) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+def reaching(at: Vector | None, center: Vector, half: Fraction) -> Fraction:
+    """Return half the width of the axes, larger where the user's point lies outside, but not far away."""
+    reach = max(abs(at[0] - center[0]), abs(at[1] - center[1])) if at else half
+    return reach * Fraction(6, 5) if half < reach <= 10 * half else half
 
 
-def frame(axes: Axes, center: Vector, half: Fraction) -> None:
-    """Set equal scales over the square around `center`, with labels."""
-    limits = [(float(c - half), float(c + half)) for c in center]
-    axes.set(xlim=limits[0], ylim=limits[1], aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+def draw_regions(
+    functions: Sequence[Affine], owners: Iterable[Sequence[int]], found: Iterable[Edge], plane: tuple[Vector, Fraction],
+    frame: tuple[Vector, Fraction], image: Image, at: Vector | None,
+) -> tuple[Figure, Axes]:  # fmt: skip
+    """Draw the regions in which functions are the largest, with their names, and the edges between them.
+
+    Args:
+        owners: The classes that share a region, from 1, for each region with an area.
+        found: The edges.
+        plane, frame: Centre and half the width of the square to be seen, in the functions' plane and in the figure.
+        image: From the one to the other.
+        at: The user's point, in the figure.
+    """
+    (x, y), half = plane
+    box = [(x + i * half, y + j * half) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    figure = new_figure(6.2, 5.8)
+    axes = figure.subplots()
+    for tied in owners:
+        k = tied[0] - 1
+        corners = polygon([minus(functions[k], other) for other in functions], box)
+        if len(set(corners)) > 2:
+            pieces = image(corners)
+            for outline in pieces:
+                axes.fill(*outline.T, color=pale(class_color(k)), linewidth=0.7)
+            # Where the region comes in mirror images, the middle of all, if that belongs to it.
+            middle = len(pieces) > 1 and highest(functions, ORIGIN) == tuple(j - 1 for j in tied)
+            x, y = image([ORIGIN if middle else mean(corners)])[0][0]
+            text = mathtext(named(tied, " = "))
+            axes.text(x, y, text, size=15, ha="center", va="center", path_effects=HALO, zorder=5, clip_on=True)
+    for edge in found:
+        for curve in image(visible(functions, edge, within(*plane))):
+            axes.plot(*curve.T, color=BOUNDARY, linewidth=2.4, solid_capstyle="round", zorder=3)
+    (left, right), (low, high) = [(float(c - frame[1]), float(c + frame[1])) for c in frame[0]]
+    axes.set(xlim=(left, right), ylim=(low, high), aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
     axes.spines[:].set_visible(True)
     axes.grid(visible=False)
-
-
-def class_names(classes: Sequence[int]) -> str:
-    """Return the names of classes that share a region: $C_{1} = C_{3}$."""
-    return mathtext(" = ".join(f"C{k}" for k in classes))
-
-
-def name(axes: Axes, x: float, y: float, text: str) -> None:
-    """Write a label into the plane, readable on any fill."""
-    axes.text(x, y, text, size=15, ha="center", va="center", path_effects=HALO, zorder=5, clip_on=True)
-
-
-def mark(axes: Axes, x: Vector, center: Vector, half: Fraction) -> None:
-    """Mark the point that the user asked about, or say that it lies outside: a figure never grows with it."""
-    if all(value(side, x) >= 0 for side in within(center, half)):
-        at = (float(x[0]), float(x[1]))
-        axes.plot(*at, "X", color="black", markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
-        axes.annotate("$x$", at, (8, 8), textcoords="offset points", path_effects=HALO, zorder=6, annotation_clip=False)
-    else:
-        text = f"{mathtext(f'x = {place(x)}')} lies outside the figure"
+    if at and all(value(side, at) >= 0 for side in within(*frame)):
+        x1, x2 = float(at[0]), float(at[1])
+        axes.plot(x1, x2, "X", color="black", markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
+        axes.annotate("$x$", (x1, x2), (8, 8), textcoords="offset points", path_effects=HALO, annotation_clip=False)
+    elif at:  # a figure never grows with the user's point
+        text = mathtext(f"x = {place(at)}") + " lies outside the figure"
         axes.text(0.5, 0.02, text, size=9, ha="center", transform=axes.transAxes, path_effects=HALO, zorder=6)
+    return figure, axes

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, PathPatch
-from matplotlib.path import Path
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from cli726.document import mathtext
 from cli726.drawing import BOUNDARY, new_figure
 from cli726.exact import Triple
-from cli726.exact.envelope import ORIGIN, Vector, edges, highest, mean, minus, polygon, visible
-from cli726.exact.plane import box, class_color, class_names, frame, mark, name, pale, within
-from cli726.glm import QUADRANT, Boundary, Glm, Place, affine
+from cli726.exact.envelope import ORIGIN, Vector, edges, visible
+from cli726.exact.plane import FloatArray, class_color, draw_regions, reaching, within
+from cli726.glm import QUADRANT, Glm, Place, affine
 
 __all__ = ["figures", "regions", "surfaces", "window"]
-
-FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 # Half the width of the axes where no boundary says what matters.
 EXTENT = Fraction(3)
@@ -53,80 +48,39 @@ def window(result: Glm, at: Place | None = None) -> Fraction:
     found = edges([affine(w) for w in result.weights], QUADRANT)
     furthest = max((max(corner) for edge in found for corner in (edge.start, edge.end) if corner), default=Fraction(0))
     half = Fraction(f"{2 * math.sqrt(furthest):.1g}") if furthest else EXTENT
-    reach = max(map(abs, at.exact)) if at else half
-    return reach * Fraction(6, 5) if half < reach <= 10 * half else half
+    return reaching(at.exact if at else None, ORIGIN, half)
 
 
-def score(weights: Triple, x1: FloatArray, x2: FloatArray) -> FloatArray:
-    """Return a score at points, coordinates of any one shape."""
-    w0, w1, w2 = map(float, weights)
-    result: FloatArray = w0 + w1 * x1**2 + w2 * x2**2
-    return result
-
-
-def square(half: Fraction) -> tuple[Vector, Fraction]:
+def squares(half: Fraction) -> tuple[Vector, Fraction]:
     """Return centre and half the width of the square of squares [0, half^2]^2."""
-    middle = half**2 / 2
-    return (middle, middle), middle
+    return (half**2 / 2, half**2 / 2), half**2 / 2
 
 
-def arcs(result: Glm, half: Fraction) -> Iterator[tuple[Boundary, list[tuple[FloatArray, FloatArray]]]]:
-    """Yield each boundary between regions with its curve's pieces in the quadrants, coordinates of shape (SAMPLES,)."""
-    by_classes = {item.classes: item for item in result.boundaries}
-    functions = [affine(w) for w in result.weights]
-    for edge in edges(functions, QUADRANT):
-        first, second = edge.owners
-        ends = visible(functions, edge, within(*square(half)))
-        if ends:
-            u, v = sampled(*ends)
-            pieces = [(i * np.sqrt(u), j * np.sqrt(v)) for i in (1, -1) for j in (1, -1)]
-            yield by_classes[first + 1, second + 1], pieces
-
-
-def sampled(start: Sequence[Fraction], end: Sequence[Fraction]) -> tuple[FloatArray, FloatArray]:
-    """Return points of a segment in the plane of squares, closest at its ends, where square roots are steep."""
-    share = (1 - np.cos(np.linspace(0, np.pi, SAMPLES))) / 2
-    u, v = (np.clip((1 - share) * float(a) + share * float(b), 0, None) for a, b in zip(start, end, strict=True))
-    return u, v
+def mirrored(points: Sequence[Vector]) -> list[FloatArray]:
+    """Return the points whose squares lie on a polygon or piece of line, in each quadrant: closest together at corners,
+    where square roots are steep.
+    """
+    share = (1 - np.cos(np.linspace(0, np.pi, SAMPLES)))[:, None] / 2
+    corners = np.array(points, dtype=float).reshape(-1, 2)
+    ends = np.roll(corners, -1, axis=0) if len(corners) > 2 else corners[1:]
+    sides = [(1 - share) * a + share * b for a, b in zip(corners, ends, strict=False)] or [corners]
+    outline = np.sqrt(np.clip(np.concatenate(sides), 0, None))
+    return [outline * signs for signs in ((1, 1), (-1, 1), (-1, -1), (1, -1))] if points else []
 
 
 def regions(result: Glm, extent: Fraction | None = None, at: Place | None = None) -> Figure:
     """Draw the decision regions on [-extent, extent]^2 with their boundaries in red."""
     half = extent or window(result, at)
-    figure = new_figure(6.2, 5.8)
-    axes = figure.subplots()
     functions = [affine(w) for w in result.weights]
-    for item in result.regions:
-        k = item.class_ - 1
-        if item.empty or item.class_ != item.tied[0]:
-            continue
-        corners = polygon([minus(functions[k], other) for other in functions], box(*square(half)))
-        if len(set(corners)) > 2:
-            axes.add_patch(PathPatch(mirrored(corners), color=pale(class_color(k)), linewidth=0.7))
-            middle = highest(functions, ORIGIN) == tuple(j - 1 for j in item.tied)
-            u, v = ORIGIN if middle else mean(corners)
-            name(axes, math.sqrt(u), math.sqrt(v), class_names(item.tied))
-    drawn = list(arcs(result, half))
-    for _, pieces in drawn:
-        for x1, x2 in pieces:
-            axes.plot(x1, x2, color=BOUNDARY, linewidth=2.4, solid_capstyle="round", zorder=3)
-    if not drawn:
-        axes.set_title("no boundary in the figure")
-    elif len(result.boundaries) == 1:
+    owners = [item.tied for item in result.regions if not item.empty and item.class_ == item.tied[0]]
+    found, point = edges(functions, QUADRANT), at.exact if at else None
+    figure, axes = draw_regions(functions, owners, found, squares(half), (ORIGIN, half), mirrored, point)
+    if len(result.boundaries) == len(found) == 1:
         conic = result.boundaries[0]
         axes.set_title(f"{conic.conic} {mathtext(conic.equation)}", color=BOUNDARY)
-    frame(axes, ORIGIN, half)
-    if at:
-        mark(axes, at.exact, ORIGIN, half)
+    elif not any(line.get_color() == BOUNDARY for line in axes.lines):
+        axes.set_title("no boundary in the figure")
     return figure
-
-
-def mirrored(corners: Sequence[Vector]) -> Path:
-    """Return the set of points whose squares lie in a polygon: its image in each quadrant."""
-    sides = [sampled(a, b) for a, b in zip(corners, [*corners[1:], corners[0]], strict=True)]
-    outline = np.column_stack([np.sqrt(np.concatenate(values)) for values in zip(*sides, strict=True)])
-    images = [Path(outline * np.array(signs), closed=True) for signs in ((1, 1), (-1, 1), (-1, -1), (1, -1))]
-    return Path.make_compound_path(*images)
 
 
 def surfaces(result: Glm, classes: Sequence[int], extent: Fraction | None = None) -> Figure:
@@ -153,15 +107,23 @@ def surfaces(result: Glm, classes: Sequence[int], extent: Fraction | None = None
         axes.set_title(mathtext(f"y{classes[0]} = {result.surfaces[classes[0] - 1].formula}"))
         return figure
     handles: list[Patch | Line2D] = [Patch(color=class_color(k - 1), label=f"$y_{{{k}}}$") for k in classes]
-    for boundary, pieces in arcs(result, half):
-        for along1, along2 in pieces:
-            above = score(result.weights[boundary.classes[0] - 1], along1, along2)
-            axes.plot(along1, along2, above, color=BOUNDARY, linewidth=2.6, zorder=10)
+    functions = [affine(w) for w in result.weights]
+    for edge in edges(functions, QUADRANT):
+        for curve in mirrored(visible(functions, edge, within(*squares(half)))):
+            height = score(result.weights[edge.owners[0]], *curve.T)
+            axes.plot(*curve.T, height, color=BOUNDARY, linewidth=2.6, zorder=10)
     if axes.lines:
         handles.append(Line2D([], [], color=BOUNDARY, linewidth=2.6, label="equal scores"))
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
     axes.set_zlabel("score")
     return figure
+
+
+def score(weights: Triple, x1: FloatArray, x2: FloatArray) -> FloatArray:
+    """Return a score at points, coordinates of any one shape."""
+    w0, w1, w2 = map(float, weights)
+    result: FloatArray = w0 + w1 * x1**2 + w2 * x2**2
+    return result
 
 
 def faces(x1: FloatArray, x2: FloatArray, height: FloatArray, color: str, tall: float) -> tuple[FloatArray, FloatArray]:

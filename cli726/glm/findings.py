@@ -96,10 +96,10 @@ def of_pair(result: Glm) -> Iterator[Finding]:
 
 def special(result: Glm) -> Iterator[Finding]:
     """Scores that coincide, and regions without an area."""
-    for item in result.regions:
-        who = f"`{named(item.tied)}`"
-        if item.class_ == item.tied[0] and 1 < len(item.tied) < len(result.regions):
-            yield Finding("", marked(f"{who} have the same score everywhere."), {"classes": item.tied})
-        if item.class_ == item.tied[0] and item.empty:
-            text = f"The region of {who} is empty: nowhere is this score larger than all others."
-            yield Finding("", marked(text), {"classes": item.tied})
+    first = [item for item in result.regions if item.class_ == item.tied[0]]
+    for tied in (item.tied for item in first if 1 < len(item.tied) < len(result.regions)):
+        yield Finding("", marked(f"`{named(tied)}` have the same score everywhere."), {"classes": tied})
+    empty = [item.class_ for item in first if item.empty]
+    if empty:
+        text = f"No region belongs to `{named(empty)}`: nowhere is such a score larger than all others."
+        yield Finding("", marked(text), {"classes": empty})

@@ -54,9 +54,17 @@ def said(question: str, text: str, **evidence: Any) -> Finding:
 
 def meeting(result: Softmax) -> Iterator[Finding]:
     """1.1: the probabilities at the green point, or why there is none."""
-    boundaries, vertices = result.boundaries, result.vertices
-    if result.point:
-        yield at_the_point(result.point)
+    boundaries, vertices, point = result.boundaries, result.vertices, result.point
+    if point:
+        others = [k for k in range(1, len(result.weights) + 1) if k not in point.tied]
+        left = small(math.fsum(point.probabilities[k - 1] for k in others))
+        each = f"{point.probabilities[point.tied[0] - 1]:.4g}" if others else f"1/{len(point.tied)}"
+        height = str(point.exact_activations[point.tied[0] - 1])
+        text = f"At the green point `{place(point.exact)}` the activations of `{named(point.tied)}` are equal"
+        text += f", `a = {height}`" if len(height) <= SHORT else ""
+        text += f": each of these classes has probability `{each}`"
+        text += f"; the rest, {left}, is left for `{named(others)}`." if others else "."
+        yield said("1.1", text, x=point.x, probabilities=point.probabilities)
     elif vertices:
         points = "; ".join(f"`{named(item.tied)}` at `{place(item.exact)}`" for item in vertices[:SHOWN])
         more = f"; and {len(vertices) - SHOWN} more" if len(vertices) > SHOWN else ""
@@ -67,19 +75,6 @@ def meeting(result: Softmax) -> Iterator[Finding]:
         if len(boundaries) == 1:
             why = f"`{named(boundaries[0].classes)}` meet along one whole line"
         yield said("1.1", f"There is no green point: {why}.", boundaries=len(boundaries))
-
-
-def at_the_point(item: Place) -> Finding:
-    """1.1: the probabilities where all boundaries meet."""
-    others = [k for k in range(1, len(item.probabilities) + 1) if k not in item.tied]
-    left = small(math.fsum(item.probabilities[k - 1] for k in others))
-    each = f"{item.probabilities[item.tied[0] - 1]:.4g}" if others else f"1/{len(item.tied)}"
-    height = str(item.exact_activations[item.tied[0] - 1])
-    text = f"At the green point `{place(item.exact)}` the activations of `{named(item.tied)}` are equal"
-    text += f", `a = {height}`" if len(height) <= SHORT else ""
-    text += f": each of these classes has probability `{each}`"
-    text += f"; the rest, {left}, is left for `{named(others)}`." if others else "."
-    return said("1.1", text, x=item.x, probabilities=item.probabilities)
 
 
 def divides(item: Boundary) -> bool:
@@ -94,18 +89,18 @@ def lines(items: Sequence[Boundary]) -> str:
 def along_rays(result: Softmax) -> Iterator[Finding]:
     """1.2: along the rays on which the two neighbours end with one half each."""
     rays, three = [item for item in result.boundaries if divides(item)], len(result.weights) == 3
-    if not rays:
-        return
-    which = "each red line" if len(rays) == len(result.boundaries) else lines(rays)
-    start = "the green point" if result.point else "its start"
-    exact = " to `1/(2 + exp(-rho s))` each" if three else ""
-    others, least = ("the third falls", "") if three else ("all others together fall", "the least ")
-    text = (
-        f"On {which} the two classes beside it are equally probable: at distance `s` from {start} both have risen"
-        f"{exact}, which tends to `1/2`; {others} to 0 like `exp(-rho s)`, with {least}"
-        "`rho = (grad a_i - grad a_k) · u` for `i` beside the line, `k` not, and `u` the unit vector along it."
-    )
-    yield said("1.2", text, rates=[item.rate for item in rays])
+    if rays:
+        which = "each of " * (len(rays) > 1) + lines(rays)
+        which = "each red line" if len(rays) == len(result.boundaries) else which
+        start = "the green point" if result.point else "its start"
+        exact = " to `1/(2 + exp(-rho s))` each" if three else ""
+        others, least = ("the third falls", "") if three else ("all others together fall", "the least ")
+        text = (
+            f"On {which} the two classes beside it are equally probable: at distance `s` from {start} both have risen"
+            f"{exact}, which tends to `1/2`; {others} to 0 like `exp(-rho s)`, with {least}"
+            "`rho = (grad a_i - grad a_k) · u` for `i` beside the line, `k` not, and `u` the unit vector along it."
+        )
+        yield said("1.2", text, rates=[item.rate for item in rays])
     if three and result.point:
         thirds = ", ".join(f"`C{6 - sum(item.classes)}` beyond `{named(item.classes, '|')}`" for item in rays)
         text = "On the extension of each boundary line beyond the green point the third class is the most probable"
@@ -137,7 +132,8 @@ def far_inside(result: Softmax) -> Iterator[Finding]:
     certain = [item for item in first if item.keep == (item.class_,)]
     if certain:
         names = named(item.class_ for item in certain)
-        whose = "each region" if len(certain) == len(first) else f"the region of `{names}`"
+        whose = f"the region{'s' * (len(certain) > 1)} of `{names}`"
+        whose = "each region" if len(certain) == len(first) else whose
         text = (
             f"Far out in the middle of {whose} the probability of its class tends to 1, and all others to 0, together"
         )
@@ -173,12 +169,10 @@ def beside(result: Softmax) -> Iterator[Finding]:
 
 def special(result: Softmax) -> Iterator[Finding]:
     """Activations that coincide, and regions without an area."""
-    for item in result.regions:
-        if item.class_ != item.tied[0]:
-            continue
-        who = f"`{named(item.tied)}`"
-        if len(item.tied) > 1:
-            yield said("", f"{who} have the same activation: they are equally probable everywhere.", classes=item.tied)
-        if item.kind == "empty":
-            text = f"The region of {who} is empty: nowhere is this activation larger than all others."
-            yield said("", text, classes=item.tied)
+    first = [item for item in result.regions if item.class_ == item.tied[0]]
+    for tied in (item.tied for item in first if len(item.tied) > 1):
+        yield said("", f"`{named(tied)}` have the same activation: they are equally probable everywhere.", classes=tied)
+    empty = [item.class_ for item in first if item.kind == "empty"]
+    if empty:
+        text = f"No region belongs to `{named(empty)}`: nowhere is such an activation larger than all others."
+        yield said("", text, classes=empty)

@@ -6,9 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 
 from cli726.document import Table
-from cli726.document.content import Content
 from cli726.exact import both, marked, named, place
-from cli726.softmax import Boundary, Place, Softmax, Way, rest
+from cli726.softmax import Place, Softmax, Way, rest
 
 __all__ = ["boundary_table", "place_table", "readable", "region_table", "small"]
 
@@ -47,44 +46,38 @@ def readable(way: Way) -> str:
     return ", ".join(texts if len(texts) <= LISTED else (f"C{k} {texts[k - 1]}" for k in way.keep))
 
 
-def piece(item: Boundary) -> str:
-    if item.start is None:
-        return "whole line"
-    return f"`{place(item.start)}` to `{place(item.end)}`" if item.end else f"ray from `{place(item.start)}`"
-
-
 def boundary_table(result: Softmax) -> Table:
     """Return 1.2's table: what the classes that are not the largest have along each boundary."""
-    columns = ("line", "equation", *(() if result.point else ("piece",)))
-    rows: list[list[Content]] = [
-        [marked(f"`{named(item.classes, '|')}`"), marked(f"`{item.equation}`"),
-         *(() if result.point else (marked(piece(item)),)), *along(result, item)]
-        for item in result.boundaries
-    ]  # fmt: skip
-    return ways("Along each boundary", columns, rows, "1.2", result)
+    rows = []
+    for item in result.boundaries:
+        # Long fractions of a point are rounded, of others the decimals are left out.
+        start, end = (x and (place(x).partition(" ~= ")[0]) for x in (item.start, item.end))
+        piece = f"`{start}` to `{end}`" if end else f"ray from `{start}`" if start else "whole line"
+        rows.append([f"`{named(item.classes, '|')}`", f"`{item.equation}`", *([] if result.point else [piece])])
+    columns = ("line", "equation", *([] if result.point else ["piece"]))
+    return ways("Along each boundary", columns, rows, result.boundaries, "1.2", result)
 
 
 def region_table(result: Softmax) -> Table:
     """Return 1.3's table: what the other classes have along the middle of each region."""
-    rows: list[list[Content]] = [
-        [marked(f"`C{item.class_}`"), item.kind, *along(result, item)] for item in result.regions
-    ]
-    return ways("In the middle of each region", ("class", "region"), rows, "1.3", result)
+    rows = [[f"`C{item.class_}`", item.kind] for item in result.regions]
+    return ways("In the middle of each region", ("class", "region"), rows, result.regions, "1.3", result)
 
 
-def ways(title: str, columns: Sequence[str], rows: list[list[Content]], question: str, result: Softmax) -> Table:
-    title += ": all others together at distance s, and the limits" if result.point else ": the limits"
-    distances = [marked(f"`s = {s}`") for s in DISTANCES if result.point]
-    return Table(title, [*columns, "direction u", marked("rate `rho`"), *distances, "far out"], rows, question, 9)
-
-
-def along(result: Softmax, way: Way) -> list[Content]:
-    """Return the cells for one way: direction, rate, what the other classes have on it, and the limits."""
-    cells = ["({:.4g}, {:.4g})".format(*way.direction) if way.direction and way.limit else ""]
-    cells.append("" if way.rate is None else f"{way.rate:.4g}")
-    others = [rest(result.weights, way, distance) for distance in DISTANCES if result.point]
-    cells += ["" if share is None else small(share) for share in others]
-    return [marked(f"`{cell}`") if cell else "" for cell in (*cells, readable(way))]
+def ways(
+    title: str, columns: Sequence[str], rows: Sequence[list[str]], items: Sequence[Way], question: str, result: Softmax
+) -> Table:
+    """Return rows with direction, rate, the other classes' share at some distances from a green point, and limits."""
+    distances = DISTANCES if result.point else ()
+    for row, way in zip(rows, items, strict=True):
+        cells = ["({:.4g}, {:.4g})".format(*way.direction) if way.direction and way.limit else ""]
+        cells.append("" if way.rate is None else f"{way.rate:.4g}")
+        others = [rest(result.weights, way, distance) for distance in distances]
+        cells += ["" if share is None else small(share) for share in others]
+        row += [f"`{cell}`" for cell in (*cells, readable(way))]
+    title += ": all others together at distance s, and the limits" if distances else ": the limits"
+    head = [*columns, "direction u", "rate `rho`", *(f"`s = {s}`" for s in distances), "far out"]
+    return Table(title, list(map(marked, head)), [list(map(marked, row)) for row in rows], question, numeric=9)
 
 
 def place_table(title: str, item: Place) -> Table:

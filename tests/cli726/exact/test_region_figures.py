@@ -119,7 +119,7 @@ def test_no_two_classes_share_a_colour():
 @pytest.mark.parametrize("classes", ORDINARY)
 def test_curves_are_the_probabilities_along_the_boundaries(classes):
     result = solve(classes)
-    figure = drawn(softmax_figures.along_boundaries, result)
+    figure = drawn(softmax_figures.figures(result)["along-boundaries"])
     assert len(figure.axes) == min(len(result.boundaries), softmax_figures.PANELS)
     for axes, boundary in zip(figure.axes, result.boundaries, strict=False):
         assert axes.get_ylim()[0] < 0 < 1 < axes.get_ylim()[1]
@@ -140,7 +140,7 @@ def test_curves_are_the_probabilities_along_the_boundaries(classes):
 
 def test_curves_into_regions_start_at_the_point_and_end_near_the_limit():
     result = solve(softmax.ASSIGNMENT)
-    figure = drawn(softmax_figures.into_regions, result)
+    figure = drawn(softmax_figures.figures(result)["into-regions"])
     for axes, region in zip(figure.axes, result.regions, strict=True):
         curves = np.array([line.get_ydata() for line in axes.lines])
         assert_allclose(curves[:, 0], result.point.probabilities)
@@ -150,10 +150,12 @@ def test_curves_into_regions_start_at_the_point_and_end_near_the_limit():
 def test_what_is_left_out_is_said():
     result = solve(MANY)
     assert len(result.boundaries) > softmax_figures.PANELS
-    figure = drawn(softmax_figures.along_boundaries, result)
+    figure = drawn(softmax_figures.figures(result)["along-boundaries"])
     assert len(figure.axes) == softmax_figures.PANELS
     assert any(f"the first 12 of {len(result.boundaries)} boundaries" in text for text in texts(figure))
-    assert not any("the first" in text for text in texts(drawn(softmax_figures.along_boundaries, solve(ORDINARY[1]))))
+    assert not any(
+        "the first" in text for text in texts(drawn(softmax_figures.figures(solve(ORDINARY[1]))["along-boundaries"]))
+    )
 
 
 @pytest.mark.parametrize("weights", settings(4, 8))

@@ -88,7 +88,7 @@ class Oracle:
     def rays(self, which, start, each, others):
         items = list(self.result.boundaries)
         if which != "each red line":
-            items = [self.boundary(name) for name in which.split(", ")]
+            items = [self.boundary(name) for name in which.removeprefix("each of ").split(", ")]
         self.named["ray"] |= {item.classes for item in items}
         three = len(self.weights) == 3
         assert bool(each) == three == others.startswith("the third")
@@ -154,6 +154,9 @@ class Oracle:
     def certain(self, whose):
         names = self.distinct if whose == "each region" else numbers(whose)
         self.named["region"] |= set(names)
+        assert whose.startswith(
+            "each" if len(names) == len(self.distinct) else "the regions" if names[1:] else "the region "
+        )
         for k in names:
             item = self.result.regions[k - 1]
             near, far = self.at(item, FAR), self.at(item, 2 * FAR)
@@ -202,9 +205,8 @@ class Oracle:
         assert len({self.weights[k - 1] for k in numbers(who)}) == 1 < len(numbers(who))
 
     def empty(self, who):
-        k = numbers(who)[0]
-        self.named["empty"].add(k)
-        assert k not in self.with_area
+        self.named["empty"] |= set(numbers(who))
+        assert not set(numbers(who)) & set(self.with_area)
 
     def cells(self, way, cells):
         """Judge a row of a table."""
@@ -272,7 +274,7 @@ KINDS = {
         r"limits are (.*)\."
     ),
     Oracle.certain: (
-        r"Far out in the middle of (each region|the region of .*) the probability of its class tends to 1, and all "
+        r"Far out in the middle of (each region|the regions? of .*) the probability of its class tends to 1, and all "
         r"others to 0, together like exp\(-rho s\): its activation leads by a gap that grows with the distance\."
     ),
     Oracle.bounded: r"The region of (.*) is bounded: no point of it is far out\.",
@@ -285,7 +287,7 @@ KINDS = {
         r"and sigma\(-1\) ≈ ([^,]*?)(, the third to 0|, all others to 0)?\."
     ),
     Oracle.same: r"(.*) have the same activation: they are equally probable everywhere\.",
-    Oracle.empty: r"The region of (.*) is empty: nowhere is this activation larger than all others\.",
+    Oracle.empty: r"No region belongs to (.*): nowhere is such an activation larger than all others\.",
 }
 
 
