@@ -147,11 +147,8 @@ class Oracle:
         c, p, q = (a - b for a, b in zip(w, v, strict=True))
         assert {conic} <= CONICS[(*signature(p, q), *signature(p, q, c))]
         assert (conic == "circle") == (p == q)
-        sizes = [
-            Fraction(text)
-            for text in re.findall(r"(?:radius |semi-axes |and |x[12] = )(?:sqrt\()?(\d+(?:/\d+)?)", described)
-        ]
-        squares = [s if f"sqrt({s})" in described else s * s for s in sizes]
+        sizes = re.findall(r"(?:radius |semi-axes |and |x[12] = )(sqrt)?\(?(\d+(?:/\d+)?)", described)
+        squares = [Fraction(size) if rooted else Fraction(size) ** 2 for rooted, size in sizes]
         words = {"circle": "the inside of", "ellipse": "the inside of", "parallel lines": "what lies between",
                  "hyperbola": "what lies between the branches of",
                  "crossing lines": "the sectors around the x1 axis between"}  # fmt: skip
