@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from cli726.document import Math, m
+from cli726.document import Math, Table, m
 from cli726.errors import RequestError
+from cli726.exact.envelope import Spot
 
 __all__ = [
-    "both", "classes", "decimal", "equation", "marked", "named", "number", "pair", "place", "polynomial", "positive",
-    "root",
+    "both", "classes", "decimal", "equation", "marked", "named", "number", "pair", "place", "place_table", "polynomial",
+    "positive", "root", "table",
 ]  # fmt: skip
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
@@ -116,6 +117,23 @@ def named(numbers: Iterable[int], joint: str = ", ") -> str:
 def marked(text: str) -> list[str | Math]:
     """Return the parts of a sentence in which mathematics stands between backticks."""
     return [m(part) if k % 2 else part for k, part in enumerate(text.split("`")) if part]
+
+
+def table(
+    title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], question: str = "", numeric: int = 9
+) -> Table:
+    """Return a table in whose texts mathematics stands between backticks."""
+    cells = [[marked(cell) for cell in row] for row in rows]
+    return Table(marked(title), [marked(column) for column in columns], cells, question, numeric)
+
+
+def place_table(title: str, item: Spot, **columns: Sequence[str]) -> Table:
+    """Return what holds at one point, a row for each class; which are the largest."""
+    rows = [
+        (f"`C{k}`", *cells, "largest" if k in item.tied else "")
+        for k, cells in enumerate(zip(*columns.values(), strict=True), 1)
+    ]
+    return table(f"{title} `{place(item.exact)}`", ("class", *columns, ""), rows, numeric=1)
 
 
 def polynomial(terms: Iterable[tuple[Fraction, str]]) -> str:

@@ -8,7 +8,7 @@ from cli726.document import Document, Finding
 from cli726.exact import decimal, marked, named
 from cli726.exact.envelope import minus
 from cli726.glm import Glm, Place, affine
-from cli726.glm.tables import boundary_table, describe, place_table, score_table
+from cli726.glm.tables import boundary_table, describe, point_table, score_table
 
 __all__ = ["document", "findings"]
 
@@ -30,7 +30,7 @@ SIDES = {
 def document(result: Glm, at: Place | None = None) -> Document:
     """Return the answers to 2.1 to 2.3 with their tables; last the point `at`."""
     lead = "; ".join(f"`y{item.class_} = {item.formula}`" for item in result.surfaces)
-    tables = [score_table(result), boundary_table(result), *([place_table(at)] if at else [])]
+    tables = [score_table(result), boundary_table(result), *([point_table(at)] if at else [])]
     tables = [table for table in tables if table.rows]
     return Document([marked(f"Scores {lead}")], QUESTIONS, findings(result), tables)
 

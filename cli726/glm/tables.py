@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cli726.document import Table
-from cli726.exact import both, decimal, marked, named, place
+from cli726.exact import both, decimal, named, place_table, table
 from cli726.glm import Boundary, Glm, Place
 
-__all__ = ["boundary_table", "describe", "place_table", "score_table"]
+__all__ = ["boundary_table", "describe", "point_table", "score_table"]
 
 
 def describe(item: Boundary) -> str:
@@ -27,33 +27,22 @@ def size(exact: str, value: float) -> str:
 def score_table(result: Glm) -> Table:
     """Return the table of 2.1 and 2.2: the shape of each surface."""
     rows = [
-        (
-            marked(f"`y{item.class_}`"),
-            marked(f"`{item.formula}`"),
-            item.shape,
-            marked(f"`{decimal(w[0])}`"),
-            item.stationary,
-        )
+        (f"`y{item.class_}`", f"`{item.formula}`", item.shape, f"`{decimal(w[0])}`", item.stationary)
         for item, w in zip(result.surfaces, result.weights, strict=True)
     ]
-    return Table("Scores", ("score", "formula", "surface", "at the origin", ""), rows, "2.2", numeric=9)
+    return table("Scores", ("score", "formula", "surface", "at the origin", ""), rows, "2.2")
 
 
 def boundary_table(result: Glm) -> Table:
     """Return 2.3's table: the curves on which regions meet."""
     rows = [
-        (marked(f"`{named(item.classes, '|')}`"), marked(f"`{item.equation}`"), item.conic, marked(describe(item)),
-         item.separates)
+        (f"`{named(item.classes, '|')}`", f"`{item.equation}`", item.conic, describe(item), item.separates)
         for item in result.boundaries
         if item.separates != "nothing"
-    ]  # fmt: skip
-    return Table("Where regions meet", ("classes", "equation", "conic", "", "how much of it"), rows, "2.3", numeric=9)
-
-
-def place_table(item: Place) -> Table:
-    """Return the scores at one point, a row for each class."""
-    rows = [
-        (marked(f"`C{k}`"), marked(f"`{both(score)}`"), "largest" if k in item.tied else "")
-        for k, score in enumerate(item.exact_scores, start=1)
     ]
-    return Table(marked(f"The point `{place(item.exact)}`"), ("class", "score", ""), rows)
+    return table("Where regions meet", ("classes", "equation", "conic", "", "how much of it"), rows, "2.3")
+
+
+def point_table(item: Place) -> Table:
+    """Return the scores at one point."""
+    return place_table("The point", item, score=[f"`{both(score)}`" for score in item.exact_scores])

@@ -10,7 +10,7 @@ from cli726.document import Document, Finding
 from cli726.exact import marked, named, place
 from cli726.exact.envelope import along
 from cli726.softmax import Boundary, Place, Softmax, Way, far
-from cli726.softmax.tables import boundary_table, place_table, readable, region_table, small
+from cli726.softmax.tables import boundary_table, point_table, readable, region_table, small
 
 __all__ = ["document", "findings", "point_document"]
 
@@ -30,14 +30,14 @@ def document(result: Softmax, at: Place | None = None) -> Document:
     """Return the answers to 1.1 to 1.3 with their tables; last the point `at`."""
     lead = "; ".join(f"`a{k} = {text}`" for k, text in enumerate(result.activations, 1))
     tables = [boundary_table(result)] if result.boundaries else []
-    tables += [region_table(result), *([place_table("The point", at)] if at else [])]
+    tables += [region_table(result), *([point_table("The point", at)] if at else [])]
     return Document([marked(f"Softmax of {lead}")], QUESTIONS, findings(result), tables)
 
 
 def point_document(result: Softmax, at: Place | None = None) -> Document:
     """Return the points where regions meet alone, after the point `at`."""
     title = "The green point" if result.point else "A meeting point"
-    tables = [*([place_table("The point", at)] if at else []), *(place_table(title, item) for item in result.vertices)]
+    tables = [*([point_table("The point", at)] if at else []), *(point_table(title, item) for item in result.vertices)]
     none = [Finding("", item.parts, item.evidence) for item in meeting(result)]
     return Document([], {}, [] if result.vertices else none, tables)
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Collection, Sequence
 
 from cli726.document import Table
-from cli726.exact import both, marked, named, place
+from cli726.exact import both, named, place, place_table, table
 from cli726.softmax import Place, Softmax, Way, rest
 
-__all__ = ["boundary_table", "place_table", "readable", "region_table", "small"]
+__all__ = ["boundary_table", "point_table", "readable", "region_table", "small"]
 
 # With more classes than this only those that keep a share are listed.
 LISTED = 4
@@ -77,14 +77,11 @@ def ways(
         row += [f"`{cell}`" for cell in (*cells, readable(way))]
     title += ": all others together at distance s, and the limits" if distances else ": the limits"
     head = [*columns, "direction u", "rate `rho`", *(f"`s = {s}`" for s in distances), "far out"]
-    return Table(title, list(map(marked, head)), [list(map(marked, row)) for row in rows], question, numeric=9)
+    return table(title, head, rows, question)
 
 
-def place_table(title: str, item: Place) -> Table:
-    """Return activations and probabilities at one point, a row for each class."""
+def point_table(title: str, item: Place) -> Table:
+    """Return activations and probabilities at one point."""
     texts = shares(item.probabilities, range(1, len(item.probabilities) + 1))
-    rows = [
-        (marked(f"`C{k}`"), marked(f"`{both(a)}`"), text, "largest" if k in item.tied else "")
-        for k, (a, text) in enumerate(zip(item.exact_activations, texts, strict=True), 1)
-    ]
-    return Table(marked(f"{title} `{place(item.exact)}`"), ("class", "activation", "probability", ""), rows)
+    heights = [f"`{both(activation)}`" for activation in item.exact_activations]
+    return place_table(title, item, activation=heights, probability=texts)
