@@ -68,11 +68,3 @@ def test_sizes_and_lines_satisfy_the_equation(p, q, c):
         assert float(p) * (r1 * u) ** 2 + float(q) * (r2 * v) ** 2 + float(c) == pytest.approx(0, abs=1e-10)
     for text, size in zip(conic.exact, conic.axes or (conic.radius,), strict=False):
         assert size is None or float(sympy.sympify(text)) == pytest.approx(size, rel=1e-14)
-
-
-def test_a_third_class_cuts_boundaries_short():
-    result = solve("1,1,-2", "3,0,0", "2,0,1")
-    assert [item.separates for item in result.boundaries] == ["part", "part", "part"]
-    hidden = solve("6,2,2", "8,0,0", "7,1,1")
-    assert [item.separates for item in hidden.boundaries] == ["all", "nothing", "nothing"]
-    assert hidden.regions[2].empty
