@@ -85,6 +85,8 @@ def draw_regions(
     for edge in found:
         for curve in image(visible(functions, edge, within(*plane))):
             axes.plot(*curve.T, color=BOUNDARY, linewidth=2.4, solid_capstyle="round", zorder=3)
+    if not axes.lines:
+        axes.set_title("no boundary in the figure")
     (left, right), (low, high) = [(float(c - frame[1]), float(c + frame[1])) for c in frame[0]]
     axes.set(xlim=(left, right), ylim=(low, high), aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
     axes.spines[:].set_visible(True)

@@ -75,11 +75,9 @@ def regions(result: Glm, extent: Fraction | None = None, at: Place | None = None
     owners = [item.tied for item in result.regions if not item.empty and item.class_ == item.tied[0]]
     found, point = edges(functions, QUADRANT), at.exact if at else None
     figure, axes = draw_regions(functions, owners, found, squares(half), (ORIGIN, half), mirrored, point)
-    if len(result.boundaries) == len(found) == 1:
+    if len(result.boundaries) == 1 and not axes.get_title():
         conic = result.boundaries[0]
         axes.set_title(f"{conic.conic} {mathtext(conic.equation)}", color=BOUNDARY)
-    elif not any(line.get_color() == BOUNDARY for line in axes.lines):
-        axes.set_title("no boundary in the figure")
     return figure
 
 

@@ -75,6 +75,7 @@ def test_the_view_follows_the_boundaries(weights):
     assert right - left == pytest.approx(high - low)
     assert all(left <= v.x[0] <= right and low <= v.x[1] <= high for v in result.vertices)
     assert len(lines(axes)) == len(result.boundaries)
+    assert (axes.get_title() == "no boundary in the figure") == (not result.boundaries)
     spread = max((np.ptp([v.x for v in result.vertices], axis=0)).max(), 0) if result.vertices else 0
     assert spread == 0 or spread > (right - left) / 25
     assert axes.patches
@@ -103,6 +104,7 @@ def test_no_figure_grows_with_the_users_point(figures, at, extent):
     (axes,) = figure.axes
     half = axes.get_xlim()[1]
     assert extent is None or half == float(extent)
+    assert (axes.get_title() == "no boundary in the figure") == (figures is glm_figures and extent == "0.001")
     within = max(map(abs, place.x)) <= half
     assert ("$x$" in texts(figure)) == within
     assert any("lies outside the figure" in text for text in texts(figure)) == (not within)
