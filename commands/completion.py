@@ -9,7 +9,8 @@ from pathlib import Path
 import typer
 
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.config import AUGMENTATIONS, CUTS, WEIGHTS
+from cli726.finetune.augment.names import KNOWN
+from cli726.finetune.config import CUTS, WEIGHTS
 
 Complete = Callable[[str], list[str]]
 RUNS = Path("runs")
@@ -96,7 +97,7 @@ def cache_keys(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
-augmentations = several_of(*AUGMENTATIONS)
+augmentations = several_of(*KNOWN)
 weights = one_of(*WEIGHTS)
 stages = one_of(*CUTS)
 heads = one_of("linear", "mlp:128", "mlp:128,64", "python:")

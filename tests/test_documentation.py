@@ -18,7 +18,9 @@ import torch
 import typer
 from torch import Tensor
 
+from cli726.finetune.augment import names as kinds
 from cli726.finetune.augment import table as augment
+from cli726.finetune.augment import transforms
 from cli726.finetune.data import names
 from cli726.finetune.data.vision import import_torchvision
 from commands.app import app
@@ -149,11 +151,13 @@ def example(start: str) -> str:
 
 
 def test_the_example_of_an_augmentation_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    names: dict[str, Any] = {"torch": torch, "Tensor": Tensor, "Kind": augment.Kind}
-    names["KNOWN"] = known = dict(augment.KNOWN)
-    exec(example("def draw_bits"), names)
-    exec(example('KNOWN["posterize"]'), names)
+    given: dict[str, Any] = {"torch": torch, "Tensor": Tensor, "Kind": kinds.Kind}
+    given["KNOWN"] = known = dict(kinds.KNOWN)
+    exec(example("def draw_posterize"), given)
+    exec(example('KNOWN["posterize"]'), given)
     monkeypatch.setattr(augment, "KNOWN", known)
+    for name in ("posterize", "draw_posterize"):
+        monkeypatch.setattr(transforms, name, given[name], raising=False)
     (one,) = augment.parse_augmentations("posterize:3")
     images = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).repeat(64, 1, 1, 3)
     (bits,) = augment.draw_all([one], len(images), 0)

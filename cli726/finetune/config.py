@@ -11,7 +11,6 @@ from cli726.errors import RequestError, did_you_mean
 from cli726.finetune.options import Option, completed, described, fits
 from cli726.finetune.phases import CUTS, HEAD_ONLY, STAGES, Phase, plan
 from cli726.finetune.recipe import (
-    AUGMENTATIONS,
     DATA,
     DEPTHS,
     FEATURES,
@@ -26,7 +25,6 @@ from cli726.finetune.recipe import (
 )
 
 __all__ = [
-    "AUGMENTATIONS",
     "CUTS",
     "DEPTHS",
     "HEAD_ONLY",

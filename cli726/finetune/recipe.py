@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cli726.errors import RequestError
+from cli726.finetune.augment.names import KNOWN
 from cli726.finetune.options import Option, broken_rules, described, fits
 from cli726.finetune.phases import HEAD_ONLY, Phase
 
-__all__ = ["AUGMENTATIONS", "DEPTHS", "PretrainConfig", "TrainingConfig"]
+__all__ = ["DEPTHS", "PretrainConfig", "TrainingConfig"]
 
 DEPTHS = (20, 32, 44, 56)
-# The command line says and completes these; `augment` does them.
-AUGMENTATIONS = (
-    "flip", "crop", "color", "rotate", "randaugment", "erase", "blur", "noise", "motionblur", "saltpepper",
-)  # fmt: skip
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 # Beyond, torch does not complain but crashes.
 MOST_THREADS = 1024
@@ -38,7 +35,7 @@ class TrainingConfig:
     augment: Annotated[
         str,
         Option(
-            f"Comma list, in order: {', '.join(AUGMENTATIONS)}, python:FILE.py:FUNCTION; each with an optional "
+            f"Comma list, in order: {', '.join(KNOWN)}, python:FILE.py:FUNCTION; each with an optional "
             "strength, as in blur:0.5.",
             MAIN,
             complete="augmentations",
@@ -161,9 +158,9 @@ class PretrainConfig(TrainingConfig):
         float | None,
         Option("Raises the accuracy here, lowers what a new head can learn from the features.", RECIPE, low=0, below=1),
     ] = 0.0
-    augment: Annotated[
-        str, Option(f"Comma list, in order: {', '.join(AUGMENTATIONS)}.", RECIPE, complete="augmentations")
-    ] = "flip,crop"
+    augment: Annotated[str, Option(f"Comma list, in order: {', '.join(KNOWN)}.", RECIPE, complete="augmentations")] = (
+        "flip,crop"
+    )
     warmup: float = 0.1
     # Nothing is held out and nothing is frozen.
     validate_every: int = field(default=1, init=False)

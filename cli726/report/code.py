@@ -34,7 +34,7 @@ CORE = {
     6: (
         "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/features/feed",
         "cli726/finetune/training/loop", "cli726/finetune/training/optimizers", "cli726/finetune/training/evaluation",
-        "cli726/finetune/augment/pixels",
+        "cli726/finetune/augment/transforms",
     ),
 }  # fmt: skip
 SAID = ("findings", "tables", "figures")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cli726.document import Document, Finding, Table
-from cli726.finetune.augment.table import KNOWN as AUGMENTATIONS
+from cli726.finetune.augment.names import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.names import CIFAR, VISION
 from cli726.finetune.output.figures import confusion_figure, contact_sheet, history_figure

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cli726.finetune.data.vision import import_torchvision
 
-__all__ = ["draw_operations", "randaugment"]
+__all__ = ["draw_randaugment", "randaugment"]
 
 STRONGEST = 30
 OPERATIONS_AN_IMAGE = 2
@@ -65,7 +65,7 @@ def torchvision_functions() -> Any:
     return importlib.import_module("torchvision.transforms.v2.functional")
 
 
-def draw_operations(images: int, chance: torch.Generator, magnitude: float) -> Tensor:
+def draw_randaugment(images: int, chance: torch.Generator, magnitude: float) -> Tensor:
     """(number of an operation, its level) for each of two operations: Tensor of shape (images, 2, 2)."""
     size = (images, OPERATIONS_AN_IMAGE)
     which = torch.randint(len(OPERATIONS), size, generator=chance)

@@ -14,22 +14,12 @@ import torch
 from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
-from cli726.finetune.augment import pixels
-from cli726.finetune.augment.geometry import (
-    crop,
-    draw_angles,
-    draw_flips,
-    draw_rectangles,
-    draw_shifts,
-    erase,
-    flip,
-    rotate,
-)
-from cli726.finetune.augment.randaugment import draw_operations, randaugment
+from cli726.finetune.augment import randaugment, transforms
+from cli726.finetune.augment.names import KNOWN
 from cli726.finetune.training.chance import generator
 from cli726.finetune.user_code import is_code, load_function, own_code, source_digest
 
-__all__ = ["KNOWN", "Augmentation", "Kind", "apply_all", "crop", "draw_all", "flip", "parse_augmentations"]
+__all__ = ["KNOWN", "Augmentation", "apply_all", "draw_all", "parse_augmentations"]
 
 Draw = Callable[[int, torch.Generator, float], Tensor]
 Apply = Callable[[Tensor, Tensor], Tensor]
@@ -62,40 +52,10 @@ class Augmentation:
         return f"{self.name}:{self.strength:g}" if self.meaning else self.name.rpartition(":")[0]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A transformation that `--augment` knows.
-
-    Attributes:
-        meaning: What its strength is, in words.
-        default, low, high: The strength if none is given, and its range.
-        draw, apply: As in `Augmentation`.
-        whole: The strength is a whole number.
-        torchvision: As in `Augmentation`.
-    """
-
-    meaning: str
-    default: float
-    low: float
-    high: float
-    draw: Draw
-    apply: Apply
-    whole: bool = False
-    torchvision: bool = False
-
-
-KNOWN: dict[str, Kind] = {
-    "flip": Kind("probability", 0.5, 0, 1, draw_flips, flip),
-    "crop": Kind("pixels, at most", 4, 0, 31, draw_shifts, crop, whole=True),
-    "color": Kind("change, at most", 0.4, 0, 1, pixels.draw_colors, pixels.color),
-    "rotate": Kind("degrees, at most", 15, 0, 180, draw_angles, rotate),
-    "randaugment": Kind("magnitude, of 30", 9, 0, 30, draw_operations, randaugment, whole=True, torchvision=True),
-    "erase": Kind("probability", 0.5, 0, 1, draw_rectangles, erase),
-    "blur": Kind("sigma in pixels, at most", 1, 0, pixels.WIDEST_BLUR, pixels.draw_widths, pixels.blur),
-    "noise": Kind("sigma, at most", 0.1, 0, 1, pixels.draw_noises, pixels.noise),
-    "motionblur": Kind("pixels, at most", 6, 0, pixels.WIDEST_MOTION, pixels.draw_motions, pixels.motion_blur),
-    "saltpepper": Kind("share of pixels, at most", 0.1, 0, 1, pixels.draw_noises, pixels.salt_and_pepper),
-}
+def functions_of(name: str) -> tuple[Draw, Apply]:
+    """Return what draws an augmentation's parameters, and what it does with them."""
+    place = transforms if hasattr(transforms, name) else randaugment
+    return getattr(place, f"draw_{name}"), getattr(place, name)
 
 
 def parse_augmentations(text: str) -> tuple[Augmentation, ...]:
@@ -131,7 +91,7 @@ def parse_one(part: str) -> Augmentation:
             f"--augment {name} takes {numbers} ({kind.meaning}) from {kind.low} to {kind.high}; got "
             f"{number or 'nothing'}; for example {name}:{kind.default:g}"
         )
-    return Augmentation(name, strength, kind.draw, kind.apply, kind.meaning, kind.torchvision)
+    return Augmentation(name, strength, *functions_of(name), kind.meaning, kind.torchvision)
 
 
 def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int | str) -> list[Tensor]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cli726.errors import RequestError
-from cli726.finetune.augment.table import crop, flip, parse_augmentations
+from cli726.finetune.augment.table import parse_augmentations
+from cli726.finetune.augment.transforms import crop, flip
 from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.training.chance import generator

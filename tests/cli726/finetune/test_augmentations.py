@@ -18,12 +18,12 @@ from torch import Tensor
 
 from cli726.drawing import styled
 from cli726.errors import RequestError
-from cli726.finetune.augment import pixels as augment_pixels
-from cli726.finetune.augment.figures import augmentation_sheet
-from cli726.finetune.augment.geometry import draw_rectangles, erase, rotate
-from cli726.finetune.augment.pixels import blur, color, motion_blur, noise, salt_and_pepper
-from cli726.finetune.augment.randaugment import OPERATIONS, draw_operations, randaugment
-from cli726.finetune.augment.table import KNOWN, Augmentation, apply_all, draw_all, parse_augmentations
+from cli726.finetune.augment import transforms
+from cli726.finetune.augment.names import KNOWN
+from cli726.finetune.augment.preview import augmentation_sheet
+from cli726.finetune.augment.randaugment import OPERATIONS, draw_randaugment, randaugment
+from cli726.finetune.augment.table import Augmentation, apply_all, draw_all, parse_augmentations
+from cli726.finetune.augment.transforms import blur, color, draw_erase, erase, motionblur, noise, rotate, saltpepper
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.training.chance import generator
 from tests.cli726.finetune.synthetic import pictures
@@ -159,7 +159,7 @@ def test_each_operation_of_randaugment_is_torchvisions(name: str, magnitude: int
 
 def test_randaugment_knows_all_that_torchvision_does() -> None:
     assert len(OPERATIONS) == len(torchvision_v2().RandAugment._AUGMENTATION_SPACE)
-    drawn = draw_operations(3000, generator(0), 9)
+    drawn = draw_randaugment(3000, generator(0), 9)
     assert drawn.shape == (3000, 2, 2)
     assert sorted(drawn[..., 0].unique().tolist()) == list(range(len(OPERATIONS)))
     assert drawn[..., 1].unique().tolist() == pytest.approx([-0.3, 0.3])
@@ -168,7 +168,7 @@ def test_randaugment_knows_all_that_torchvision_does() -> None:
 def test_erased_rectangles_are_as_torchvisions() -> None:
     """Same areas and shapes as RandomErasing draws; checked by their quantiles."""
     v2 = torchvision_v2()
-    drawn = draw_rectangles(4000, generator(0), 1.0)
+    drawn = draw_erase(4000, generator(0), 1.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         erasing = v2.RandomErasing(p=1.0)
@@ -199,7 +199,7 @@ def test_erasing_covers_the_rectangle_and_nothing_else() -> None:
 def test_motion_to_the_right_spreads_a_point_along_its_row() -> None:
     dark = torch.zeros(3, 32, 32, 3, dtype=torch.uint8)
     dark[:, 16, 16] = 250
-    across, down, still = motion_blur(dark, torch.tensor([[0.0, 5.0], [5.0, 0.0], [0.0, 0.0]]))
+    across, down, still = motionblur(dark, torch.tensor([[0.0, 5.0], [5.0, 0.0], [0.0, 0.0]]))
     assert across[16, 13:20, 0].tolist() == pytest.approx([6.25, 43.75, 50, 50, 50, 43.75, 6.25], abs=0.6)
     assert not across[torch.arange(32) != 16].any()
     assert torch.equal(down, across.transpose(0, 1))
@@ -212,7 +212,7 @@ def test_motion_keeps_light_and_spreads_it_as_far_as_it_goes(angle: float, lengt
     dark = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     dark[:, 12:20, 12:20] = 255
     motion = length * torch.tensor([math.sin(angle), math.cos(angle)])
-    moved = motion_blur(dark, motion.expand(2, 2))[0, ..., 0].double()
+    moved = motionblur(dark, motion.expand(2, 2))[0, ..., 0].double()
     light = moved.sum()
     assert float(light) == pytest.approx(64 * 255, rel=0.01)
     y, x = torch.meshgrid(torch.arange(32.0) - 15.5, torch.arange(32.0) - 15.5, indexing="ij")
@@ -227,7 +227,7 @@ def test_motion_keeps_light_and_spreads_it_as_far_as_it_goes(angle: float, lengt
 def test_salt_and_pepper_hit_that_share_of_pixels_in_all_channels(share: float) -> None:
     grey = torch.full((64, 32, 32, 3), 128, dtype=torch.uint8)
     places = torch.arange(64) * 16001
-    hit = salt_and_pepper(grey, torch.stack([torch.full((64,), share), places], 1).double())
+    hit = saltpepper(grey, torch.stack([torch.full((64,), share), places], 1).double())
     assert float((hit[..., 0] == 255).float().mean()) == pytest.approx(share / 2, abs=0.01)
     assert float((hit[..., 0] == 0).float().mean()) == pytest.approx(share / 2, abs=0.01)
     assert torch.equal(hit[..., 0], hit[..., 2])
@@ -245,7 +245,7 @@ def test_noise_has_its_deviation_and_is_another_for_each_image() -> None:
 
 
 def test_the_noise_table_is_normal() -> None:
-    table = augment_pixels.noise_table("normal", torch.device("cpu"))
+    table = transforms.noise_table("normal", torch.device("cpu"))
     assert float(table.mean()) == pytest.approx(0, abs=0.005)
     assert float(table.std()) == pytest.approx(1, abs=0.005)
     assert float((table.abs() > 1.96).float().mean()) == pytest.approx(0.05, abs=0.002)

@@ -1,4 +1,4 @@
-"""Transformations that change the values of pixels: colour, blur, noise.
+"""What the augmentations do: NAME(images, parameters), and draw_NAME(images, generator, strength) for the parameters.
 
 Images are uint8 tensors of shape (B, H, W, 3), whatever their device; parameters are drawn on the CPU.
 """
@@ -11,41 +11,120 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cli726.finetune.augment.geometry import reflect, to_bytes
+from cli726.finetune.augment.names import KNOWN
 from cli726.finetune.training.chance import generator
 
 __all__ = [
-    "WIDEST_BLUR",
-    "WIDEST_MOTION",
-    "blur",
-    "color",
-    "draw_colors",
-    "draw_motions",
-    "draw_noises",
-    "draw_widths",
-    "motion_blur",
-    "noise",
-    "salt_and_pepper",
-]
+    "blur", "color", "crop", "draw_blur", "draw_color", "draw_crop", "draw_erase", "draw_flip", "draw_motionblur",
+    "draw_noise", "draw_rotate", "draw_saltpepper", "erase", "flip", "motionblur", "noise", "reflect", "rotate",
+    "saltpepper", "to_bytes",
+]  # fmt: skip
 
+# What torchvision's RandomErasing covers: shares of the image's area, and height over width.
+AREAS = (0.02, 0.33)
+ASPECTS = (0.3, 3.3)
 # Of red, green and blue in grey (ITU-R BT.601), as torchvision has them.
 GREY = (0.2989, 0.587, 0.114)
 # How far hue turns for a given change of brightness, contrast and saturation, in turns (Chen et al. 2020, SimCLR).
 HUE_SHARE = 0.25
-# Strongest allowed, in pixels: kernels are as wide as these need, whatever is drawn.
-WIDEST_BLUR = 5
-WIDEST_MOTION = 15
+# Kernels are as wide as the strongest of all needs, whatever is drawn.
+WIDEST_BLUR, WIDEST_MOTION = int(KNOWN["blur"].high), int(KNOWN["motionblur"].high)
 # A kernel's points along a motion: more than two a pixel.
 MOTION_POINTS = 40
 # Noise is read from a table at a random place for each image: an eighth of the time that drawing it takes.
 TABLE = 1 << 20
 
 
+def to_bytes(values: Tensor) -> Tensor:
+    """Float values rounded and clipped to 0..255; they are overwritten.
+
+    Halves, which averages of whole numbers often hit, go up by more than the rounding of float32, so that sums taken in
+    another order, as in a batch of another size, give the same byte.
+    """
+    return values.add_(0.501).clamp_(0, 255).to(torch.uint8)
+
+
+def draw_flip(images: int, chance: torch.Generator, probability: float) -> Tensor:
+    return torch.rand(images, generator=chance) < probability
+
+
+def flip(images: Tensor, flips: Tensor) -> Tensor:
+    """Mirror left and right where `flips`."""
+    return torch.where(flips[:, None, None, None].to(images.device), images.flip(2), images)
+
+
+def draw_crop(images: int, chance: torch.Generator, pixels: float) -> Tensor:
+    reach = int(pixels)
+    return torch.randint(-reach, reach + 1, (images, 2), generator=chance)
+
+
+def reflect(positions: Tensor, size: int) -> Tensor:
+    """Positions outside 0..size-1 mirrored at the edge pixel, as `mode="reflect"` does."""
+    inside = positions.abs()
+    return torch.where(inside >= size, 2 * (size - 1) - inside, inside)
+
+
+def crop(images: Tensor, shifts: Tensor) -> Tensor:
+    """Shift each image by whole pixels, edges filled by reflection: a crop out of the padded image."""
+    batch, height, width, _ = images.shape
+    shifts = shifts.to(images.device)
+    rows = reflect(torch.arange(height, device=images.device) + shifts[:, :1], height)  # (B, H)
+    columns = reflect(torch.arange(width, device=images.device) + shifts[:, 1:], width)  # (B, W)
+    which = torch.arange(batch, device=images.device)[:, None, None]
+    return images[which, rows[:, :, None], columns[:, None, :]]
+
+
+def draw_rotate(images: int, chance: torch.Generator, degrees: float) -> Tensor:
+    return (2 * torch.rand(images, generator=chance) - 1) * math.radians(degrees)
+
+
+def rotate(images: Tensor, angles: Tensor) -> Tensor:
+    """Turn each image anticlockwise about its centre (radians), bilinearly; corners filled by reflection."""
+    batch, height, width, _ = images.shape
+    cosine, sine = angles.cos(), angles.sin()
+    zero = torch.zeros_like(cosine)
+    # From a place in the result to one in the image, in units of half a side: hence the ratio of the sides.
+    rows = (cosine, -sine * height / width, zero, sine * width / height, cosine, zero)
+    places = torch.stack(rows, 1).view(batch, 2, 3).to(images.device)
+    grid = torch.nn.functional.affine_grid(places, [batch, 3, height, width], align_corners=False)
+    planes = images.permute(0, 3, 1, 2).contiguous().float()
+    turned = torch.nn.functional.grid_sample(planes, grid, "bilinear", "reflection", align_corners=False)
+    return to_bytes(turned).permute(0, 2, 3, 1).contiguous()
+
+
+def draw_erase(images: int, chance: torch.Generator, probability: float) -> Tensor:
+    """(top, left, height, width) as shares of the sides; of no size where nothing is to be covered."""
+    u = torch.rand(images, 5, generator=chance)
+    area = AREAS[0] + (AREAS[1] - AREAS[0]) * u[:, 0]
+    aspect = ASPECTS[0] * (ASPECTS[1] / ASPECTS[0]) ** u[:, 1]
+    covered = (u[:, 4] < probability).float()
+    height, width = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+    return torch.stack([u[:, 2] * (1 - height), u[:, 3] * (1 - width), height * covered, width * covered], 1)
+
+
+def erase(images: Tensor, rectangles: Tensor) -> Tensor:
+    """Cover a rectangle of each image with the image's mean colour, which carries nothing.
+
+    Source: Zhong et al. (2020), Random erasing data augmentation.
+    """
+    height, width = images.shape[1:3]
+    top, left, high, wide = rectangles.to(images.device)[:, :, None].unbind(1)  # (B, 1) each
+    y = (torch.arange(height, device=images.device) + 0.5) / height
+    x = (torch.arange(width, device=images.device) + 0.5) / width
+    rows = (y >= top) & (y < top + high)  # (B, H)
+    columns = (x >= left) & (x < left + wide)  # (B, W)
+    inside = rows[:, :, None, None] & columns[:, None, :, None]
+    # Whole numbers, so that no order of summation can matter.
+    pixels = height * width
+    mean = (images.sum((1, 2), keepdim=True, dtype=torch.int32) + pixels // 2) // pixels
+    return torch.where(inside, mean.to(torch.uint8), images)
+
+
 def uniform(images: int, chance: torch.Generator, low: float, high: float, numbers: int = 1) -> Tensor:
     return low + (high - low) * torch.rand(images, numbers, generator=chance)
 
 
-def draw_colors(images: int, chance: torch.Generator, strength: float) -> Tensor:
+def draw_color(images: int, chance: torch.Generator, strength: float) -> Tensor:
     """Factors of brightness, contrast and saturation, about 1, and a turn of the hue, about 0."""
     factors = uniform(images, chance, 1 - strength, 1 + strength, 3)
     return torch.cat([factors, uniform(images, chance, -HUE_SHARE * strength, HUE_SHARE * strength)], 1)
@@ -81,7 +160,7 @@ def color(images: Tensor, factors: Tensor) -> Tensor:
     return to_bytes(turn_hue(planes, turns)).permute(1, 2, 3, 0).contiguous()
 
 
-def draw_widths(images: int, chance: torch.Generator, widest: float) -> Tensor:
+def draw_blur(images: int, chance: torch.Generator, widest: float) -> Tensor:
     return uniform(images, chance, 0, widest)
 
 
@@ -114,14 +193,14 @@ def blur(images: Tensor, widths: Tensor) -> Tensor:
     return to_bytes(blurred).permute(0, 2, 3, 1).contiguous()
 
 
-def draw_motions(images: int, chance: torch.Generator, longest: float) -> Tensor:
+def draw_motionblur(images: int, chance: torch.Generator, longest: float) -> Tensor:
     """(down, right) from the beginning of a motion to its end, in pixels: any direction, any length."""
     length, angle = uniform(images, chance, 0, 1, 2).unbind(1)
     direction = torch.stack([(math.pi * angle).sin(), (math.pi * angle).cos()], 1)
     return longest * length[:, None] * direction
 
 
-def motion_blur(images: Tensor, motions: Tensor) -> Tensor:
+def motionblur(images: Tensor, motions: Tensor) -> Tensor:
     """Each image as a camera sees it that moves on a straight line while the shutter is open; edges reflected."""
     batch, height, width, _ = images.shape
     reach = min(math.ceil(WIDEST_MOTION / 2) + 1, min(height, width) - 1)
@@ -137,11 +216,14 @@ def motion_blur(images: Tensor, motions: Tensor) -> Tensor:
     return to_bytes(blurred).permute(1, 2, 3, 0).contiguous()
 
 
-def draw_noises(images: int, chance: torch.Generator, strongest: float) -> Tensor:
+def draw_noise(images: int, chance: torch.Generator, strongest: float) -> Tensor:
     """(how much, where in the table) for each image."""
     # A double holds every place exactly.
     places = torch.randint(TABLE, (images, 1), generator=chance).double()
     return torch.cat([uniform(images, chance, 0, strongest).double(), places], 1)
+
+
+draw_saltpepper = draw_noise
 
 
 @cache
@@ -165,7 +247,7 @@ def noise(images: Tensor, drawn: Tensor) -> Tensor:
     return to_bytes(values.mul_(scale).add_(images))
 
 
-def salt_and_pepper(images: Tensor, drawn: Tensor) -> Tensor:
+def saltpepper(images: Tensor, drawn: Tensor) -> Tensor:
     """A share of the pixels white or black, as often the one as the other."""
     shares, places = drawn.unbind(1)
     batch, height, width, _ = images.shape
