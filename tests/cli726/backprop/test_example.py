@@ -41,6 +41,7 @@ def test_what_was_typed_wins_over_the_file_and_the_file_over_the_seed(tmp_path: 
     network, _, _ = example(weights=written(tmp_path, [[[1, 2], [3, 4]]]), layers="2,2")
     assert (network.weights[0].tolist(), network.hidden) == ([[1, 2], [3, 4]], Hidden.logistic)
     assert example(layers="1000,1000")[0].sizes == (1000, 1000)
+    assert [solve(*example(layers=layers)).sweep is None for layers in ("2000,1", "2001,1")] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_what_was_typed_wins_over_the_file_and_the_file_over_the_seed(tmp_path: 
         ([[[True]]], "finite numbers"),
         ("[[[NaN]]]", "finite numbers"),
         ([[[-(10**400)]]], "finite numbers"),
-        ([[[1, 2]], [[1, 2]]], "matrix 1 feeds 1 units, but matrix 2 has 2"),
+        ([[[1, 2]], [[1, 2]]], "matrix 1 feeds 1 units, but matrix 2 has 2 columns; give matrix 2 1 columns"),
         ({"weights": [[[1]]], "x": [1, 2]}, "x must have 1 numbers; got 2"),
         ({"weights": [[[1]]], "t": "1"}, "finite numbers"),
         ({"weights": [[[1]]], "hidden": "tanh"}, "logistic or relu"),

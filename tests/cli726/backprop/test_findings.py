@@ -66,12 +66,10 @@ class Exact:
 
     def unit(self, layer: int, unit: int, a: mpf) -> tuple[mpf, mpf]:
         """h(a) and h'(a)."""
-        if self.result.network.hidden is Hidden.relu:
-            active = a > 0
-            if self.dust[layer - 2][unit - 1]:
-                active = self.result.values.activations[layer - 2][unit - 1] > 0
-            return (a, mpf(1)) if active else (mpf(0), mpf(0))
-        return logistic(a)
+        if self.result.network.hidden is Hidden.logistic:
+            return logistic(a)
+        chosen = self.result.values.activations[layer - 2][unit - 1] if self.dust[layer - 2][unit - 1] else a
+        return (a, mpf(1)) if chosen > 0 else (mpf(0), mpf(0))
 
     @cached_property
     def dust(self) -> list[np.ndarray]:
@@ -95,24 +93,22 @@ class Exact:
         passed, _, sent, _, _ = self.run()
         named = [self.place(*groups) for groups in SYMBOL.findall(text)]
         kind, layer, units = "/".join(letter for letter, _, _ in named), *(named[-1][1:] if named else (0, []))
-        if kind == "y/t":
-            assert named[0][2] == units
-            return sent[-1][units[0] - 1] - typed(self.result.t[units[0] - 1])
         if kind in {"delta", "E/a", "E/w", "E/y"}:
             return self.derivative(Variable(layer, *units))
-        if kind == "a/w":
-            assert named[0] == ("a", layer + 1, units[:1])
-            return sent[layer - 1][units[1] - 1]
-        if kind == "a/z":
-            assert named[0][1] == layer + 1
-            return self.weights[layer - 1][named[0][2][0] - 1][units[0] - 1]
         if kind in {"z/a", "h/a"}:
             assert kind == "h/a" or named[0] == ("z", layer, units)
             return self.unit(layer, units[0], passed[layer - 2][units[0] - 1])[1]
-        if kind == "w":
-            return self.weights[layer - 1][units[0] - 1][units[1] - 1]
-        if kind in {"z", "x"}:
-            return sent[layer - 1][units[0] - 1]
+        if kind == "a/w":
+            assert named[0] == ("a", layer + 1, units[:1])
+            return sent[layer - 1][units[1] - 1]
+        if kind in {"a/z", "w"}:
+            assert kind == "w" or named[0][1] == layer + 1
+            above, below = units if kind == "w" else (named[0][2][0], units[0])
+            return self.weights[layer - 1][above - 1][below - 1]
+        if kind in {"z", "x", "y/t"}:
+            assert kind != "y/t" or named[0][2] == units
+            target = typed(self.result.t[units[0] - 1]) if kind == "y/t" else 0
+            return sent[layer - 1][units[0] - 1] - target
         assert text == "1" or (kind == "y/a" and named[0] == ("y", layer, units) and layer == len(self.sizes))
         return mpf(1)
 
@@ -138,11 +134,16 @@ def results() -> Iterator[Backprop]:
 
     def drawn(kind: str, *shape: int) -> np.ndarray:
         normal = np.round(chance.normal(size=shape) / math.sqrt(shape[-1]), 2) + 0.0
-        factors = {"zero": 0, "large": 1000, "huge": 10.0 ** chance.integers(5, 12), "tiny": 1e-20}
         whole = chance.integers(-1, 2, shape).astype(float)
+        factors = {
+            "zero": 0,
+            "large": 1000,
+            "huge": 10.0 ** chance.integers(5, 12),
+            "tiny": 1e-20,
+            "sparse": abs(whole),
+        }
         saturating = np.where(np.arange(shape[-1]) == 0, 5000.0, 0.0) * np.ones(shape)
-        kinds = {"whole": whole, "sparse": normal * np.abs(whole), "5000": saturating}
-        return kinds[kind] if kind in kinds else normal * factors.get(kind, 1)
+        return {"whole": whole, "5000": saturating}.get(kind, normal * factors.get(kind, 1))
 
     found = 0
     while found < COUNT:
@@ -226,6 +227,8 @@ def test_a_unit_exactly_at_its_kink_is_not_testable_where_it_is_moved() -> None:
 def test_headings_and_missing_layers() -> None:
     for result, content, _ in cases():
         sizes = result.network.sizes
+        there = [True, sizes[-2] > 1, *[len(sizes) > 2] * 2, *[len(sizes) > 3] * 2]
+        assert [f"3.{k}" in result.derivatives for k in range(1, 7)] == there
         for question, heading, findings, _ in content.answers():
             place, _, rest = plain(heading).partition(": ")
             if question in result.derivatives:
