@@ -95,7 +95,7 @@ class Oracle:
             name, found = kinds[0]
             assert getattr(self, name)(*found.groups()) is not False, (name, finding.text)
             self.said.append(name)
-        # What is not said is not so either.
+        # What is not said is not so either; and what separates, separates.
         assert ("apart" in self.said) == (self.kind == "complete")
         assert ("boundary" in self.said) == (self.kind == "quasi-complete")
         assert ("dependent" in self.said) == (self.kind is None and self.rank < self.points.X.shape[1])
@@ -260,14 +260,10 @@ def spread(points):
     return (sizes[0] / sizes[-1]) ** 2
 
 
-def test_gradient_descents_sentences_are_true():
-    said = []
-    for seed in range(240):
-        points, chosen = drawn(seed), options(seed)
-        result = gradient_descent(points, rate(seed), **chosen)
-        said += Descent(center(points) if chosen["centered"] else points, result).check(DESCENT)
-        assert document(result).lead
-    assert set(said) == set(DESCENT) - {"diverged"}
+def descent_of(seed):
+    chosen = options(seed)
+    points = center(drawn(seed)) if chosen["centered"] else drawn(seed)
+    return Descent, DESCENT, points, gradient_descent(drawn(seed), rate(seed), **chosen)
 
 
 COMPARISON = MINIMUM | kinds(r"""
@@ -358,14 +354,11 @@ class Comparisons(Oracle):
         return aim == self.aim
 
 
-def test_comparisons_sentences_are_true():
-    said = []
-    for seed in range(240):
-        points, chosen = drawn(seed), options(seed)
-        etas = list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + seed % 5)))
-        result = compare(points, etas, **chosen)
-        said += Comparisons(center(points) if chosen["centered"] else points, result).check(COMPARISON)
-    assert set(said) == set(COMPARISON) - {"diverged"}
+def comparison_of(seed):
+    chosen = options(seed)
+    points = center(drawn(seed)) if chosen["centered"] else drawn(seed)
+    etas = list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + seed % 5)))
+    return Comparisons, COMPARISON, points, compare(drawn(seed), etas, **chosen)
 
 
 STOCHASTIC = MINIMUM | kinds(r"""
@@ -387,9 +380,9 @@ clock: Time on the clock is another matter: the <N> updates of an epoch follow o
 class Stochastic(Oracle):
     """Stochastic descents."""
 
-    def __init__(self, points, result, longer=None):
+    def __init__(self, points, result, seed):
         super().__init__(points, result)
-        self.longer = longer
+        self.seed = seed
         self.count = len(points.X)
 
     def lost(self, etas):
@@ -440,7 +433,7 @@ class Stochastic(Oracle):
     def settled(self, told, grows):
         """By a run of four times as many epochs."""
         rows = [(value(excess), value(eta)) for excess, eta in re.findall(rf"{N} at rate {N}", told)]
-        long = self.longer([eta for _, eta in rows], 4 * self.result.epochs)
+        *_, long = stochastic_of(self.seed, [eta for _, eta in rows], 4 * self.result.epochs)
         excess = []
         for (text, eta), run in zip(rows, long.runs, strict=True):
             quarter = self.result.epochs // 4
@@ -456,24 +449,16 @@ class Stochastic(Oracle):
         return value(updates) == -(-self.count // self.result.batch_size) >= 10
 
 
-def test_stochastic_descents_sentences_are_true():
-    said = []
-    for seed in range(260):
-        rng = np.random.default_rng([seed, 3])
-        points, centred = drawn(seed, 16), bool(rng.random() < 0.3)
-        used = center(points) if centred else points
-        batch = int(rng.choice([1, 1, 2, len(points.X)]))
-        shuffles, epochs = int(rng.choice([1, 3, 8])), int(rng.choice([1, 2, 9, 60, 200]))
-        etas = list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + seed % 3)))
-
-        def longer(etas, epochs, points=points, batch=batch, shuffles=shuffles, centred=centred):
-            return stochastic_descent(
-                points, etas, epochs=epochs, batch_size=batch, shuffles=shuffles, seed=1, centered=centred
-            )
-
-        said += Stochastic(used, longer(etas, epochs), longer).check(STOCHASTIC)
-    assert set(said) == set(STOCHASTIC) - {"lost", "diverged", "premature"}
-    assert said.count("settled") > 10
+def stochastic_of(seed, etas=None, epochs=None):
+    rng = np.random.default_rng([seed, 3])
+    points, centred = drawn(seed, 16), bool(rng.random() < 0.3)
+    batch, shuffles = int(rng.choice([1, 1, 2, len(points.X)])), int(rng.choice([1, 3, 8]))
+    epochs = epochs or int(rng.choice([1, 2, 9, 60, 120]))
+    etas = etas or list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + seed % 3)))
+    result = stochastic_descent(
+        points, etas, epochs=epochs, batch_size=batch, shuffles=shuffles, seed=1, centered=centred
+    )
+    return lambda *pair: Stochastic(*pair, seed), STOCHASTIC, center(points) if centred else points, result
 
 
 NEWTON = MINIMUM | kinds(r"""
@@ -493,22 +478,47 @@ class Newton(Oracle):
         assert int(steps) == len(self.result.path) - 1
         return self.kind is None and np.linalg.norm(pull) <= 1e-8 * scale + value(norm)
 
+    def apart(self):
+        return super().apart() and self.separates()
+
+    def boundary(self, text):
+        return super().boundary(text) and self.separates()
+
+    def separates(self):
+        sides = self.points.signed @ self.result.direction
+        slack = 1e-9 * np.abs(self.points.X * self.result.direction).sum(axis=1).max()
+        return self.result.w is None and sides.max() > 0 and sides.min() > -slack
+
     def steep(self, text):
         return near(text, spread(self.points), 3, 1e-3 * spread(self.points)) and value(text) > 100
 
 
-def test_newtons_sentences_are_true_and_directions_separate():
-    said = []
-    for seed in range(220):
-        points = center(drawn(seed)) if seed % 7 == 0 else drawn(seed)
-        result = solve(points)
-        said += Newton(points, result).check(NEWTON)
-        if result.separation:
-            sides = points.signed @ result.direction
-            assert result.w is None
-            assert sides.max() > 0
-            assert sides.min() > -1e-9 * np.abs(points.X * result.direction).sum(axis=1).max()
-    assert set(said) == set(NEWTON) - {"diverged", "premature"}
+def newton_of(seed):
+    points = center(drawn(seed)) if seed % 7 == 0 else drawn(seed)
+    return Newton, NEWTON, points, solve(points)
+
+
+SETTINGS = {"gd": descent_of, "compare": comparison_of, "sgd": stochastic_of, "newton": newton_of}
+RARE = {"diverged", "premature", "lost"}
+
+
+@pytest.mark.parametrize("block", range(6))
+@pytest.mark.parametrize("command", SETTINGS)
+def test_every_sentence_is_of_a_known_kind_and_true(command, block):
+    """240 settings a command."""
+    for seed in range(40 * block, 40 * block + 40):
+        oracle, sentences, points, result = SETTINGS[command](seed)
+        oracle(points, result).check(sentences)
+        assert document(result).lead
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+def test_every_kind_of_sentence_occurs(command):
+    said, sentences = set(), {}
+    for seed in range(0, 240, 3):
+        _, sentences, _, result = SETTINGS[command](seed)
+        said |= {name for f in result.findings for name, pattern in sentences.items() if re.fullmatch(pattern, f.text)}
+    assert said >= set(sentences) - RARE
 
 
 def test_divergence_is_said():
