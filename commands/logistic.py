@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,55 +36,23 @@ Data = Annotated[
     ),
 ]
 Center = Annotated[bool, typer.Option("--center", help="Take each feature's mean away first.", rich_help_panel=POINTS)]
-Eta = Annotated[float, typer.Option("--eta", metavar="RATE", help="Learning rate.", rich_help_panel=DESCENT)]
-Etas = Annotated[
-    list[float] | None,
-    typer.Option(
-        "--eta",
-        metavar="RATE",
-        help="Learning rate; repeat for several (default: 0.5 0.3 0.1 0.05 0.01).",
-        rich_help_panel=DESCENT,
-    ),
-]
-MaxEpochs = Annotated[
-    int,
-    typer.Option(
-        "--max-epochs", metavar="N", min=1, max=1_000_000, help="Stop after so many epochs.", rich_help_panel=DESCENT
-    ),
-]
-Tol = Annotated[
-    float,
-    typer.Option(
-        "--tol",
-        metavar="NATS",
-        help="Stop when the loss changes by less than this; 0: never.",
-        rich_help_panel=DESCENT,
-    ),
-]
-Start = Annotated[
-    str | None,
-    typer.Option(
-        "--start",
-        metavar="W1,...,BIAS",
-        help="Weights to start from (default: 0.1 for the first feature, 0 for the others).",
-        rich_help_panel=DESCENT,
-    ),
-]
 
-Epochs = Annotated[
-    int, typer.Option(metavar="N", min=1, max=1_000_000, help="Passes over the points.", rich_help_panel=DESCENT)
-]
-BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Points an update.", rich_help_panel=DESCENT)]
-Shuffles = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=10_000,
-        help="Independent orders of the points, for median and band.",
-        rich_help_panel=DESCENT,
-    ),
-]
+
+def option(name: str, metavar: str, help: str, *, min: int | None = None, max: int | None = None) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=DESCENT, min=min, max=max)
+
+
+Eta = Annotated[float, option("--eta", "RATE", "Learning rate.")]
+SEVERAL = "Learning rate; repeat for several (default: 0.5 0.3 0.1 0.05 0.01)."
+Etas = Annotated[list[float] | None, option("--eta", "RATE", SEVERAL)]
+MaxEpochs = Annotated[int, option("--max-epochs", "N", "Stop after so many epochs.", min=1, max=1_000_000)]
+Tol = Annotated[float, option("--tol", "NATS", "Stop when the loss changes by less than this; 0: never.")]
+FROM = "Weights to start from (default: 0.1 for the first feature, 0 for the others)."
+Start = Annotated[str | None, option("--start", "W1,...,BIAS", FROM)]
+Epochs = Annotated[int, option("--epochs", "N", "Passes over the points.", min=1, max=1_000_000)]
+BatchSize = Annotated[int, option("--batch-size", "N", "Points an update.", min=1)]
+ORDERS = "Independent orders of the points, for median and band."
+Shuffles = Annotated[int, option("--shuffles", "N", ORDERS, min=1, max=10_000)]
 
 
 def weights(text: str | None) -> list[float] | None:
@@ -114,21 +82,15 @@ def present(output: Output, result: "Result", points: "Points", diverged: Sequen
         )
 
 
-@app.command(
-    epilog=examples(
-        "cmpt726 lr gd", "cmpt726 lr gd --eta 0.5 --center --out figures", "cmpt726 lr gd --eta 0.1 --tol 1e-7 --json"
-    )
-)
+GD = ("cmpt726 lr gd", "cmpt726 lr gd --eta 0.5 --center --out figures", "cmpt726 lr gd --eta 0.1 --tol 1e-7 --json")
+
+
+@app.command(epilog=examples(*GD))
 @drawing("lr-gd")
 def gd(
-    output: Output,
-    eta: Eta = 0.5,
-    max_epochs: MaxEpochs = 500,
-    tol: Tol = 1e-5,
-    start: Start = None,
-    data: Data = None,
-    center: Center = False,
-) -> None:
+    output: Output, eta: Eta = 0.5, max_epochs: MaxEpochs = 500, tol: Tol = 1e-5, start: Start = None,
+    data: Data = None, center: Center = False,
+) -> None:  # fmt: skip
     """Gradient descent on the mean negative log-likelihood, and why it oscillates, if it does."""
     from cli726 import logistic
 
@@ -139,23 +101,15 @@ def gd(
     present(output, result, points, [eta] if result.diverged else [])
 
 
-@app.command(
-    epilog=examples(
-        "cmpt726 lr compare",
-        "cmpt726 lr compare --eta 1 --eta 0.2 --max-epochs 2000",
-        "cmpt726 lr compare --center --json",
-    )
-)
+COMPARE = ("cmpt726 lr compare", "cmpt726 lr compare --eta 1 --eta 0.2 --max-epochs 2000")
+
+
+@app.command(epilog=examples(*COMPARE, "cmpt726 lr compare --center --json"))
 @drawing("lr-compare")
 def compare(
-    output: Output,
-    etas: Etas = None,
-    max_epochs: MaxEpochs = 500,
-    tol: Tol = 1e-5,
-    start: Start = None,
-    data: Data = None,
-    center: Center = False,
-) -> None:
+    output: Output, etas: Etas = None, max_epochs: MaxEpochs = 500, tol: Tol = 1e-5, start: Start = None,
+    data: Data = None, center: Center = False,
+) -> None:  # fmt: skip
     """Gradient descent at several rates, in one plot, and what each rate is good for."""
     from cli726 import logistic
 
@@ -166,23 +120,15 @@ def compare(
     present(output, result, points, [run.eta for run in result.runs if run.diverged])
 
 
-@app.command(
-    epilog=examples(
-        "cmpt726 lr sgd", "cmpt726 lr sgd --eta 0.05", "cmpt726 lr sgd --eta 0.3 --eta 0.1 --batch-size 20 --json"
-    )
-)
+SGD = ("cmpt726 lr sgd", "cmpt726 lr sgd --eta 0.05", "cmpt726 lr sgd --eta 0.3 --eta 0.1 --batch-size 20 --json")
+
+
+@app.command(epilog=examples(*SGD))
 @drawing("lr-sgd")
 def sgd(
-    output: Output,
-    etas: Etas = None,
-    epochs: Epochs = 500,
-    batch_size: BatchSize = 1,
-    shuffles: Shuffles = 20,
-    seed: Seed = 0,
-    start: Start = None,
-    data: Data = None,
-    center: Center = False,
-) -> None:
+    output: Output, etas: Etas = None, epochs: Epochs = 500, batch_size: BatchSize = 1, shuffles: Shuffles = 20,
+    seed: Seed = 0, start: Start = None, data: Data = None, center: Center = False,
+) -> None:  # fmt: skip
     """Stochastic gradient descent, reshuffled every epoch, beside gradient descent at equal cost."""
     from cli726 import logistic
 

@@ -7,17 +7,6 @@ from cli726.logistic.stochastic import StochasticComparison, stochastic_descent
 from cli726.logistic.tables import document
 
 __all__ = [
-    "RATES",
-    "Comparison",
-    "GradientDescent",
-    "NewtonResult",
-    "Points",
-    "StochasticComparison",
-    "center",
-    "compare",
-    "document",
-    "gradient_descent",
-    "load_points",
-    "solve",
-    "stochastic_descent",
-]
+    "RATES", "Comparison", "GradientDescent", "NewtonResult", "Points", "StochasticComparison", "center", "compare",
+    "document", "gradient_descent", "load_points", "solve", "stochastic_descent",
+]  # fmt: skip

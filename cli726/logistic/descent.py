@@ -20,24 +20,14 @@ from cli726.logistic.model import (
     largest_eigenvalue,
     rounding,
     step_curvature,
-)
+)  # fmt: skip
 from cli726.logistic.optimum import Minimum, Optimum, find_optimum
 from cli726.logistic.points import LARGEST, Array, Points, Summary, center, summarise
 
 __all__ = [
-    "LEVELS",
-    "RATES",
-    "Comparison",
-    "Form",
-    "GradientDescent",
-    "LambdaMax",
-    "Reached",
-    "check_rates",
-    "choose_start",
-    "compare",
-    "gradient_descent",
-    "settled",
-]
+    "LEVELS", "RATES", "Comparison", "Form", "GradientDescent", "LambdaMax", "Reached", "check_rates", "choose_start",
+    "compare", "gradient_descent", "settled",
+]  # fmt: skip
 
 # The assignment's.
 RATES = (0.5, 0.3, 0.1, 0.05, 0.01)
@@ -173,14 +163,9 @@ class Comparison:
 
 
 def gradient_descent(
-    points: Points,
-    eta: float = 0.5,
-    *,
-    max_epochs: int = 500,
-    tol: float = 1e-5,
-    start: Sequence[float] | None = None,
-    centered: bool = False,
-) -> GradientDescent:
+    points: Points, eta: float = 0.5, *,
+    max_epochs: int = 500, tol: float = 1e-5, start: Sequence[float] | None = None, centered: bool = False,
+) -> GradientDescent:  # fmt: skip
     """Descend on the mean negative log-likelihood, and measure why it does what it does.
 
     Args:
@@ -207,14 +192,9 @@ def gradient_descent(
 
 
 def compare(
-    points: Points,
-    etas: Sequence[float] = RATES,
-    *,
-    max_epochs: int = 500,
-    tol: float = 1e-5,
-    start: Sequence[float] | None = None,
-    centered: bool = False,
-) -> Comparison:
+    points: Points, etas: Sequence[float] = RATES, *,
+    max_epochs: int = 500, tol: float = 1e-5, start: Sequence[float] | None = None, centered: bool = False,
+) -> Comparison:  # fmt: skip
     """Descend at several rates; arguments and errors as for `gradient_descent`."""
     runs, minimum = measured(points, etas, max_epochs, tol, start, centered)
     runs = [replace(run, findings=tuple(explain_descent(run))) for run in runs]
@@ -260,42 +240,26 @@ def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: 
     promised = path.eta * norms[-3] ** 2 if len(norms) > 2 else 0.0
     met = eta_q[counted & np.isfinite(eta_q)]
     best = minimum.optimum.w
+    curvature = LambdaMax(
+        start=largest_eigenvalue(hessian(points, w[0])),
+        end=None if path.stop == "overflow" else largest_eigenvalue(hessian(points, w[-1])),
+        optimum=None if best is None else largest_eigenvalue(hessian(points, best)),
+        bound=curvature_bound(points),
+    )
     return GradientDescent(
-        data=points.name,
-        points=summarise(points),
-        eta=path.eta,
-        max_epochs=max_epochs,
-        tol=tol,
-        epochs=len(nll),
-        nll=nll,
-        final=float(loss[-1]),
-        w=w,
-        slope_intercept=lines,
-        converged=converged,
-        diverged=path.stop == "overflow",
-        stop=reason(path, max_epochs, tol),
+        data=points.name, points=summarise(points), eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
+        nll=nll, final=float(loss[-1]), w=w, slope_intercept=lines, converged=converged,
+        diverged=path.stop == "overflow", stop=reason(path, max_epochs, tol),
         false_stop=converged and bool(promised > FALSE * tol) and len(nll) - 1 in reversals,
-        optimum=minimum.optimum,
-        separation=minimum.separation,
-        rank=minimum.rank,
-        gap=float(gap[-1]),
-        gradient_norm=float(norms[-1]),
-        lambda_max=LambdaMax(
-            start=largest_eigenvalue(hessian(points, w[0])),
-            end=None if path.stop == "overflow" else largest_eigenvalue(hessian(points, w[-1])),
-            optimum=None if best is None else largest_eigenvalue(hessian(points, best)),
-            bound=curvature_bound(points),
-        ),
-        eta_q=eta_q,
+        optimum=minimum.optimum, separation=minimum.separation, rank=minimum.rank, gap=float(gap[-1]),
+        gradient_norm=float(norms[-1]), lambda_max=curvature, eta_q=eta_q,
         rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
         risen=tuple((np.flatnonzero(rose) + 1).tolist()),
         unexplained=tuple((np.flatnonzero(counted & ((eta_q > 2) != rose)) + 1).tolist()),
-        swings=count_turns(changes[counted]),
-        largest_eta_q=float(met.max()) if met.size else None,
-        reversals=reversals,
-        turns=0 if lines is None else slope_turns(lines[:, 0]),
+        swings=count_turns(changes[counted]), largest_eta_q=float(met.max()) if met.size else None,
+        reversals=reversals, turns=0 if lines is None else slope_turns(lines[:, 0]),
         within=tuple(Reached(level, evaluations(settled(gap, level), points)) for level in LEVELS),
-    )
+    )  # fmt: skip
 
 
 def form(run: GradientDescent, minimum: Minimum) -> Form:

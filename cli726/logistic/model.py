@@ -15,22 +15,9 @@ import numpy.typing as npt
 from cli726.logistic.points import Array, Points
 
 __all__ = [
-    "Path",
-    "Stop",
-    "checkpoints",
-    "curvature_bound",
-    "descend",
-    "gradients",
-    "hessian",
-    "largest_eigenvalue",
-    "losses",
-    "orders",
-    "rounding",
-    "sigmoid",
-    "softplus",
-    "step_curvature",
-    "stochastic_paths",
-]
+    "Path", "Stop", "checkpoints", "curvature_bound", "descend", "gradients", "hessian", "largest_eigenvalue",
+    "losses", "orders", "rounding", "sigmoid", "softplus", "step_curvature", "stochastic_paths",
+]  # fmt: skip
 
 Stop: TypeAlias = Literal["tolerance", "epochs", "overflow"]
 

@@ -96,16 +96,29 @@ def load_points(path: Path | None = None) -> Points:
     Raises:
         RequestError: for a file that is missing, is not text or breaks these rules; says the line.
     """
-    file = BUNDLED if path is None else path
-    name = "bundled points" if path is None else path.name
+    file, name = (BUNDLED, "bundled points") if path is None else (path, path.name)
     records = split_records(read_text(file, name), name)
     names = header(records)
     rows = records[1:] if names else records
     if not rows:
         raise RequestError(f"{name} holds no points: each line must hold features and a label, such as '4.9 0.8 1 0'")
-    table = np.array(parse_rows(rows, names, name), dtype=np.float64)  # (N, columns)
-    check_labels(table[:, -1], [line for line, _ in rows], name)
-    return arrange(table, names, name)
+    width = len(names or rows[0][1])
+    if width < 2:
+        raise RequestError(
+            f"{name}, line {rows[0][0]}: a line must hold at least one feature and a label, got 1 column"
+        )
+    table = np.array([parse(fields, width, f"{name}, line {line}") for line, fields in rows])  # (N, columns)
+    X, t = table[:, :-1], table[:, -1]
+    if len(set(t)) == 1:
+        other = f"add points of class {1 - t[0]:g}"
+        raise RequestError(f"{name} must hold points of both classes, got {len(t)} of class {t[0]:g} alone; {other}")
+    ones = np.flatnonzero((X == 1).all(axis=0))
+    kept = np.delete(np.arange(X.shape[1]), ones[-1:])
+    if not kept.size:
+        raise RequestError(f"{name} must have a feature beside the bias, got only a column of ones; add a column")
+    labels = tuple(names[column] for column in kept) if names else tuple(f"x{i}" for i in range(1, len(kept) + 1))
+    X = np.column_stack([X[:, kept], np.ones(len(X))])
+    return Points(name, X, t, labels, "read from the file" if ones.size else "added")
 
 
 def read_text(file: Path, name: str) -> str:
@@ -117,24 +130,19 @@ def read_text(file: Path, name: str) -> str:
     except IsADirectoryError:
         raise RequestError(f"{str(file)!r} is a folder: give a file of points to --data") from None
     except UnicodeDecodeError:
-        raise RequestError(
-            f"{name} is not a text file: give lines of features and a label, such as '4.9 0.8 1 0'"
-        ) from None
+        example = "give lines of features and a label, such as '4.9 0.8 1 0'"
+        raise RequestError(f"{name} is not a text file: {example}") from None
 
 
 def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:
     """Return (line number, fields) of each line neither blank nor a comment; one separator for the whole file."""
-    lines = [
-        (n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not line.lstrip().startswith("#")
-    ]
-    first = lines[0][1] if lines else ""
-    separator = next((mark for mark in ",;" if mark in first), None)
+    lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1)]
+    lines = [(n, line) for n, line in lines if line and not line.startswith("#")]
+    separator = next((mark for mark in ",;" if lines and mark in lines[0][1]), None)
     if separator is None:
         return [(n, line.split()) for n, line in lines]
     try:
-        fields = csv.reader(
-            (line.strip() for _, line in lines), delimiter=separator, skipinitialspace=True, strict=True
-        )
+        fields = csv.reader((line for _, line in lines), delimiter=separator, skipinitialspace=True, strict=True)
         return [(n, [field.strip() for field in record]) for (n, _), record in zip(lines, fields, strict=True)]
     except (csv.Error, ValueError):
         raise RequestError(f"{name} has unbalanced quotes: write plain numbers separated by {separator!r}") from None
@@ -148,58 +156,19 @@ def header(records: Sequence[tuple[int, list[str]]]) -> list[str] | None:
     return records[0][1] if label and (any(features) or not features) else None
 
 
-def parse_rows(rows: Sequence[tuple[int, list[str]]], names: list[str] | None, name: str) -> list[list[float]]:
-    """Return each row as finite numbers, all of one length."""
-    width = len(names or rows[0][1])
-    if width < 2:
-        raise RequestError(
-            f"{name}, line {rows[0][0]}: a line must hold at least one feature and a label, got 1 column"
-        )
-    return [parse_row(line, fields, width, name) for line, fields in rows]
-
-
-def parse_row(line: int, fields: list[str], width: int, name: str) -> list[float]:
+def parse(fields: list[str], width: int, where: str) -> list[float]:
+    """Return a line's finite numbers, the last of them a label."""
     if len(fields) != width:
-        raise RequestError(
-            f"{name}, line {line}: every line must have as many columns as the first ({width}), got {len(fields)}; "
-            "complete or remove that line"
-        )
-    values = []
+        rule = f"every line must have as many columns as the first ({width}), got {len(fields)}"
+        raise RequestError(f"{where}: {rule}; complete or remove that line")
     for column, field in enumerate(fields, 1):
-        where = f"{name}, line {line}, column {column}"
         if not NUMBER.fullmatch(field):
-            raise RequestError(f"{where}: a value must be a number, got {field[:40]!r}; correct or remove that line")
-        value = float(field)
-        if not abs(value) <= LARGEST:
-            raise RequestError(
-                f"{where}: a value must be finite and within ±{LARGEST:g}, got {field[:40]}; "
-                "correct that line or rescale the column"
-            )
-        values.append(value)
+            rule = f"a value must be a number, got {field[:40]!r}"
+            raise RequestError(f"{where}, column {column}: {rule}; correct or remove that line")
+        if not abs(float(field)) <= LARGEST:
+            rule = f"a value must be finite and within ±{LARGEST:g}, got {field[:40]}"
+            raise RequestError(f"{where}, column {column}: {rule}; correct that line or rescale the column")
+    *_, label = values = [float(field) for field in fields]
+    if label not in (0, 1):
+        raise RequestError(f"{where}: the label (last column) must be 0 or 1, got {label:g}; recode the labels")
     return values
-
-
-def check_labels(t: Array, lines: Sequence[int], name: str) -> None:
-    """Refuse labels other than 0 and 1, or of one class alone."""
-    for value, line in zip(t, lines, strict=True):
-        if value not in (0, 1):
-            raise RequestError(
-                f"{name}, line {line}: the label (last column) must be 0 or 1, got {value:g}; recode the labels"
-            )
-    if len(set(t)) == 1:
-        raise RequestError(
-            f"{name} must hold points of both classes, got {len(t)} of class {t[0]:g} alone; add points of class "
-            f"{1 - t[0]:g}"
-        )
-
-
-def arrange(table: Array, names: list[str] | None, name: str) -> Points:
-    """Return the points with the features first, then the bias."""
-    X, t = table[:, :-1], table[:, -1]
-    ones = np.flatnonzero((X == 1).all(axis=0))
-    kept = np.delete(np.arange(X.shape[1]), ones[-1:])
-    if not kept.size:
-        raise RequestError(f"{name} must have a feature beside the bias, got only a column of ones; add a column")
-    labels = tuple(names[column] for column in kept) if names else tuple(f"x{i}" for i in range(1, len(kept) + 1))
-    X = np.column_stack([X[:, kept], np.ones(len(X))])
-    return Points(name, X, t, labels, "read from the file" if ones.size else "added")

@@ -93,17 +93,9 @@ class StochasticComparison:
 
 
 def stochastic_descent(
-    points: Points,
-    etas: Sequence[float] = RATES,
-    *,
-    epochs: int = 500,
-    batch_size: int = 1,
-    shuffles: int = 20,
-    seed: int = 0,
-    start: Sequence[float] | None = None,
-    centered: bool = False,
-    reporter: Reporter = SILENT,
-) -> StochasticComparison:
+    points: Points, etas: Sequence[float] = RATES, *, epochs: int = 500, batch_size: int = 1, shuffles: int = 20,
+    seed: int = 0, start: Sequence[float] | None = None, centered: bool = False, reporter: Reporter = SILENT,
+) -> StochasticComparison:  # fmt: skip
     """Descend stochastically at several rates, reshuffling every epoch, and by gradient descent at the same cost.
 
     Args:
@@ -209,19 +201,12 @@ def summarise_run(
     for level in LEVELS:
         epochs = settled(gap, level, round(HELD * len(gap))), settled(reference - least, level)
         within.append(Reached(level, *(None if epoch is None else epoch * count for epoch in epochs)))
+    quarter = max(1, (len(gap) - 1) // 4)
     return StochasticRun(
-        eta=eta,
-        diverged=not bool(np.isfinite(found).all()),
-        evaluations=whole.evaluations,
-        nll_median=whole.nll_median,
-        nll_low=whole.nll_low,
-        nll_high=whole.nll_high,
-        first_epoch=opening,
-        gradient_descent=reference,
-        within=tuple(within),
-        gap=float(gap[-max(1, (len(gap) - 1) // 4) :].mean()),
-        noise_floor=None,
-    )
+        eta=eta, diverged=not bool(np.isfinite(found).all()), evaluations=whole.evaluations,
+        nll_median=whole.nll_median, nll_low=whole.nll_low, nll_high=whole.nll_high, first_epoch=opening,
+        gradient_descent=reference, within=tuple(within), gap=float(gap[-quarter:].mean()), noise_floor=None,
+    )  # fmt: skip
 
 
 def band(evaluations: npt.NDArray[np.int64], found: Array) -> Band:
