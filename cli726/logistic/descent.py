@@ -53,14 +53,8 @@ class LambdaMax:
 
 @dataclass(frozen=True)
 class Form:
-    """A descent on inputs as they were read, or centred: what centring changes.
-
-    Attributes:
-        bound: What no curvature exceeds.
-        condition: Largest over smallest curvature at the minimum; None where there is no single minimum.
-        epochs: How many the descent took.
-        rises: In how many steps the loss rose beyond rounding.
-        nll: The loss of its last weights.
+    """A descent on inputs as they were read, or centred: the bound on the curvature; the condition number at the
+    minimum (None where there is no single one); epochs; steps in which the loss rose; the loss of the last weights.
     """
 
     bound: float
@@ -87,34 +81,15 @@ class Reached:
 class GradientDescent:
     """One descent, measured. Epochs are numbered from 0, as in the course's script; step k ends epoch k - 1.
 
-    Attributes:
-        data, points: Whose points, and in short.
-        eta, max_epochs, tol: As asked for.
-        epochs: How many were done, E.
-        nll: Loss before each update, shape (E,).
-        final: Loss after the last.
-        w: Weights before each update and after the last, shape (E + 1, D).
-        slope_intercept: Of the separator x2 = slope x1 + intercept at each w, shape (E + 1, 2); NaN where w2 is 0;
-            None for other than two features.
-        converged, diverged: Whether the stopping rule ended it, or numbers beyond the largest float.
-        stop: What ended it, in words.
-        false_stop: Whether the rule was met by a step that crossed the valley to nearly the same height.
-        optimum, separation, rank: The minimum, and what kind it is (see `Minimum`).
-        gap: The final loss above the minimum; 0 where that is rounding.
-        gradient_norm: Of the final weights.
-        lambda_max: Curvature.
-        eta_q: Learning rate times the curvature that each step met, shape (E,): above 2 the step raises the loss. NaN
-            where the gradient is 0.
-        rises: Epochs whose loss in `nll` is above the one before.
-        risen: Steps, 1 to E, that raised the loss beyond rounding.
-        unexplained: Steps in which eta_q and the loss disagree beyond rounding.
-        swings: How often the loss turned from falling to rising or back, beyond rounding.
-        largest_eta_q: Over the steps that changed the loss beyond rounding; None if there are none.
-        reversals: Steps, from the second, that go against the one before, beyond rounding.
-        turns: How often the separator's slope turned from rising to falling or back, beyond rounding.
-        within: When it came near the minimum.
-        as_read, centred: What centring changes, where the descent on inputs as read rises; None where it wasn't asked.
-        findings: What all this says.
+    Shapes: `nll` (E,), before each update; `final` after the last; `w` (E + 1, D); `slope_intercept` (E + 1, 2), of the
+    separator x2 = slope x1 + intercept, NaN where w2 is 0, None for other than two features; `eta_q` (E,), learning
+    rate times the curvature that each step met, NaN where the gradient is 0. `optimum`, `separation` and `rank` are
+    the minimum's; `gap` and `gradient_norm` the final weights', a gap that is rounding being 0; `stop` tells in words
+    what ended it; a `false_stop` met the rule by a step that crossed the valley to nearly the same height. `rises` are
+    epochs whose loss in `nll` is above the one before. Beyond rounding: `risen`, the steps that raised the loss;
+    `unexplained`, those where eta_q tells otherwise; `swings`, how often the loss turned from falling to rising or
+    back, `turns`, the separator's slope; `largest_eta_q` of the steps that changed the loss; `reversals`, steps that go
+    against the one before. `as_read`, `centred`: what centring changes, where it was measured.
     """
 
     data: str

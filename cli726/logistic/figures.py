@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 from cli726.drawing import COLORS, new_figure, shown
 from cli726.logistic.descent import Comparison, GradientDescent
+from cli726.logistic.findings import aim
 from cli726.logistic.optimum import NewtonResult
 from cli726.logistic.points import Array, Points, center
 from cli726.logistic.stochastic import StochasticComparison, StochasticRun
@@ -102,13 +103,13 @@ def say_if_empty(axes: Axes, text: str) -> None:
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
-def mark_minimum(axes: Axes, nll: float) -> None:
-    """Mark the minimum loss, if the axis has it, named at the left end, where losses are still far above."""
+def mark_minimum(axes: Axes, nll: float, goal: str) -> None:
+    """Mark the minimum loss (or the infimum), named at the left end, where losses are still far above."""
     if axes.get_yscale() == "log" and nll <= 0:
         return
     axes.axhline(nll, **DASHED)
     axes.annotate(
-        "minimum" if nll else "infimum", (0, nll), xycoords=("axes fraction", "data"), xytext=(4, 2),
+        goal, (0, nll), xycoords=("axes fraction", "data"), xytext=(4, 2),
         textcoords="offset points", ha="left", va="bottom", fontsize=9, color="0.2",
     )  # fmt: skip
 
@@ -125,8 +126,7 @@ def epoch_colors(figure: Figure, axes: Axes, epochs: int) -> ScalarMappable:
     colors = ScalarMappable(LogNorm(1, max(2, epochs)), EPOCH_COLORS)
     bar = figure.colorbar(colors, ax=axes, pad=0.02)
     bar.set_label("epoch")
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    bar.ax.minorticks_off()
+    bar.ax.yaxis.set(major_formatter=lambda value, _: f"{value:g}", minor_locator=NullLocator())
     return colors
 
 
@@ -181,7 +181,7 @@ def loss_by_epoch(run: GradientDescent) -> Figure:
     figure = new_figure()
     axes = figure.subplots()
     axes.plot(np.append(run.nll, run.final), linewidth=FINE, **look(run.epochs))
-    mark_minimum(axes, run.optimum.nll)
+    mark_minimum(axes, run.optimum.nll, aim(run.separation))
     titled(axes, "Training logistic regression", run, "epoch", NLL)
     axes.set_xlim(0, run.epochs)
     return figure
@@ -256,7 +256,7 @@ def separators(run: GradientDescent, points: Points) -> Figure:
 def losses_by_epoch(comparison: Comparison, *, logarithmic: bool = False) -> Figure:
     """The loss against epochs at every rate, with the minimum; or its distance from there, on logarithmic axes."""
     figure = new_figure(7.4, 4.8)
-    axes = figure.subplots()
+    axes, goal = figure.subplots(), aim(comparison.runs[0].separation)
     for number, run in enumerate(comparison.runs):
         loss = np.append(run.nll, run.final)
         style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
@@ -269,11 +269,11 @@ def losses_by_epoch(comparison: Comparison, *, logarithmic: bool = False) -> Fig
     figure.legend(title=r"rate $\eta$", loc="outside right upper")
     axes.set_xlim(int(logarithmic), max(2, *(run.epochs for run in comparison.runs)))
     if logarithmic:
-        say_if_empty(axes, "no loss above the minimum that this axis could show")
-        titled(axes, "Distance from the minimum", comparison, "epoch", "loss above the minimum (nats a point)")
+        say_if_empty(axes, f"no loss above the {goal} that this axis could show")
+        titled(axes, f"Distance from the {goal}", comparison, "epoch", f"loss above the {goal} (nats a point)")
         plain_ticks(axes)
     else:
-        mark_minimum(axes, comparison.optimum.nll)
+        mark_minimum(axes, comparison.optimum.nll, goal)
         titled(axes, "Gradient descent", comparison, "epoch", NLL)
     return figure
 
@@ -312,7 +312,7 @@ def stochastic_losses(result: StochasticComparison) -> Figure:
         axes.fill_between(iterations, low, high, color=style["color"], alpha=0.16, linewidth=0)
         axes.loglog(iterations, median, label=f"{run.eta:g}", linewidth=1.3, **style)
     say_if_empty(axes, "no loss that this axis could show")
-    mark_minimum(axes, result.optimum.nll)
+    mark_minimum(axes, result.optimum.nll, aim(result.separation))
     figure.legend(title=r"rate $\eta$", loc="outside right upper")
     orders = f"median of {result.shuffles} shuffles, 10 to 90 % shaded" if result.shuffles > 1 else "one shuffle"
     size = "one point" if result.batch_size == 1 else f"{result.batch_size} points"
@@ -348,7 +348,7 @@ def equal_cost(result: StochasticComparison) -> Figure:
         elif place >= len(result.runs) - columns:
             axes.set_xlabel("gradient evaluations")
             axes.tick_params(labelbottom=True)
-    figure.supylabel("loss above the minimum (nats a point)", fontsize=11)
+    figure.supylabel(f"loss above the {aim(result.separation)} (nats a point)", fontsize=11)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(2, columns))
     figure.text(0.995, 0.985, source(result), ha="right", va="top", fontsize=9, color="0.35")
     return figure
@@ -363,7 +363,7 @@ def panel(axes: Axes, run: StochasticRun, result: StochasticComparison) -> None:
     axes.loglog(evaluations, median, label=name, linewidth=FINE, **look(len(median)))
     reference = positive(run.gradient_descent[1:] - result.optimum.nll)
     axes.loglog(run.evaluations[1:], reference, label="gradient descent", linewidth=FINE, **look(len(reference), 5))
-    say_if_empty(axes, "nothing above the\nminimum to show")
+    say_if_empty(axes, f"nothing above the\n{aim(result.separation)} to show")
     axes.set_title(rf"$\eta$ = {run.eta:g}", loc="left", fontsize=11)
     axes.set_xlim(result.batch_size, max(run.evaluations[-1], result.batch_size + 1))
 
@@ -374,7 +374,7 @@ def newton_steps(result: NewtonResult) -> Figure:
     axes = figure.subplots()
     gaps = np.array([state.nll - result.nll for state in result.path])
     norms = np.array([state.gradient_norm for state in result.path])
-    axes.semilogy(positive(gaps), "o-", label="loss above the minimum (nats a point)")
+    axes.semilogy(positive(gaps), "o-", label=f"loss above the {aim(result.separation)} (nats a point)")
     axes.semilogy(positive(norms), "s--", color=OVERSHOT, label="gradient norm")
     say_if_empty(axes, "nothing above 0 to show")
     figure.legend(loc="outside lower center", ncols=2)

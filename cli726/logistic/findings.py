@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cli726.logistic.optimum import NewtonResult
     from cli726.logistic.stochastic import StochasticComparison
 
-__all__ = ["SHOWN", "explain_comparison", "explain_descent", "explain_newton", "explain_stochastic"]
+__all__ = ["SHOWN", "aim", "explain_comparison", "explain_descent", "explain_newton", "explain_stochastic"]
 
 # Distances from the minimum that sentences and tables have room for.
 SHOWN = (0.3, 0.1, 0.03, 0.01)

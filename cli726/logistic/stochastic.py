@@ -44,17 +44,10 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class StochasticRun:
-    """One rate.
-
-    Attributes:
-        eta: Learning rate.
-        diverged: Whether in any shuffle the numbers grew beyond the largest float.
-        evaluations, nll_median, nll_low, nll_high: The band at the start and after each of E epochs, shape (E + 1,).
-        first_epoch: The band within the first epoch.
-        gradient_descent: Loss of gradient descent with this rate at the same evaluations, shape (E + 1,).
-        within: When the median came near the minimum, beside gradient descent.
-        gap: The median's mean excess over the minimum in the last quarter of the epochs.
-        noise_floor: The same, where the run is long enough to show that it has settled there; else None.
+    """One rate, with E epochs: the band and `gradient_descent` (its loss at the same evaluations) have shape (E + 1,),
+    the band of the `first_epoch` apart. `diverged`: in any shuffle; `within`: when the median came near the minimum;
+    `gap`: its mean excess over the minimum in the last quarter of the epochs; `noise_floor`: the same, where the run is
+    long enough to show that it has settled there.
     """
 
     eta: float

@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 from cli726.document import Document, Table, m
 from cli726.logistic.descent import Comparison, GradientDescent, Reached
-from cli726.logistic.findings import SHOWN
+from cli726.logistic.findings import SHOWN, aim
 from cli726.logistic.optimum import NewtonResult
 from cli726.logistic.points import Array, Summary
 from cli726.logistic.stochastic import StochasticComparison
+from cli726.text import counted
 
 __all__ = ["Result", "document"]
 
@@ -69,8 +70,8 @@ def descent_tables(run: GradientDescent) -> Sequence[Table]:
     curvature = run.lambda_max
     rows = [
         ("at the start", short(run.nll[0], 4), curvature.start),
-        (f"after {run.epochs} epochs" if run.epochs != 1 else "after 1 epoch", short(run.final, 4), curvature.end),
-        ("at the infimum" if run.separation else "at the minimum", short(run.optimum.nll, 4), curvature.optimum),
+        (f"after {counted(run.epochs, 'epoch')}", short(run.final, 4), curvature.end),
+        (f"at the {aim(run.separation)}", short(run.optimum.nll, 4), curvature.optimum),
         ("bound, anywhere", "", curvature.bound),
     ]
     return [
@@ -100,13 +101,13 @@ def comparison_tables(result: Comparison) -> Sequence[Table]:
         )
         for run in result.runs
     ]  # fmt: skip
-    aim = "infimum" if result.runs[0].separation else "minimum"
+    goal = aim(result.runs[0].separation)
     columns = [
         "rate", "epochs", "ended by", "loss", "above", "rises", ("largest ", m("eta q")),
         *(f"within {level:g}" for level in SHOWN),
     ]  # fmt: skip
     title = (
-        f"Loss at the end, and above the {aim} {short(result.optimum.nll)}; epochs to within a distance of it, to stay"
+        f"Loss at the end, and above the {goal} {short(result.optimum.nll)}; epochs to within a distance of it, to stay"
     )
     return [Table(title, columns, rows, "5.2")]
 
@@ -125,7 +126,12 @@ def stochastic_tables(result: StochasticComparison) -> Sequence[Table]:
     cost = [
         (f"{run.eta:g}", *(pair(reached) for reached in run.within if reached.level in SHOWN)) for run in result.runs
     ]
-    size = f"{result.epochs:,} epochs of {result.updates:,} updates, {result.shuffles:,} shuffles"
+    size = ", ".join(
+        [
+            counted(result.epochs, "epoch") + " of " + counted(result.updates, "update"),
+            counted(result.shuffles, "shuffle"),
+        ]
+    )
     return [
         Table(
             f"Loss after {size}", ["rate", "median", "10 %", "90 %", "mean excess, last quarter", "gradient descent"],
@@ -133,7 +139,7 @@ def stochastic_tables(result: StochasticComparison) -> Sequence[Table]:
         ),
         Table(
             "Gradient evaluations to within a distance of the "
-            f"{'infimum' if result.separation else 'minimum'}, to stay: stochastic / gradient descent",
+            f"{aim(result.separation)}, to stay: stochastic / gradient descent",
             ["rate", *(f"within {level:g}" for level in SHOWN)], cost, "5.3",
         ),
     ]  # fmt: skip
