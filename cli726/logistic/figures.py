@@ -20,6 +20,7 @@ from cli726.logistic.optimum import NewtonResult
 from cli726.logistic.points import Array, Points, center
 from cli726.logistic.stochastic import StochasticComparison, StochasticRun
 from cli726.logistic.tables import Result
+from cli726.text import counted
 
 __all__ = ["Draw", "draw_separator", "figures"]
 
@@ -77,7 +78,7 @@ def source(result: Result) -> str:
 
 def literal(text: str) -> str:
     """Return a foreign name for Matplotlib to print as it stands: no mathematics, no controls, not too long."""
-    (plain,) = shown([text], len(text))
+    plain = shown([text], len(text))[0]
     if len(plain) > LONGEST_NAME:
         plain = f"{plain[: LONGEST_NAME // 2]}…{plain[-LONGEST_NAME // 2 :]}"
     return plain.replace("$", r"\$")
@@ -92,7 +93,7 @@ def titled(axes: Axes, title: str, result: Result, x: str | None = None, y: str 
     if x is not None:
         axes.set_xlabel(x)
         if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if y is not None:
         axes.set_ylabel(y)
 
@@ -159,7 +160,7 @@ def frame_path(axes: Axes, known: Array) -> None:
     least, most = np.percentile(known, [5, 95], axis=0)  # without the wildest swings, of which the first steps are full
     inside = ((known >= low) & (known <= high)).all(axis=1).mean()
     if inside < INSIDE or ((most - least) / (high - low)).max() < FILLED:
-        margin = 0.25 * (most - least) + 1e-3 * np.abs(most) + 1e-12
+        margin = 0.25 * (most - least) + 1e-2 * np.abs(most) + 1e-12
         low, high = least - margin, most + margin
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
@@ -178,8 +179,7 @@ def place(axes: Axes, at: Array, name: str, marker: str, side: int) -> None:
 
 def loss_by_epoch(run: GradientDescent) -> Figure:
     """The course's figure 3: the loss against epochs, with the minimum."""
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = (figure := new_figure()).subplots()
     axes.plot(np.append(run.nll, run.final), linewidth=FINE, **look(run.epochs))
     mark_minimum(axes, run.optimum.nll, aim(run.separation))
     titled(axes, "Training logistic regression", run, "epoch", NLL)
@@ -189,8 +189,7 @@ def loss_by_epoch(run: GradientDescent) -> Figure:
 
 def curvature(run: GradientDescent) -> Figure:
     """Why the loss rises: eta q of every step, predicted to raise it above 2; its colour says what the loss did."""
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = (figure := new_figure()).subplots()
     steps = np.arange(1, run.epochs + 1)
     rose, met = np.isin(steps, run.risen), np.isfinite(run.eta_q)
     top = max(2.5, 1.08 * float(run.eta_q[met].max(initial=0.0)))
@@ -287,12 +286,14 @@ def plain_ticks(axes: Axes) -> None:
     """Write plain numbers on logarithmic axes: counts on the lower; on the other 2, 3 and 5 too where it is short."""
 
     def between(value: float, _: object) -> str:
-        low, high = axes.get_ylim()
-        return f"{value:g}" if high / low < SHORT and f"{value:e}"[0] in "235" else ""
+        return f"{value:g}" if np.divide(*axes.get_ylim()) > 1 / SHORT and f"{value:e}"[0] in "235" else ""
 
     tops = [sibling.dataLim.ymax for sibling in axes.get_shared_y_axes().get_siblings(axes)]
     if not any(0 < top < np.inf for top in tops):
         axes.set_ylim(0.1, 1)  # with nothing that a logarithmic axis can show, Matplotlib would fail
+    low, high = axes.get_ylim()
+    if high / low < 1.1:
+        axes.set_ylim(low / 2, high * 2)  # where all is the same, differences in the last digits would fill the axis
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -315,8 +316,7 @@ def stochastic_losses(result: StochasticComparison) -> Figure:
     mark_minimum(axes, result.optimum.nll, aim(result.separation))
     figure.legend(title=r"rate $\eta$", loc="outside right upper")
     orders = f"median of {result.shuffles} shuffles, 10 to 90 % shaded" if result.shuffles > 1 else "one shuffle"
-    size = "one point" if result.batch_size == 1 else f"{result.batch_size} points"
-    steps = f"iteration ({size} each; {result.updates:,} an epoch)"
+    steps = f"iteration ({counted(result.batch_size, 'point')} each; {result.updates:,} an epoch)"
     titled(axes, f"Stochastic gradient descent\n{orders}", result, steps, NLL)
     axes.set_xlim(1, max(2, result.epochs * result.updates))
     plain_ticks(axes)
@@ -370,8 +370,7 @@ def panel(axes: Axes, run: StochasticRun, result: StochasticComparison) -> None:
 
 def newton_steps(result: NewtonResult) -> Figure:
     """Loss above the minimum, and gradient norm, against Newton steps."""
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = (figure := new_figure()).subplots()
     gaps = np.array([state.nll - result.nll for state in result.path])
     norms = np.array([state.gradient_norm for state in result.path])
     axes.semilogy(positive(gaps), "o-", label=f"loss above the {aim(result.separation)} (nats a point)")
