@@ -170,7 +170,7 @@ def test_filters_by_class_wrong_and_name_combine(example: Example, visit: Callab
     page.get_by_label("Show only file names with").fill("IMAGE 1")
     assert rows(page) == dogs[100:200].sum()
     page.get_by_label("Show only file names with").fill("nothing like it")
-    assert page.get_by_text("No image is like this.").is_visible()
+    assert page.get_by_text("No images match these filters.").is_visible()
     page.get_by_role("button", name="Show all").click()
     assert status(page) == f"All {IMAGES} images"
 

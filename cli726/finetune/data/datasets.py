@@ -181,6 +181,8 @@ def load_dataset(
         raise RequestError(f"a data set must have at least two classes; {name} has {len(found.classes)}; add another")
     splits = make_splits(found.pools, test_fraction, val_fraction, found.classes) if divide else {}
     dataset = Dataset(found.name, found.classes, found.pools, splits, found.left_out, found.levels)
+    if not divide:
+        return dataset
     twice = [group for group in find_duplicates(dataset) if len({label for _, label, _ in group}) > 1]
     if twice:
         first, other = twice[0][0], next(place for place in twice[0] if place[1] != twice[0][0][1])

@@ -48,10 +48,14 @@ OPTIONS: list[dict[str, Any]] = [
     {"unfreeze_after": "1", "precision": "bf16"},
     {"standardize": False, "normalization": "course"},
     {"solver": "exact", "l2": [0.1], "epochs": 1},
+    {"solver": "exact", "l2": [0.1], "epochs": 1, "tta": True},
+    {"unfreeze": "layer3", "tta": True},
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["linear", "mlp", "layer3", "all bf16", "course", "exact"])
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=["linear", "mlp", "layer3", "all bf16", "course", "exact", "exact tta", "layer3 tta"]
+)
 def test_predictions_are_the_runs_own_test_scores(
     finished: Callable[..., Finetuned], shapes_folder: Path, options: dict[str, Any]
 ) -> None:
@@ -66,6 +70,11 @@ def test_predictions_are_the_runs_own_test_scores(
     # Fused at another cut the network rounds otherwise, in bfloat16 more so.
     np.testing.assert_allclose(shares, expected, atol=0.05 if options.get("precision") == "bf16" else 1e-4)
     np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-9)
+    summary = json.loads((result.run_dir / "summary.json").read_bytes())
+    labels = [result.dataset.class_names[label] for label in test.labels]
+    right = sum(one.label == label for one, label in zip(predictions, labels, strict=True))
+    assert summary["test"]["accuracy"] == right / len(labels)
+    assert model.tta is ("test_plain" in summary) is bool(options.get("tta"))
     for one, row in zip(predictions, shares, strict=True):
         assert one.label == model.class_names[row.argmax()]
         assert one.probability == row.max()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cli726.errors import ComputationError
 from cli726.finetune.config import CUTS, HEAD_ONLY, FinetuneConfig, Phase, TrainingConfig, plan_phases
 from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
 from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
-from cli726.finetune.network.heads import build_head, coefficients
+from cli726.finetune.network.heads import build_head, coefficients, penalty
 from cli726.finetune.network.resnet import Network, channels_last, convolution_weights, divide
 from cli726.finetune.training import loop as training
 from cli726.finetune.training.chance import generator
@@ -338,3 +340,62 @@ def test_label_smoothing_is_torchs_and_on_only_where_something_is_unfrozen() -> 
 def test_training_learns() -> None:
     _, keeper = fit(new_network(), one_phase(LAYER3, 4), TrainingConfig(lr=0.05), batch=8)
     assert keeper.metrics[-1].train_loss < 0.7 * keeper.metrics[0].train_loss
+
+
+class OtherNorm(torch.nn.modules.batchnorm._BatchNorm):
+    """A BatchNorm that is no BatchNorm2d, as torchrun's SyncBatchNorm on GPUs is none."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
+def test_statistics_are_settled_whatever_kind_of_batch_norm_it_is() -> None:
+    settled = []
+    for kind in (nn.BatchNorm2d, OtherNorm):
+        network = new_network()
+        stage = network.get_submodule("backbone.layer3.0")
+        norm = kind(stage.bn1.num_features)  # type: ignore[union-attr, arg-type]
+        norm.load_state_dict(stage.bn1.state_dict())  # type: ignore[union-attr]
+        stage.bn1 = norm
+        fit(network, one_phase(LAYER3), TrainingConfig(), batch=8)
+        settled.append(norm.running_mean)
+        assert norm.momentum == 0.1
+    assert torch.equal(*settled)
+
+
+class NoDoubles(TorchDispatchMode):
+    """A device, as Apple's, that has no float64: the meta device, from which only zeros come back."""
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = operation.name()
+        there = [value for value in args if isinstance(value, Tensor) and value.device.type == "meta"]
+        if name == "aten::_local_scalar_dense" and there:
+            return 1.0 if there[0].is_floating_point() else 1
+        if name == "aten::_to_copy" and there and str(kwargs.get("device")) == "cpu":
+            return torch.ones(there[0].shape, dtype=kwargs.get("dtype") or there[0].dtype)
+        made = operation(*args, **kwargs)
+        for value in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(value, Tensor) and value.device.type == "meta" and value.dtype == torch.float64:
+                raise TypeError(f"{name}: the device has no float64")
+        return made
+
+
+@pytest.mark.parametrize("cut", [HEAD, LAYER3])
+def test_a_device_without_float64_is_asked_for_none(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of an epoch, settled statistics, standardisation, the penalty."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # meta has none
+    network = Network(lively_backbone(), build_head(64, 3, generator(0, "head"))).to("meta")
+    features = STORED[cut].to("meta")
+    example = Example(network, TrainingConfig(), always, stored=features, batch=8)
+    feed = Feed(LABELS.to("meta"), batch_sizes(24, 8), (0, "x"), from_stored(features))
+    example.feed = lambda phase: feed  # type: ignore[method-assign]
+    example.keep = lambda metrics: example.metrics.append(metrics)  # type: ignore[method-assign]
+    with NoDoubles():
+        with pytest.raises(TypeError, match="no float64"):
+            torch.zeros(1, device="meta").double()
+        if cut == HEAD:
+            network.head[0].fit(features)  # type: ignore[operator, index]
+        example.run_phases(one_phase(cut))
+        penalty(network.head, 0.1)
+    assert [line.epoch for line in example.metrics] == [1]
