@@ -5,13 +5,32 @@ The front door: what stands in `EXPORTS` is loaded when it is asked for (`from c
 
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["__version__"]
+# Each name and the module that has it, under another name where one is given. The six problems are modules:
+# `from cli726 import softmax`.
+EXPORTS = {
+    "Document": "cli726.document",
+    "Finding": "cli726.document",
+    "FinetuneConfig": "cli726.finetune.config",
+    "Finetuned": "cli726.finetune.result",
+    "Model": "cli726.finetune.predict",
+    "Prediction": "cli726.finetune.predict",
+    "RequestError": "cli726.errors",
+    "Table": "cli726.document",
+    "build_report": "cli726.report.builder:build",
+    "find_run": "cli726.finetune.folder.runs",
+    "list_runs": "cli726.finetune.folder.runs",
+    "load_model": "cli726.finetune.predict",
+    "predict": "cli726.finetune.predict",
+    "run_finetune": "cli726.finetune.run",
+}
+__all__ = ["EXPORTS", "__version__", *EXPORTS]
 
 # Where our three packages lie side by side.
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +52,14 @@ def require_own(package: str) -> None:
         )
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("cmpt726")
+    if name in EXPORTS:
+        module, _, attribute = EXPORTS[name].partition(":")
+        return getattr(importlib.import_module(module), attribute or name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from cache.system import available_memory, user_folder
+from cli726.text import typed_path
 
 __all__ = ["COURSE_DATA_DIR", "data_dir", "data_dirs", "memory_limit", "weights_dir"]
 
@@ -17,7 +18,7 @@ COURSE_DATA_DIR = Path("data")
 def data_dir(chosen: str | None = None) -> Path:
     """Where data sets are downloaded to: `--data-dir`, else CMPT726_DATA_DIR, else the user's data folder."""
     if chosen is not None:
-        return Path(chosen).expanduser()
+        return typed_path(chosen)
     return user_folder("CMPT726_DATA_DIR", lambda: user_data_path("cmpt726", appauthor=False))
 
 

@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cache.system import read_small
@@ -28,10 +29,12 @@ from cli726.finetune.network.heads import build_head, build_own_head, parse_head
 from cli726.finetune.network.resnet import Network, build_backbone, width
 from cli726.finetune.training.evaluation import network_scores
 from cli726.finetune.user_code import is_code
+from cli726.text import typed_path
 
 __all__ = ["Model", "Prediction", "collect_images", "find_run", "load_model", "predict"]
 
 BLOCK = 512
+Picture: TypeAlias = "str | Path | Image.Image | np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Prediction:
     """One image's result.
 
     Attributes:
-        image: Its path, as given.
+        image: Its path, as given; "" for an image or array in memory.
         label: Most probable class; None if the image is broken.
         probability: Of that class, from 0 to 1.
         probabilities: Of every class, in the model's order.
@@ -177,7 +180,7 @@ def collect_images(places: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        path = Path(place).expanduser()
+        path = typed_path(place)
         if path.is_dir():
             found += image_files(path)
         elif path.exists():
@@ -189,31 +192,67 @@ def collect_images(places: Sequence[str]) -> list[Path]:
     return found
 
 
-def predict(model: Model, images: Sequence[Path]) -> list[Prediction]:
-    """Return class and scores of each image, in order; a broken one is reported in its place."""
+@overload
+def predict(run: Model | str | Path, images: Picture) -> Prediction: ...  # type: ignore[overload-overlap] # a str
+@overload
+def predict(run: Model | str | Path, images: Sequence[Picture]) -> list[Prediction]: ...
+def predict(run: Model | str | Path, images: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+    """Return class and scores of each image, in order; a broken one is reported in its place.
+
+    Args:
+        run: A model, or a finished run: its folder, its name in `runs/`, or "latest".
+        images: One image, or a sequence of them: paths (str or Path), PIL images, or ndarrays of shape (H, W, 3) or
+            (H, W), of uint8 or of floats from 0 to 1.
+
+    Raises:
+        RequestError: if there is no such run, or an array is no image.
+    """
+    model = run if isinstance(run, Model) else load_model(find_run(run))
+    if isinstance(images, str | Path | Image.Image | np.ndarray):
+        return predict(model, [images])[0]
     results: list[Prediction] = []
     for start in range(0, len(images), BLOCK):
         results += predict_block(model, images[start : start + BLOCK])
     return results
 
 
-def predict_block(model: Model, images: Sequence[Path]) -> list[Prediction]:
+def picture_of(array: np.ndarray) -> Image.Image:
+    """Return an array as an image.
+
+    Raises:
+        RequestError: if its shape or its numbers are none of an image.
+    """
+    if array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1:
+        array = np.rint(array * 255).astype(np.uint8)
+    if array.dtype != np.uint8 or array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] != 3):
+        raise RequestError(
+            "an image must be a uint8 array of shape (H, W, 3) or (H, W), or floats from 0 to 1; got "
+            f"{array.dtype} of shape {array.shape}; divide by the largest value, or move the channels last"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def predict_block(model: Model, images: Sequence[Picture]) -> list[Prediction]:
     pixels: list[np.ndarray] = []
-    problems: dict[Path, str] = {}
-    for path in images:
+    problems: dict[int, str] = {}
+    for position, image in enumerate(images):
         try:
-            pixels.append(decode(path.read_bytes(), model.levels))
+            if isinstance(image, np.ndarray):
+                image = picture_of(image)
+            content = image if isinstance(image, Image.Image) else typed_path(str(image)).read_bytes()
+            pixels.append(decode(content, model.levels))
         except (ValueError, OSError) as error:
-            problems[path] = str(error)
+            problems[position] = str(error)
     rows: Iterator[list[float]] = iter(())
     if pixels:
         rows = iter(model.scores(np.stack(pixels)).double().softmax(1).tolist())
     results = []
-    for path in images:
-        if path in problems:
-            results.append(Prediction(text_of(path), None, None, (), problems[path]))
+    for position, image in enumerate(images):
+        name = text_of(Path(image)) if isinstance(image, str | Path) else ""
+        if position in problems:
+            results.append(Prediction(name, None, None, (), problems[position]))
             continue
         shares = next(rows)
         top = max(range(len(shares)), key=shares.__getitem__)
-        results.append(Prediction(text_of(path), model.class_names[top], shares[top], tuple(shares)))
+        results.append(Prediction(name, model.class_names[top], shares[top], tuple(shares)))
     return results

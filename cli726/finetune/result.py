@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.network.weights import Weights
+from cli726.finetune.predict import Picture, Prediction, load_model, predict
 from cli726.finetune.training.evaluation import Evaluation
 from cli726.finetune.training.loop import Best, EpochMetrics
+from cli726.finetune.user_code import is_code
 
 __all__ = ["Finetuned", "PhaseResult", "Trial", "summarise"]
 
@@ -90,6 +92,15 @@ class Finetuned:
         if len(self.phases) < 2:
             return None
         return self.phases[0].best_val_error - min(result.best_val_error for result in self.phases[1:])
+
+    @overload
+    def predict(self, images: Picture) -> Prediction: ...  # type: ignore[overload-overlap] # a str is a sequence, too
+    @overload
+    def predict(self, images: Sequence[Picture]) -> list[Prediction]: ...
+    def predict(self, images: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+        """Return class and scores of one image or several, by the best model; see `predict.predict`."""
+        head = self.config.head if is_code(self.config.head) else None
+        return predict(load_model(self.run_dir, head), images)
 
     def to_json(self) -> dict[str, Any]:
         """CLI.md's keys; the same document as `summary.json`."""

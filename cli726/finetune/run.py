@@ -39,8 +39,9 @@ from cli726.finetune.training.exact_head import fit_exact
 from cli726.finetune.training.loop import EpochMetrics, Progress, Trainer
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
+from cli726.text import typed_path
 
-__all__ = ["Run", "finetune", "resume"]
+__all__ = ["Run", "finetune", "resume", "run_finetune"]
 
 
 class Run(Trainer):
@@ -88,7 +89,7 @@ class Run(Trainer):
             reporter.say(f"note: the {run.weights.name} weights were trained on {dataset.name} itself")
         store = None
         if config.cache:
-            store = Store(Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir())
+            store = Store(typed_path(config.cache_dir) if config.cache_dir else default_cache_dir())
         normalization = COURSE_NORMALIZATION if config.normalization == "course" else run.weights.normalization
         run.bank = Bank(
             dataset, run.weights.build(), normalization, precision, device, reporter,
@@ -397,3 +398,17 @@ def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter |
                 raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
         reporter.say(f"resuming {path}")
         return run.carry_out(folder)
+
+
+def run_finetune(*, run_dir: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Finetuned:
+    """Run `cmpt726 finetune` from Python.
+
+    Args:
+        run_dir: Where the run is written; by default runs/DATASET-TIMESTAMP.
+        options: Those of the command line by their names, as `FinetuneConfig` takes them: dataset="folder:PHOTOS",
+            epochs=20, unfreeze_after="5", cache=True.
+
+    Raises:
+        RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
+    """
+    return finetune(FinetuneConfig(**options), None if run_dir is None else Path(run_dir), reporter=reporter)

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from cli726.errors import Cmpt726Error, RequestError
+from cli726.text import typed_path
 
 __all__ = ["is_code", "load_function", "own_code", "source_digest"]
 
@@ -30,7 +31,7 @@ def is_code(name: str) -> bool:
 def locate(name: str) -> tuple[Path, str]:
     """File and function of `python:FILE.py:FUNCTION`."""
     file, colon, function = name.removeprefix(PREFIX).rpartition(":")
-    path = Path(file).expanduser()
+    path = typed_path(file)
     if not is_code(name) or not colon or not function.isidentifier() or path.suffix != ".py":
         raise RequestError(f"code must be named as python:FILE.py:FUNCTION; got {name}")
     if not path.is_file():

@@ -24,7 +24,7 @@ from cli726.finetune.data.sources import load_csv, load_folder
 from cli726.finetune.data.vision import load_python, load_vision
 from cli726.finetune.places import data_dir, data_dirs, weights_dir
 from cli726.reporting import Reporter, Silent
-from cli726.text import counted
+from cli726.text import counted, typed_path
 
 __all__ = ["SOURCES", "Source", "choose_auto", "fetch_dataset", "inventory", "load_dataset", "open_dataset"]
 
@@ -60,7 +60,7 @@ def load_digits(_: str, __: Reading) -> Found:
 def load_files(load: Callable[[Path, Reading], Found], place: str, reading: Reading) -> Found:
     """Return images of files with what `load` makes of their place; says how many."""
     reading.reporter.start("reading images", 0)
-    found = load(Path(place).expanduser(), reading)
+    found = load(typed_path(place), reading)
     count = sum(map(len, found.pools.values()))
     reading.reporter.finish(f"read {counted(count, 'image')} of {len(found.classes)} classes")
     return found
@@ -134,7 +134,7 @@ def choose_auto(folder: str | None = None) -> tuple[str, str]:
 
 def suggest(name: str) -> str:
     """Return the end of a message about an unknown data set: the nearest name, or the prefix of what lies there."""
-    path = Path(name).expanduser()
+    path = typed_path(name)
     if name and path.is_dir():
         return f"; did you mean folder:{name}?"
     if path.is_file() and path.suffix.lower() in {".csv", ".py"}:

@@ -83,11 +83,11 @@ def flatten(picture: Deep, levels: Levels) -> Pixels:
     return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)
 
 
-def decode(content: bytes, levels: Levels | None = None) -> Pixels:
-    """Return one image file as the network sees it.
+def decode(content: bytes | Image.Image, levels: Levels | None = None) -> Pixels:
+    """Return one image as the network sees it.
 
     Args:
-        content: The file's bytes.
+        content: A file's bytes, or an image that was opened already.
         levels: Those of the data set that a model was trained on, for a picture of other levels than eight bits; its
             own where there are none, or where it exceeds them by far.
 
@@ -97,7 +97,7 @@ def decode(content: bytes, levels: Levels | None = None) -> Pixels:
     Raises:
         ValueError: if it is no image of a known format, broken, or a decompression bomb.
     """
-    picture = open_picture(content)
+    picture = treat(content) if isinstance(content, Image.Image) else open_picture(content)
     if not isinstance(picture, Deep):
         return picture
     if levels is None or picture.high > 2 * max(map(abs, levels)):

@@ -25,6 +25,7 @@ from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.folder.storage import LARGEST, read_tensors, require_size, tensors_digest, write_tensors
 from cli726.finetune.network.resnet import build_backbone
 from cli726.reporting import Reporter, Silent
+from cli726.text import typed_path
 
 __all__ = ["COURSE_NORMALIZATION", "Weights", "load_weights", "save_weights"]
 
@@ -266,7 +267,7 @@ def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | N
     elif name == "chenyaofo":
         path = fetch_public_weights(20, reporter)
     else:
-        path = Path(name).expanduser()
+        path = typed_path(name)
     if not path.is_file():
         raise RequestError(
             f"--weights must be {', '.join(WEIGHTS)} or a file of safetensors or torch that exists; got {name}"
