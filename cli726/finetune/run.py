@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cache.store import Store
 from cache.system import default_cache_dir
+from cli726.doctor import crowding
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
@@ -41,7 +42,7 @@ from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path
 
-__all__ = ["Run", "finetune", "resume", "run_finetune"]
+__all__ = ["Run", "finetune", "resume"]
 
 
 class Run(Trainer):
@@ -80,6 +81,8 @@ class Run(Trainer):
         parse_head(config.head)
         if parallel.world() > 1:
             reporter.say(f"{parallel.described()}, {torch.get_num_threads()} threads each")
+        elif note := crowding(torch.get_num_threads()):
+            reporter.say(note)
         run = cls(config, precision, reporter)
         run.began, run.phases = began, plan_phases(config)
         dataset = open_dataset(config, reporter)
@@ -398,17 +401,3 @@ def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter |
                 raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
         reporter.say(f"resuming {path}")
         return run.carry_out(folder)
-
-
-def run_finetune(*, run_dir: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Finetuned:
-    """Run `cmpt726 finetune` from Python.
-
-    Args:
-        run_dir: Where the run is written; by default runs/DATASET-TIMESTAMP.
-        options: Those of the command line by their names, as `FinetuneConfig` takes them: dataset="folder:PHOTOS",
-            epochs=20, unfreeze_after="5", cache=True.
-
-    Raises:
-        RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
-    """
-    return finetune(FinetuneConfig(**options), None if run_dir is None else Path(run_dir), reporter=reporter)
