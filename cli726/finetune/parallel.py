@@ -23,9 +23,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cli726 import launch
+from cli726.doctor import crowding
 from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
+from cli726.reporting import Reporter
 
 __all__ = [
+    "announce",
     "collect",
     "copy",
     "described",
@@ -88,6 +91,14 @@ def first() -> bool:
 def world() -> int:
     """Return the number of processes that share the work."""
     return HERE.world
+
+
+def announce(reporter: Reporter) -> None:
+    """Say how many processes there are, and where threads of one would wait for each other."""
+    threads = torch.get_num_threads()
+    note = f"{described()}, {threads} threads each" if world() > 1 else crowding(threads)
+    if note:
+        reporter.say(note)
 
 
 def described() -> str:

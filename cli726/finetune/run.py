@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from cache.store import Store
 from cache.system import default_cache_dir
-from cli726.doctor import crowding
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
@@ -79,10 +78,7 @@ class Run(Trainer):
         say_if_emulated(precision, device, reporter)
         parse_augmentations(config.augment)
         parse_head(config.head)
-        if parallel.world() > 1:
-            reporter.say(f"{parallel.described()}, {torch.get_num_threads()} threads each")
-        elif note := crowding(torch.get_num_threads()):
-            reporter.say(note)
+        parallel.announce(reporter)
         run = cls(config, precision, reporter)
         run.began, run.phases = began, plan_phases(config)
         dataset = open_dataset(config, reporter)
