@@ -52,7 +52,7 @@ def test_mistyped_commands_options_and_choices(cmpt726: Run, typed: str, meant: 
         ("finetune --unfreeze-after 3:layr3", "got layr3; did you mean layer3"),
         ("finetune --solver exct", "sgd, exact; got exct; did you mean exact?"),
         ("pretrain --optimizer adam", "did you mean adamw?"),
-        ("data get cifar01", "did you mean CIFAR10"),
+        ("data get cifar01", "did you mean cifar10"),
         ("predict lastest x.jpg", "did you mean latest?"),
     ],
 )
