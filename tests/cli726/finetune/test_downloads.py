@@ -27,12 +27,6 @@ def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     return path
 
 
-def link(name: str, target: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = tarfile.SYMTYPE, target
-    return info
-
-
 GOOD = (tarfile.TarInfo("things/batch"), b"1234")
 
 
@@ -71,26 +65,6 @@ def test_an_archive_is_unpacked_and_removed(tmp_path: Path, offered: Path, monke
     assert fetch_cifar("cifar10", data, Silent()) == data / "things", "what is there is not fetched again"
 
 
-@pytest.mark.parametrize(
-    "member",
-    [
-        (tarfile.TarInfo("../escaped"), b"x"),
-        (tarfile.TarInfo("things/../../escaped"), b"x"),
-        (link("things/link", "../../../escaped"), b""),
-        (link("things/link", "/etc/passwd"), b""),
-    ],
-    ids=["up", "within and up", "link", "absolute link"],
-)
-def test_members_that_leave_the_folder_are_refused(
-    tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch, member: tuple[tarfile.TarInfo, bytes]
-) -> None:
-    pin(monkeypatch, tar(offered, GOOD, member))
-    with pytest.raises(UntrustedDataError, match="unpacked safely"):
-        fetch_cifar("cifar10", tmp_path / "data", Silent())
-    assert not (tmp_path / "data" / "things").exists()
-    assert not list(tmp_path.rglob("escaped"))
-
-
 def test_an_archive_of_something_else_is_refused(
     tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,13 +78,6 @@ def test_a_cut_archive_is_refused(tmp_path: Path, offered: Path, monkeypatch: py
     pin(monkeypatch, offered)
     with pytest.raises(UntrustedDataError):
         fetch_cifar("cifar10", tmp_path / "data", Silent())
-
-
-def test_another_digest_than_the_pinned_one_is_refused(tmp_path: Path, offered: Path) -> None:
-    tar(offered, GOOD)
-    with pytest.raises(UntrustedDataError, match="SHA-256"):
-        fetch_cifar("cifar100", tmp_path / "data", Silent())
-    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_no_network_is_a_failure_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from PIL import Image
 
 from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.images import Skipped
 from cli726.finetune.data.reading import Reading
 from cli726.finetune.data.sources import load_csv, load_folder
+from cli726.finetune.data.vision import read_parts
 from cli726.finetune.run import finetune
 from tests.cli726.finetune.own import DATA, write_code, write_table
 from tests.cli726.finetune.synthetic import Listener, pictures, small_run, write_pictures
@@ -143,14 +146,52 @@ def test_broken_images_of_a_table_are_skipped_and_counted_or_an_error(table: Cal
         load_csv(path, Reading(strict=True))
 
 
-def test_only_cifar_itself_gives_five_thousand_images_to_validation(tmp_path: Path) -> None:
-    for name in ("cifar10", "pictures"):
-        write_pictures(tmp_path / name, 60)
-    sizes = [
-        {name: len(part) for name, part in load_dataset(f"folder:{tmp_path / place}").splits.items()}
-        for place in ("cifar10", "pictures")
+@pytest.mark.parametrize("header", ["path,label,Split", " PATH , Label ,SPLIT ", "path,label,split"])
+def test_columns_and_splits_are_known_in_any_spelling(table: Callable[[str], Path], header: str) -> None:
+    splits = [
+        "Train",
+        "training",
+        "train ",
+        "TRAIN",
+        "",
+        "train",
+        "Dev",
+        "val",
+        "validation_set",
+        "Test",
+        "testing",
+        "test",
     ]
-    assert sizes[0] == sizes[1] == {"train": 42, "validation": 9, "test": 9}
+    lines = "".join(f"{line},{split}\n" for line, split in zip(ROWS.splitlines(), splits, strict=True))
+    dataset = load_dataset(f"csv:{table(header + chr(10) + lines)}")
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 6, "validation": 3, "test": 3}
+
+
+def test_columns_that_are_not_used_are_named(table: Callable[[str], Path]) -> None:
+    listener = Listener()
+    rows = ROWS.replace("\n", ",test,7\n")
+    load_dataset(f"csv:{table('path,label,set' + chr(10) + rows)}", reporter=listener)
+    assert "columns not used: set, cells beyond the header (path, label and split are)" in listener.lines
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_items_that_cannot_be_read_are_skipped_with_their_reason(own: bool) -> None:
+    """Somebody's own data set, and one of torchvision's that opens files."""
+
+    class Files(list[tuple[np.ndarray, int]]):
+        def __getitem__(self, index: Any) -> Any:
+            if index in (3, 7):
+                raise PermissionError(13, "Permission denied")
+            return super().__getitem__(index)
+
+    parts = {"train": Files((image, int(label)) for image, label in zip(*pictures(12), strict=True))}
+    listener = Listener()
+    found = read_parts("mine", parts, Reading(reporter=listener), own=own)
+    assert_array_equal(found.pools["train"].labels, np.delete(pictures(12)[1], [3, 7]))
+    assert found.left_out == tuple(Skipped(f"train item {index}", "Permission denied") for index in (3, 7))
+    assert "skipped 2 broken images, such as train item 3 (Permission denied)" in listener.lines
+    with pytest.raises(RequestError, match="train item 3: Permission denied"):
+        read_parts("mine", parts, Reading(strict=True), own=own)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere names are text")
