@@ -23,6 +23,8 @@ from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_
 from tests.cli726.finetune.synthetic import run as run_to_tensors
 from tests.cli726.finetune.test_resume import assert_same_result, interrupt
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -68,11 +70,11 @@ def test_views_are_drawn_evenly_by_image_from_seed_phase_and_epoch_whatever_the_
 @pytest.mark.parametrize("cut", [2, 3, HEAD_ONLY])
 @pytest.mark.parametrize("cache", [False, True])
 def test_a_view_is_the_prefix_of_the_augmented_images(
-    tmp_path: Path, few: Path, weights_file: Path, cut: int, cache: bool
+    tmp_path: Path, few: Path, small_weights: Path, cut: int, cache: bool
 ) -> None:
     """Where the augmentation is certain, the features are known."""
     where = {"cache": True, "cache_dir": str(tmp_path)} if cache else {}
-    bank = Run.setup(small_run(few, weights_file, augment="flip", views=2, **where), Silent()).bank
+    bank = Run.setup(small_run(few, small_weights, augment="flip", views=2, **where), Silent()).bank
     plain, mirrored = (bank.features("train", cut, v)[:] for v in (PLAIN, MIRROR))
     always, never = (bank.features("train", cut, Variant("view", 0, f"flip:{p}", 0))[:] for p in (1, 0))
     assert torch.equal(always, mirrored)
@@ -87,10 +89,10 @@ def test_a_view_is_the_prefix_of_the_augmented_images(
 
 
 def test_the_views_are_stored_once_and_found_by_every_later_run(
-    tmp_path: Path, few: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, few: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_run(
-        few, weights_file, views=3, augment="flip,crop", unfreeze_after="1", unfreeze="layer3", epochs=2, cache=True,
+        few, small_weights, views=3, augment="flip,crop", unfreeze_after="1", unfreeze="layer3", epochs=2, cache=True,
         cache_dir=str(tmp_path / "cache"), tta=True,
     )  # fmt: skip
     built = finetune(config, tmp_path / "first")
@@ -104,15 +106,17 @@ def test_the_views_are_stored_once_and_found_by_every_later_run(
     assert hit.cache["state"] == "hit"
     assert {entry["state"] for entry in hit.cache["entries"]} == {"hit"}
     assert hit.test == built.test
-    fewer = small_run(few, weights_file, views=2, augment="flip,crop", epochs=1, cache=True, cache_dir=config.cache_dir)
+    fewer = small_run(
+        few, small_weights, views=2, augment="flip,crop", epochs=1, cache=True, cache_dir=config.cache_dir
+    )
     assert finetune(fewer, tmp_path / "fewer").cache["state"] == "hit"
 
 
 @pytest.mark.parametrize("change", [{"augment": "crop,flip"}, {"augment": "flip,crop:2"}, {"seed": 1}, {"views": 3}])
-def test_other_views_are_other_entries(tmp_path: Path, few: Path, weights_file: Path, change: dict[str, Any]) -> None:
+def test_other_views_are_other_entries(tmp_path: Path, few: Path, small_weights: Path, change: dict[str, Any]) -> None:
     options = {"views": 2, "augment": "flip,crop", "epochs": 1, "cache": True, "cache_dir": str(tmp_path / "cache")}
-    first = finetune(small_run(few, weights_file, **options), tmp_path / "first")
-    second = finetune(small_run(few, weights_file, **{**options, **change}), tmp_path / "second")
+    first = finetune(small_run(few, small_weights, **options), tmp_path / "first")
+    second = finetune(small_run(few, small_weights, **{**options, **change}), tmp_path / "second")
     states = [entry["state"] for entry in second.cache["entries"]]
     common = {e["key"] for e in first.cache["entries"]} & {e["key"] for e in second.cache["entries"]}
     assert (second.cache["state"], len(common)) == ("built", 3 if "views" in change else 1)
@@ -120,11 +124,11 @@ def test_other_views_are_other_entries(tmp_path: Path, few: Path, weights_file: 
 
 
 def test_an_own_augmentation_that_was_changed_is_not_taken_for_the_old_one(
-    tmp_path: Path, few: Path, weights_file: Path
+    tmp_path: Path, few: Path, small_weights: Path
 ) -> None:
     name = write_code(tmp_path / "mine.py", AUGMENTATIONS)("darken")
     config = small_run(
-        few, weights_file, views=1, augment=name, epochs=1, cache=True, cache_dir=str(tmp_path / "cache")
+        few, small_weights, views=1, augment=name, epochs=1, cache=True, cache_dir=str(tmp_path / "cache")
     )
     assert finetune(config, tmp_path / "first").cache["state"] == "built"
     assert finetune(config, tmp_path / "second").cache["state"] == "hit"
@@ -133,16 +137,16 @@ def test_an_own_augmentation_that_was_changed_is_not_taken_for_the_old_one(
 
 
 @pytest.mark.parametrize("options", [{}, {"augment": "none"}, {"augment": ""}])
-def test_views_of_nothing_are_refused(few: Path, weights_file: Path, options: dict[str, Any]) -> None:
+def test_views_of_nothing_are_refused(few: Path, small_weights: Path, options: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="--views 4 needs --augment"):
-        small_run(few, weights_file, views=4, **options)
+        small_run(few, small_weights, views=4, **options)
 
 
 def test_views_survive_an_interruption(
-    tmp_path: Path, few: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, few: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"views": 2, "augment": "flip,crop", "unfreeze_after": "2", "unfreeze": "layer3"}
-    config = small_run(few, weights_file, epochs=3, **options)
+    config = small_run(few, small_weights, epochs=3, **options)
     finetune(config, tmp_path / "whole")
     interrupt(config, tmp_path / "run", monkeypatch, after=1, written=True)
     resume(tmp_path / "run")
@@ -177,7 +181,7 @@ def name_of(options: dict[str, Any]) -> str:
 @pytest.mark.parametrize("plan", PLANS, ids=name_of)
 @pytest.mark.parametrize("source", SOURCES, ids=name_of)
 def test_every_combination_does_what_the_contract_says_and_says_so(
-    tmp_path: Path, few: Path, weights_file: Path, plan: dict[str, Any], source: dict[str, Any],
+    tmp_path: Path, few: Path, small_weights: Path, plan: dict[str, Any], source: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     feeds: dict[str, Feed] = {}
@@ -190,7 +194,7 @@ def test_every_combination_does_what_the_contract_says_and_says_so(
     monkeypatch.setattr(Run, "feed", noting)
     listener = Listener()
     options = {"epochs": 2, **plan, **source, "cache_dir": str(tmp_path / "cache") if source["cache"] else None}
-    result = finetune(small_run(few, weights_file, **options), tmp_path / "run", reporter=listener)
+    result = finetune(small_run(few, small_weights, **options), tmp_path / "run", reporter=listener)
     assert list(feeds) == ["head", *([plan.get("unfreeze", "all")] if plan else [])]
     for phase, feed in feeds.items():
         kind, augmented, line = expected(phase, source)
@@ -207,10 +211,12 @@ def test_every_combination_does_what_the_contract_says_and_says_so(
     assert result.cache["state"] == ("built" if source["cache"] else "off")
 
 
-def test_equal_combinations_train_equal_models_and_others_do_not(tmp_path: Path, few: Path, weights_file: Path) -> None:
+def test_equal_combinations_train_equal_models_and_others_do_not(
+    tmp_path: Path, few: Path, small_weights: Path
+) -> None:
     def lines(name: str, **options: Any) -> list[dict[str, Any]]:
         where = {"cache_dir": str(tmp_path / "cache")} if options.get("cache") else {}
-        finetune(small_run(few, weights_file, unfreeze_after="1", epochs=2, **options, **where), tmp_path / name)
+        finetune(small_run(few, small_weights, unfreeze_after="1", epochs=2, **options, **where), tmp_path / name)
         return metrics(tmp_path / name)
 
     plain = lines("plain")
@@ -228,12 +234,12 @@ def test_equal_combinations_train_equal_models_and_others_do_not(tmp_path: Path,
 
 
 def test_views_of_one_certain_augmentation_train_as_images_augmented_so(
-    tmp_path: Path, few: Path, weights_file: Path
+    tmp_path: Path, few: Path, small_weights: Path
 ) -> None:
     """All images mirrored: stored once, or mirrored anew in every epoch, the model is the same, bit for bit."""
     options: dict[str, Any] = {"augment": "flip:1", "unfreeze_after": "1", "unfreeze": "layer3", "epochs": 2}
-    fresh = run_to_tensors(small_run(few, weights_file, **options), tmp_path / "fresh")
-    stored = run_to_tensors(small_run(few, weights_file, views=3, **options), tmp_path / "stored")
+    fresh = run_to_tensors(small_run(few, small_weights, **options), tmp_path / "fresh")
+    stored = run_to_tensors(small_run(few, small_weights, views=3, **options), tmp_path / "stored")
     # BatchNorm's averages are settled on the views, else on plain images; what is trained is the same.
     assert [line["train_loss"] for line in stored[0]] == [line["train_loss"] for line in fresh[0]]
     trained = [
@@ -251,12 +257,12 @@ EVERYTHING: Sequence[dict[str, Any]] = (
 
 
 @pytest.mark.parametrize("options", EVERYTHING, ids=["mlp", "exact", "own"])
-def test_all_extensions_at_once(tmp_path: Path, few: Path, weights_file: Path, options: dict[str, Any]) -> None:
+def test_all_extensions_at_once(tmp_path: Path, few: Path, small_weights: Path, options: dict[str, Any]) -> None:
     """Cache, augmentation, views, a penalty, a head, gradual unfreezing and mirror averaging: built, then found."""
     if options.get("head") == "own":
         options = {**options, "head": write_code(tmp_path / "heads.py", HEADS)("small")}
     config = small_run(
-        few, weights_file, cache=True, cache_dir=str(tmp_path / "cache"), augment="flip,crop,blur,saltpepper", views=2,
+        few, small_weights, cache=True, cache_dir=str(tmp_path / "cache"), augment="flip,crop,blur,saltpepper", views=2,
         epochs=4, unfreeze_after="2:layer3,3:all", tta=True, **options,
     )  # fmt: skip
     first = finetune(config, tmp_path / "first")
