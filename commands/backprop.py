@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cli726.choices import Hidden
+from cli726.text import typed_path
 from commands.drawing import Figures, Output, drawing
 from commands.options import Seed, examples
 
@@ -21,11 +22,12 @@ def option(panel: str, help: str, metavar: str | None = None) -> Any:
 
 
 SIZES = option("Network", "Units in each layer, inputs first (default: 3,3,3,1).", "N,N,...")
-FILE = option(
-    "Network",
-    "JSON file with a matrix for each layer, a row for each unit, as --json prints them; or all that --json prints "
+FILE = typer.Option(
+    parser=typed_path,
+    metavar="FILE",
+    help="JSON file with a matrix for each layer, a row for each unit, as --json prints them; or all that it prints "
     "(default: drawn from the seed).",
-    "FILE",
+    rich_help_panel="Network",
 )
 HIDDEN = option("Network", "What hidden units do (default: logistic).")
 INPUTS = option("Data point", "Inputs (default: drawn from the seed).", "X1,X2,...")

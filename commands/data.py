@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli726.text import typed_path
 from commands.completion import downloads
 from commands.options import App, Json, examples
 from commands.progress import progress
@@ -17,7 +18,10 @@ app = App(
 )
 
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="DIR", help="Where data sets live (default CMPT726_DATA_DIR).")
+    Path | None,
+    typer.Option(
+        "--data-dir", parser=typed_path, metavar="DIR", help="Where data sets live (default CMPT726_DATA_DIR)."
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli726.errors import ComputationError, RequestError
+from cli726.text import typed_path
 from commands.drawing import Output, drawing
 from commands.options import App, Seed, examples
 from commands.progress import progress
@@ -30,6 +31,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
+        parser=typed_path,
         metavar="FILE",
         help="Points, a line each: features and a label 0 or 1, separated by white space or commas (default: bundled).",
         rich_help_panel=POINTS,

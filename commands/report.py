@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli726.errors import RequestError
+from cli726.text import typed_path
 from commands import completion
 from commands.options import OUTPUT, Json, examples
 from commands.progress import progress
@@ -43,9 +44,9 @@ def answer_tables(result: "Report") -> "Iterator[RenderableType]":
 
 
 def report(
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The PDF file to write.", rich_help_panel=OUTPUT)] = Path(
-        "report.pdf"
-    ),
+    output: Annotated[
+        Path, typer.Option(parser=typed_path, metavar="FILE", help="The PDF file to write.", rich_help_panel=OUTPUT)
+    ] = Path("report.pdf"),
     problems: Annotated[
         str,
         typer.Option(
@@ -58,7 +59,10 @@ def report(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Problem 5's points, as for cmpt726 lr (default: bundled).", rich_help_panel=CONTENT
+            parser=typed_path,
+            metavar="FILE",
+            help="Problem 5's points, as for cmpt726 lr (default: bundled).",
+            rich_help_panel=CONTENT,
         ),
     ] = None,
     run: Annotated[
@@ -129,9 +133,9 @@ def file_tables(result: "Package") -> "Iterator[RenderableType]":
 
 
 def package(
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The zip file to write.", rich_help_panel=OUTPUT)] = Path(
-        "code.zip"
-    ),
+    output: Annotated[
+        Path, typer.Option(parser=typed_path, metavar="FILE", help="The zip file to write.", rich_help_panel=OUTPUT)
+    ] = Path("code.zip"),
     as_json: Json = False,
 ) -> None:
     """Pack the code: a directory for each problem, and the modules that its scripts use in one for all."""

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from cli726.text import typed_path
 from commands.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +117,7 @@ def spellings(command: Any) -> set[str]:
 
 ASK_EVERYBODY = f"""
 import sys
+from cli726.text import typed_path
 from commands.app import app
 for words in {[list(words) for words in [(), *COMMANDS]]!r}:
     try:
@@ -228,6 +231,33 @@ def test_examples_name_commands_and_options_that_exist(cmpt726: Run, words: tupl
 def test_every_option_is_explained(words: tuple[str, ...]) -> None:
     unexplained = [param.name for param in COMMANDS[words].params if not getattr(param, "help", None)]
     assert unexplained == []
+
+
+@ALL
+def test_every_path_option_expands_the_home_folder(words: tuple[str, ...]) -> None:
+    """A shell doesn't after `=`: a folder called ~ would be made, and `rm -r ~` is what one types then."""
+    hints = typing.get_type_hints(COMMANDS[words].callback, include_extras=True)
+    for name, hint in hints.items():
+        if "Path" in str(typing.get_args(hint)[:1]):
+            (told,) = [part for part in hint.__metadata__ if isinstance(part, typer.models.ParameterInfo)]
+            assert told.parser is typed_path, name
+
+
+def test_a_home_folder_is_meant_by_a_tilde_unless_that_name_is_there(
+    cmpt726: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    assert cmpt726("softmax", "--out=~/figures").status == 0
+    assert (home / "figures" / "regions.png").is_file()
+    assert not (tmp_path / "~").exists()
+    assert cmpt726("cache", "ls", "--cache-dir=~/cc").status == 0
+    assert cmpt726("runs", "ls", "--folder=~/runs").status == 0
+    (tmp_path / "~").mkdir()
+    assert typed_path("~") == Path("~"), "what is there was meant"
+    assert not (tmp_path / "~" / "figures").exists()
 
 
 DRAWING = "--out --format --no-figures --show --json"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from cache.system import read_small
 from cli726.errors import RequestError, did_you_mean
 from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS, holder
+from cli726.text import typed_path
 
 __all__ = ["RunInfo", "find_run", "list_runs"]
 
@@ -55,7 +56,7 @@ def find_run(name: str | Path, state: State = "finished") -> Path:
     found = [run for run in runs if run.state == state]
     if found:
         return found[-1].path
-    for path in (Path(name), RUNS / name):
+    for path in (typed_path(str(name)), RUNS / name):
         if (path / needed).is_file():
             return path
     if str(name) == "latest":
