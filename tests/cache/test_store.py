@@ -157,8 +157,9 @@ def test_losing_the_sidecar_loses_only_the_times(store, entry, wanted):
     ):
         (entry / "usage.json").write_text(content)
         assert build(store.folder, wanted).seconds is None
-    (entry / "usage.json").write_text('{"built": "2026-01-01", "seconds": 0}')
-    assert (store.entries()[0].built, store.entries()[0].seconds) == ("2026-01-01T00:00:00", 0)
+    for size, times in ((4096, ("2026-01-01T00:00:00", 0)), (4097, (None, None))):
+        (entry / "usage.json").write_text('{"built": "2026-01-01", "seconds": 0}'.ljust(size))
+        assert (store.entries()[0].built, store.entries()[0].seconds) == times
     (entry / "usage.json").unlink()
     hit = build(store.folder, wanted)
     assert (hit.state, hit.seconds) == ("hit", None)
@@ -284,7 +285,7 @@ def keys_of(count):
     return [a_request(weights=f"w{number}") for number in range(count)]
 
 
-def test_a_shortened_key_must_name_one_entry(store):
+def test_a_shortened_key_must_name_one_entry(store, monkeypatch):
     requests = keys_of(17)  # more than there are first digits, so that two share one
     for wanted in requests:
         build(store.folder, wanted)
@@ -293,6 +294,10 @@ def test_a_shortened_key_must_name_one_entry(store):
     with pytest.raises(RequestError, match="must name one entry") as refusal:
         store.info(shared)
     assert any(wanted.key in str(refusal.value) for wanted in requests if wanted.key[0] == shared)
+    for most, end in ((firsts.count(shared), ""), (firsts.count(shared) - 1, ", ...")):
+        monkeypatch.setattr(store_module, "CANDIDATES", most)
+        with pytest.raises(RequestError, match=rf"[0-9a-f]{{64}}{end}$"):
+            store.info(shared)
     with pytest.raises(RequestError, match=r"must name an entry; none begins so; .*cache ls --cache-dir .* all 17"):
         store.clearable("0" * 64)
     for wrong in ("", "xyz", "../..", "*", requests[0].key + "0", requests[0].key.upper() + "A"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cache import system
+from cache import errors, system
 
 GIGA = 2**30
 LIMIT_2 = {"memory.max": f"{3 * GIGA}\n", "memory.current": f"{2 * GIGA}\n"}
@@ -43,6 +43,11 @@ def test_where_nothing_is_known_a_small_machine_is_assumed(tmp_path: Path, monke
     monkeypatch.setattr(system, "SYSTEM_MEMORY", tmp_path / "meminfo")
     monkeypatch.delattr(os, "sysconf")
     assert system.available_memory() == 4 * GIGA
+
+
+def test_each_error_has_its_exit_status():
+    kinds = (errors.Cmpt726Error, errors.RequestError, errors.UntrustedDataError, errors.EnvironmentFailure)
+    assert [kind.status for kind in kinds] == [1, 2, 3, 4]
 
 
 def test_a_process_is_alive_or_not():

@@ -13,6 +13,7 @@ import h5py
 import pytest
 
 from tests.faults.test_interrupted_runs import assert_same
+from tests.harness import cases
 
 pytestmark = pytest.mark.faults
 
@@ -42,7 +43,7 @@ def lead_elsewhere(path: Path) -> None:
 DAMAGES = (flip, cut, of_another_program, lead_elsewhere)
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=[damage.__name__ for damage in DAMAGES])
+@pytest.mark.parametrize("damage", cases(*DAMAGES))
 def test_a_run_refuses_a_damaged_entry_and_the_remedy_it_names_works(
     tmp_path: Path, finetune: Callable[..., Any], cmpt726: Callable[..., Any], damage: Callable[[Path], None]
 ) -> None:
