@@ -191,7 +191,8 @@ def standardised(points: Points) -> tuple[Array, Array]:
     middle = np.median(X, axis=0)
     spread = np.median(np.abs(X - middle), axis=0)
     widest = np.abs(X - middle).max(axis=0)
-    spread = np.where(spread > 0, spread, np.where(widest > 0, widest, 1.0))
+    # Beside the widest no spread is so small that squares of the coordinates would overflow.
+    spread = np.maximum(np.where(spread > 0, spread, np.where(widest > 0, widest, 1.0)), 1e-150 * widest)
     signs = 2 * points.t - 1
     A = np.column_stack([(X - middle) / spread, np.ones(len(X))]) * signs[:, None]
     back = np.diag(np.append(1 / spread, 1.0))

@@ -147,6 +147,14 @@ def test_units_do_not_matter(scale):
     assert_allclose(scaled.w * [scale, 1], plain.w, rtol=1e-10)
 
 
+def test_no_spread_is_too_wide():
+    for scale in (1e-300, 1e-100, 1.0):
+        found = solve(points_of([[scale], [2 * scale], [3 * scale], [1e100]], [0, 1, 0, 1]))
+        assert found.separation is None
+        assert 0 < found.nll <= np.log(2)
+    assert solve(points_of([[1e-300], [2e-300], [1e100]], [0, 1, 1])).separation == "complete"
+
+
 def test_collinear_features_have_the_loss_of_one_of_them():
     X, t = np.array([[1.0], [2.0], [3.0], [4.0]]), [0, 1, 0, 1]
     one, both = find_optimum(points_of(X, t)), find_optimum(points_of(np.hstack([X, 2 * X]), t))
