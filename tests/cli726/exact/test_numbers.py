@@ -24,6 +24,9 @@ REFUSED = ("nan", "inf", "", "one", "1_000", "1/0", "1e31", "1e-31", "1e99999999
 def test_number_is_exact(text):
     assert exact.number(text) == TYPED[text]
     assert exact.number("1e30") * exact.number("1e-30") == 1
+    assert exact.positive("1e-30", "--extent") == Fraction(1, 10**30)
+    with pytest.raises(RequestError, match=r"--extent must be above 0, got 0\.0"):
+        exact.positive("0.0", "--extent")
 
 
 @pytest.mark.parametrize("text", REFUSED)
