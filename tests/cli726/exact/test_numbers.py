@@ -62,6 +62,7 @@ def test_numbers_and_points_say_where_they_are_rounded(x, y):
     stated = [float(part) for part in (near or full).strip("()").split(", ")]
     assert stated == pytest.approx([float(x), float(y)], rel=6e-4)
     assert exact.both(Fraction(10**13 + 1, 10**13)) == "~= 1"
+    assert exact.place((Fraction(10**13, 3), Fraction(2))) == "~= (3.33333e+12, 2)"
 
 
 def test_mathematics_stands_between_backticks():
