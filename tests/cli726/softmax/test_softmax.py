@@ -127,3 +127,5 @@ def test_regions_and_boundaries_of_every_kind(texts, kinds, pieces):
     result = solve(*texts)
     assert [r.kind for r in result.regions] == kinds
     assert sorted(b.kind for b in result.boundaries) == sorted(pieces)
+    for b in result.boundaries:  # of a whole line, the point that figures show is the nearest to the origin
+        assert b.kind != "line" or sum(x * d for x, d in zip(b.through, b.exact_direction, strict=True)) == 0
