@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -269,12 +270,15 @@ Place = tuple[SplitName, str, str]
 
 def find_duplicates(dataset: Dataset) -> list[list[Place]]:
     """Return images that lie in several splits or under several labels, each with its copies, pixel for pixel."""
+    digests = {split: [one.tobytes() for one in dataset.image_digests(split)] for split in SPLITS}
+    count = Counter(digest for split in SPLITS for digest in digests[split])
     groups: dict[bytes, list[Place]] = {}
     for split in SPLITS:
         pool = dataset.pools[dataset.splits[split].pool]
-        for index, digest in zip(dataset.splits[split].indices, dataset.image_digests(split), strict=True):
-            place = (split, dataset.class_names[pool.labels[index]], pool.names[index])
-            groups.setdefault(digest.tobytes(), []).append(place)
+        for index, digest in zip(dataset.splits[split].indices, digests[split], strict=True):
+            if count[digest] > 1:
+                place = (split, dataset.class_names[pool.labels[index]], pool.names[index])
+                groups.setdefault(digest, []).append(place)
     return [group for group in groups.values() if len({place[:2] for place in group}) > 1]
 
 

@@ -94,10 +94,10 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def own_files(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    """Return the images that lie in a folder itself, and the other files there."""
+    """Return the images that lie in a folder itself, and what else lies there, hidden folders too."""
     files: list[Path] = []
     with suppress(OSError), os.scandir(folder) as entries:
-        files = sorted(Path(one.path) for one in entries if not one.is_dir())
+        files = sorted(Path(one.path) for one in entries if not one.is_dir() or one.name.startswith("."))
     judged = {path: judge(path) for path in files}
     images = [path for path, reason in judged.items() if reason is None]
     return images, [reason for reason in judged.values() if reason is not None]

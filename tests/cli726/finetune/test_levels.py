@@ -42,12 +42,11 @@ def write(root: Path, form: Callable[[np.ndarray], np.ndarray], ending: str = "t
     return root
 
 
-@pytest.mark.parametrize("kind", WRITTEN)
-@pytest.mark.parametrize("ending", ["tif", "png"])
+@pytest.mark.parametrize(
+    ("kind", "ending"), [*((kind, "tif") for kind in WRITTEN), ("12 bits", "png"), ("16 bits", "png")]
+)
 def test_grey_files_of_any_depth_are_read_as_those_of_eight_bits(tmp_path: Path, kind: str, ending: str) -> None:
     form, levels = WRITTEN[kind]
-    if ending == "png" and form(GREY[0]).dtype != np.uint16:
-        pytest.skip("a PNG holds no such numbers")
     listener = Listener()
     dataset = load_dataset(f"folder:{write(tmp_path / 'deep', form, ending)}", reporter=listener)
     plain = load_dataset(f"folder:{write(tmp_path / 'plain', lambda g: g.astype(np.uint8))}")
