@@ -230,9 +230,9 @@ def test_a_folder_of_photos_needs_no_other_option(
     assert sum(data[split] for split in ("train", "validation", "test")) == 38
     assert data["duplicates"] == 0, "copies go to one split"
     assert data["skipped"] == ["sky/broken.jpg"]
-    assert f"{test['accuracy']:.2%} of {test['images']} test images" in done.stdout
     low, high = test["interval"]
-    assert f"95 % {low:.2%} to {high:.2%}" in done.stdout
+    right = f"of {test['images']} right: {100 * test['accuracy']:.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+    assert right in " ".join(done.stdout.split())
     assert high - low > 0.2  # honest: these are few images
     names = {"history.png", "confusion.png", "inputs.png", "gallery.html", "best.safetensors", "model.json"}
     assert {"skipped.txt"} | names <= {path.name for path in run.iterdir()}
