@@ -231,8 +231,8 @@ def test_a_folder_of_photos_needs_no_other_option(
     assert data["duplicates"] == 0, "copies go to one split"
     assert data["skipped"] == ["sky/broken.jpg"]
     low, high = test["interval"]
-    right = f"of {test['images']} right: {100 * test['accuracy']:.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
-    assert right in " ".join(done.stdout.split())
+    percent = f"{100 * test['accuracy']:.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+    assert f"of {test['images']} right: {percent}" in " ".join(done.stdout.split())
     assert high - low > 0.2  # honest: these are few images
     names = {"history.png", "confusion.png", "inputs.png", "gallery.html", "best.safetensors", "model.json"}
     assert {"skipped.txt"} | names <= {path.name for path in run.iterdir()}
