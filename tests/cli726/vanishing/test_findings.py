@@ -54,9 +54,10 @@ def test_what_is_said_of_a_network_holds(part: int) -> None:
             kind = next(kind for kind in ("≈", "at z =", "gradients") if kind in text)
             {"≈": check_size, "at z =": check_pushed, "gradients": check_zeros}[kind](oracle, text)
             met[kind] += 1
-        nonzero, deep = oracle.gradient((1, 1, 1)) != 0, oracle.depth > 1
-        assert ("≈" in "".join(said)) == (nonzero and deep and not oracle.relu), oracle.setting
-        assert ("exactly 0" in "".join(said)) == any(map(oracle.why_zero, oracle.w)), oracle.setting
+        deep, zeros, text = oracle.depth > 1 and not oracle.relu, any(map(oracle.why_zero, oracle.w)), " ".join(said)
+        assert ("≈" in text) == (deep and oracle.gradient((1, 1, 1)) != 0), oracle.setting
+        assert ("at z =" in text) == (deep and oracle.rate((max(2, (oracle.depth + 1) // 2), 1, 1)) != 0)
+        assert ("exactly 0" in text, "none of" in text) == (zeros, oracle.relu and not zeros), oracle.setting
         check_table(oracle, result, answers.tables[0].rows)
     assert min(met.values()) > 50
     assert len(met) == 3
