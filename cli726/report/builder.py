@@ -27,13 +27,12 @@ from cli726.document.content import plain
 from cli726.document.content import typeset as typeset_content
 from cli726.drawing import save, styled
 from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
+from cli726.finetune.folder.runs import finished_run
 from cli726.finetune.folder.storage import replace_file
 from cli726.finetune.result import Finetuned
-from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
+from cli726.report import backprop, finetune, logistic, regions, vanishing
 from cli726.report.code import PROBLEMS, Code, check_output, listings
-from cli726.report.run_folder import finished_run
 from cli726.report.section import Section, ready
-from cli726.report.wording import prose
 from cli726.reporting import Reporter, Silent
 from cli726.text import printable
 
@@ -161,21 +160,19 @@ def attempt(
     shown = {"number": number, "title": TITLES[number - 1], "data": None, "failure": None}
     try:
         trained = finetune.train(request.dataset, reporter) if number == 6 and run is None else None
-        run = run if trained is None else trained.run_dir
+        run = trained.run_dir if trained else run if number == 6 else None
         reporter.start(f"problem {number}", 0)
         section = compute(number, request, run, trained, reporter)
         draw(number, section, folder, reporter)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other problems must not suffer
         message, status = explained(error)
         reporter.finish(f"problem {number} failed: {message}")
-        return Problem(number, message, status), {**shown, "headline": ["Could not be computed."], "failure": message}
+        return Problem(number, message, status), shown | {"headline": ["Could not be computed."], "failure": message}
     headline = plain(section.headline)
     reporter.finish(f"problem {number}: {headline}")
-    data = {**ready(section.data), "number": number, "drawn": list(section.figures)}
-    words = prose(headline) if section.document is None else typeset_content(section.headline)
-    if section.document is not None:
-        data["document"] = section.document.to_typst()
-    return Problem(number, headline, 0, run if number == 6 else None), {**shown, "headline": words, "data": data}
+    own = {"number": number, "drawn": list(section.figures), "document": section.document.to_typst()}
+    shown |= {"headline": typeset_content(section.headline), "data": {**ready(section.data), **own}}
+    return Problem(number, headline, 0, run), shown
 
 
 def explained(error: Exception) -> tuple[str, int]:
@@ -192,17 +189,13 @@ def explained(error: Exception) -> tuple[str, int]:
 def compute(number: int, request: Request, run: Path | None, trained: Finetuned | None, reporter: Reporter) -> Section:
     """Return a problem's section."""
     sections: Mapping[int, Callable[[], Section]] = {
-        1: softmax.section,
-        2: glm.section,
+        1: regions.softmax_section,
+        2: regions.glm_section,
         3: backprop.section,
         4: vanishing.section,
         5: lambda: logistic.section(request.data),
     }
-    if number in sections:
-        return sections[number]()
-    if run is None:
-        raise AssertionError("problem 6 needs a run")
-    return finetune.section(run, reporter, trained)
+    return sections[number]() if run is None else finetune.section(run, reporter, trained)
 
 
 def draw(number: int, section: Section, folder: Path, reporter: Reporter) -> None:
@@ -231,15 +224,11 @@ def document(request: Request, done: Sequence[tuple[Problem, Mapping[str, Any]]]
 
 
 def typeset(folder: Path, content: Mapping[str, Any], timestamp: int) -> bytes:
-    """Typeset the report; the same document, figures and time give the same bytes.
+    """Return the PDF; the same content, figures and time, in seconds since 1970, give the same bytes.
 
     Args:
-        folder: Where its figures are; the templates and the data are written there, too.
+        folder: Where its figures are; the templates and the content are written there, too.
         content: What the templates read.
-        timestamp: The time that the PDF carries, in seconds since 1970.
-
-    Returns:
-        The PDF file.
     """
     for template in (files("cli726.report") / "templates").iterdir():
         if template.name.endswith(".typ"):

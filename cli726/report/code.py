@@ -24,20 +24,18 @@ PROBLEMS = (1, 2, 3, 4, 5, 6)
 Code: TypeAlias = Literal["core", "all", "none"]
 # The network of problem 6 was given; what was added to it is what is handed in.
 GIVEN = "cli726/finetune/network/resnet.py"
-# What computes the answers begins so; what says, tabulates and draws them is called as in SAID.
+# What computes the answers of each problem begins so; the rest says, tabulates and draws them, or reads what was typed.
 CORE = {
-    1: ("cli726/softmax", "cli726/exact"),
-    2: ("cli726/glm", "cli726/exact"),
-    3: ("cli726/backprop",),
-    4: ("cli726/vanishing",),
-    5: ("cli726/logistic",),
+    1: ("cli726/softmax/__init__", "cli726/exact/envelope"),
+    2: ("cli726/glm/__init__", "cli726/exact/envelope"),
+    3: ("cli726/backprop/network",),
+    4: ("cli726/vanishing/gradients",),
+    5: ("cli726/logistic/model", "cli726/logistic/descent", "cli726/logistic/stochastic"),
     6: (
-        "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/features/feed",
-        "cli726/finetune/training/loop", "cli726/finetune/training/optimizers", "cli726/finetune/training/evaluation",
+        "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/training/loop",
         "cli726/finetune/augment/transforms",
     ),
 }  # fmt: skip
-SAID = ("findings", "tables", "figures")
 PACKAGES = ("cli726", "cache")
 LANGUAGES = {".py": "python", ".md": "md", ".js": "js", ".j2": "html", ".css": "css", ".sh": "sh"}
 # The earliest date that a zip can state: the same code gives the same bytes at any time.
@@ -127,11 +125,7 @@ def templates(modules: Mapping[str, Source]) -> Iterator[Source]:
 
 def core(problem: int) -> tuple[Source, ...]:
     """Return the modules that compute a problem's answers."""
-    return tuple(
-        source
-        for source in library(problem)
-        if source.path.startswith(CORE[problem]) and not PurePosixPath(source.path).stem.endswith(SAID)
-    )
+    return tuple(source for source in library(problem) if source.path.startswith(CORE[problem]))
 
 
 def listings(numbers: Sequence[int], code: Code) -> Iterator[Mapping[str, Any]]:
@@ -141,8 +135,6 @@ def listings(numbers: Sequence[int], code: Code) -> Iterator[Mapping[str, Any]]:
         own = [source for source in scripts(number) if source.language == "python"]
         shared: dict[int, list[str]] = {}
         for source in core(number) if code == "core" else library(number):
-            if code == "core" and len(ast.parse(source.text).body) == 1:
-                continue  # nothing but a docstring
             if source.path not in first:
                 first[source.path] = number
                 own.append(source)

@@ -1,32 +1,41 @@
-"""Problem 6 in the report: a run, what it did of each of the eight extensions, and a second run that shows the rest."""
+"""Problem 6 in the report: a run, a second one that shows the rest, and test images with their scores."""
 
 from __future__ import annotations
 
+import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
 
-from cli726.document import Document, Finding, Table
+from cli726.errors import Cmpt726Error
 from cli726.finetune.augment.names import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.images import Dataset
 from cli726.finetune.data.names import CIFAR, VISION
+from cli726.finetune.folder.runs import FinishedRun, read_run
 from cli726.finetune.output.figures import confusion_figure, contact_sheet, history_figure
+from cli726.finetune.output.findings import NAME, document, percent, uses
 from cli726.finetune.output.gallery import shown
+from cli726.finetune.predict import load_model
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune
-from cli726.finetune.training.evaluation import wilson_interval
-from cli726.report.run_folder import NAME, FinishedRun, Gallery, gallery, read_run, score_again
+from cli726.finetune.user_code import is_code
 from cli726.report.section import Draw, Section
 from cli726.reporting import Reporter
-from cli726.text import counted, listed, number
+from cli726.text import counted, listed
 
-__all__ = ["section", "train"]
+__all__ = ["gallery", "score_again", "section", "train"]
 
+# Images in the report, scores of each, letters of a file's name that have room.
+ROWS, SCORES, FILE = 12, 5, 20
 # As `cmpt726 finetune --unfreeze-after 5 --l2 0 --l2 0.001 --l2 0.01` would.
 RECIPE: dict[str, Any] = {"unfreeze_after": "5", "l2": (0.0, 1e-3, 1e-2)}
 # What the recipe leaves out, on the small data set: half a minute.
@@ -34,16 +43,6 @@ SECOND: dict[str, Any] = {
     "dataset": "digits", "epochs": 6, "unfreeze_after": "4", "head": "mlp:64", "augment": "crop,blur", "l2": (1e-3,),
     "gallery": False,
 }  # fmt: skip
-EXTENSIONS = {
-    "6.1": "HTML output of test images and scores",
-    "6.2": "Validation, and the best model saved",
-    "6.3": "L2 regularisation of the new layers",
-    "6.4": "Other data sets",
-    "6.5": "Other new layers",
-    "6.6": "Data augmentation",
-    "6.7": "ResNet20's outputs saved",
-    "6.8": "Training the other layers later",
-}
 
 
 def train(dataset: str, reporter: Reporter) -> Finetuned:
@@ -118,211 +117,86 @@ def figures(run: FinishedRun, names: Sequence[str], found: Gallery | str) -> dic
     return made
 
 
-def percent(share: float) -> str:
-    return f"{share:.2%}"
-
-
 @dataclass(frozen=True)
-class Use:
-    """What a run did of an extension, and whether it did anything of it."""
+class Gallery:
+    """Some test images with their scores.
 
-    text: str
-    used: bool = True
+    Attributes:
+        rows: For the template.
+        images: File name -> PNG file.
+        dataset: The data set that they come from.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    images: Mapping[str, bytes]
+    dataset: Dataset
 
 
-def uses(run: FinishedRun) -> Mapping[str, Use]:
-    """Return what a run did of each extension."""
-    config, summary = run.config, run.summary
-    page = run.path / "gallery.html"
-    every = "after every epoch" if config.validate_every == 1 else f"every {config.validate_every} epochs"
-    data = summary["dataset"]
-    extras = [f"dropout {config.dropout:g}"] if config.dropout else []
-    extras += ["batch normalisation"] if config.batch_norm else []
-    states = {"hit": "found in the cache", "built": "stored for later runs", "off": "kept in memory"}
-    state = f"{states.get(str(summary['cache']['state']), 'kept in memory')}, {summary['cache']['seconds']:.1f} s"
-    stages = [f"{phase['name']} for {counted(phase['epochs'], 'epoch')}" for phase in summary["phases"]]
-    best = "; the best went on" if len(config.l2) > 1 else ""
+def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Tensor] | str:
+    """Return a run's data set and the scores (N, K) of its best model on the test images; or why there are none."""
+    config = run.config
+    if is_code(config.dataset) or is_code(config.head):
+        return "its data set or its new layers are code of its author's own, which is never run because a file names it"
+    name = run.summary["dataset"]["name"] if config.dataset == "auto" else config.dataset
+    try:
+        model = load_model(run.path)
+        data = load_dataset(
+            name,
+            data_folder=config.data_dir,
+            test_fraction=config.test_fraction,
+            val_fraction=config.val_fraction,
+            reporter=reporter,
+        )
+    except Cmpt726Error as error:
+        return str(error)
+    if data.digest != run.facts.get("dataset_digest"):
+        return "the data set on this machine is not the one that the run was trained on"
+    if "version" not in run.facts and data.splits["test"].pool == "train":
+        return "its test images were drawn by 0.1.0, in another way"
+    return data, model.scores(data.pixels("test"))
+
+
+def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
+    """Return some test images of a data set with their scores, mistakes first."""
+    test = data.images("test")
+    probabilities = scores.double().softmax(1).cpu().numpy()
+    names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data.class_names)]
+    order = chosen(probabilities, test.labels)
+    rows = tuple(row(probabilities[i], int(test.labels[i]), names, test.names[i], i) for i in order)
+    return Gallery(rows, {f"image-{i}.png": png(test.pixels[i]) for i in order}, data)
+
+
+def chosen(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[int]:
+    """Return whom to show: up to half of them mistakes, the worst first, then right ones, class after class."""
+    everyone = np.arange(len(labels))
+    right = probabilities.argmax(1) == labels
+    own = probabilities[everyone, labels]
+    mistakes = everyone[~right][np.argsort(own[~right], kind="stable")][: ROWS // 2]
+    # How many right ones of its class come before each: the first of every class, then the second, and so on.
+    turn = [int((right & (labels == labels[i]))[:i].sum()) for i in everyone[right]]
+    ordered = everyone[right][np.lexsort((labels[right], turn))]
+    return [*mistakes.tolist(), *ordered[: ROWS - len(mistakes)].tolist()]
+
+
+def row(
+    probabilities: npt.NDArray[np.float64], true: int, names: Sequence[str], name: str, image: int
+) -> dict[str, Any]:
+    """Return one image: its true and predicted class, and its highest scores."""
+    best = np.argsort(-probabilities, kind="stable")[:SCORES].tolist()
+    listed = best if true in best else [*best[:-1], true]
+    scores = [(names[k], float(probabilities[k]), k == true) for k in listed]
     return {
-        "6.1": Use(f"{page.name}, {page.stat().st_size / 1e6:.1f} MB") if page.is_file() else Use("none", used=False),
-        "6.2": Use(f"{every}; best {percent(1 - run.best.val_error)} right, epoch {run.best.epoch}"),
-        "6.3": Use(", ".join(f"{value:g}" for value in config.l2) + best, any(config.l2)),
-        "6.4": Use(f"{shown(data['name'], NAME)}, {counted(data['classes'], 'class', 'classes')}"),
-        "6.5": Use(", ".join([config.head, *extras]), config.head != "linear"),
-        "6.6": Use(config.augment.replace(",", ", "), config.augment not in {"none", ""}),
-        "6.7": Use("recomputed in every epoch", used=False) if config.recompute else Use(state),
-        "6.8": Use(", then ".join(stages), len(stages) > 1),
+        "file": f"image-{image}.png",
+        "name": f"image {name}" if name.isdecimal() else shown(name.rpartition("/")[2], FILE),
+        "true": names[true],
+        "predicted": names[best[0]],
+        "right": best[0] == true,
+        "scores": [{"name": n, "share": p, "percent": f"{p:.1%}", "true": own} for n, p, own in scores],
     }
 
 
-def document(run: FinishedRun, second: FinishedRun | None) -> Document:
-    """Return what the runs show, extension by extension."""
-    found = [*explain_stages(run), *explain_generality(run), *explain_features(run), *explain_penalty(run)]
-    return Document(
-        [],
-        EXTENSIONS,
-        [*found, *explain_rest(run, second), *explain_copies(run)],
-        [table for table in (phase_table(run), trial_table(run), confused_table(run), run_table(run, second)) if table],
-    )
-
-
-def correct(error: float, images: int) -> int:
-    return round((1 - error) * images)
-
-
-def phase_table(run: FinishedRun) -> Table:
-    """Return the stages beside each other."""
-    images = run.summary["dataset"]["validation"]
-    rows = []
-    for phase in run.summary["phases"]:
-        low, high = wilson_interval(correct(phase["best_val_error"], images), images)
-        rows.append(
-            (
-                "new layers only" if phase["name"] == "head" else f"{phase['name']} turned on",
-                f"{phase['epochs']}",
-                percent(1 - phase["best_val_error"]),
-                f"{percent(low)} to {percent(high)}",
-                f"{phase['best_epoch']}",
-                f"{phase['images_per_second']:,.0f}",
-                f"{phase['seconds']:.1f} s",
-            )
-        )
-    columns = ("stage", "epochs", "best validation accuracy", "95 % interval", "at epoch", "images/s", "time")
-    return Table("The stages of this run, with 95 % Wilson intervals", columns, rows, "6.8")
-
-
-def trial_table(run: FinishedRun) -> Table | None:
-    """Return the penalties tried in the first stage, if several were."""
-    rows = [
-        (
-            f"{trial['l2']:g}",
-            percent(1 - trial["best"]["val_error"]),
-            f"{trial['best']['val_loss']:.4f}",
-            f"{trial['norm']:.3f}",
-            "goes on" if trial["l2"] == run.summary["l2"]["l2"] else "",
-        )
-        for trial in run.summary.get("trials") or ()
-    ]
-    columns = ("penalty", "best validation accuracy", "loss", "norm of coefficients", "")
-    return Table("L2 penalties tried while the new layers train alone", columns, rows, "6.3") if rows else None
-
-
-def confused_table(run: FinishedRun) -> Table | None:
-    """Return the commonest mistakes, if there are any."""
-    pairs = run.summary["test"].get("most_confused") or ()
-    rows = [(shown(p["true"], NAME), shown(p["predicted"], NAME), f"{p['images']:,}") for p in pairs]
-    columns = ("true class", "taken for", "test images")
-    return Table("The commonest mistakes", columns, rows, "6.1", numeric=2) if rows else None
-
-
-def run_table(first: FinishedRun, second: FinishedRun | None) -> Table | None:
-    """Return both runs beside each other."""
-    rows = []
-    for name, run in (("first", first), ("second", second)):
-        if run is not None:
-            test = run.summary["test"]
-            told, right = uses(run), f"{percent(test['accuracy'])} of {test['images']:,}"
-            interval = "{} to {}".format(*map(percent, test["interval"]))
-            settings = [told[question].text for question in ("6.5", "6.6", "6.3")]
-            data = shown(run.summary["dataset"]["name"], NAME)
-            rows.append((name, data, *settings, percent(1 - run.best.val_error), right, interval))
-    columns = ("run", "data", "new layers", "augmentation", "L2", "best validation", "test accuracy", "95 % interval")
-    return Table("Both runs beside each other", columns, rows, "6.5", numeric=5) if second else None
-
-
-def explain_stages(run: FinishedRun) -> Iterator[Finding]:
-    """Say whether it does better once more of the network trains."""
-    first, *later = run.summary["phases"]
-    if not later:
-        return
-    best = min(later, key=lambda phase: (phase["best_val_error"], phase["best_val_loss"]))
-    before, after = first["best_val_error"], best["best_val_error"]
-    images = run.summary["dataset"]["validation"]
-    (low, high), (low_after, high_after) = (
-        wilson_interval(correct(error, images), images) for error in (before, after)
-    )
-    evidence = {"before": (1 - before, low, high), "after": (1 - after, low_after, high_after), "images": images}
-    change = f"from {percent(1 - before)} to {percent(1 - after)} of {images:,} images"
-    if after < before:
-        sure = (
-            "the 95 % intervals of the two stages don't overlap, so that chance in the choice of images does not "
-            "explain it"
-            if low_after > high
-            else "the 95 % intervals of the two stages overlap: only more images would make the difference sure"
-        )
-        text = f"Turning on more of the network did better: the best validation accuracy rose {change}; {sure}."
-    elif after > before:
-        text = (
-            f"Turning on more of the network did not help here: the best validation accuracy fell {change}; the model "
-            "of the first stage is kept."
-        )
-    else:
-        text = f"Turning on more of the network changed nothing: {percent(1 - before)} before and after."
-    yield Finding("6.8", text, evidence)
-
-
-def explain_generality(run: FinishedRun) -> Iterator[Finding]:
-    """Compare training with the test."""
-    last = next(line for line in run.history if line.epoch == run.best.epoch)
-    test = run.summary["test"]
-    gap = last.train_accuracy - test["accuracy"]
-    yield Finding(
-        "6.2",
-        f"In the best model's epoch {percent(last.train_accuracy)} of the training images were classified right, and "
-        f"afterwards {percent(test['accuracy'])} of the test images, which were used this once"
-        + (f": a gap of {100 * gap:.1f} points." if gap > 0 else "."),
-        {"train_accuracy": last.train_accuracy, "test_accuracy": test["accuracy"]},
-    )
-
-
-def explain_features(run: FinishedRun) -> Iterator[Finding]:
-    """Say what it saves to compute the frozen part once."""
-    head = run.summary["phases"][0]
-    once = run.summary["cache"]["seconds"]
-    if head["name"] != "head" or run.config.recompute or not once or head["epochs"] < 2:
-        return
-    epoch = head["seconds"] / head["epochs"]
-    if once > epoch:
-        yield Finding(
-            "6.7",
-            f"Computing ResNet20's outputs took {number(once)}\u00a0s, once; an epoch of the new layers from them "
-            f"takes {number(epoch, 2)}\u00a0s. Computing them anew in each of {head['epochs']} epochs, as the course's "
-            f"script does, would have taken about {number(once * head['epochs'], 2)}\u00a0s.",
-            {"seconds": once, "epoch_seconds": epoch},
-        )
-
-
-def explain_penalty(run: FinishedRun) -> Iterator[Finding]:
-    """Say what the L2 penalty does to the coefficients."""
-    trials = sorted(run.summary.get("trials") or (), key=lambda trial: float(trial["l2"]))
-    norms = [trial["norm"] for trial in trials]
-    if len(norms) > 1 and all(one > two for one, two in pairwise(norms)):
-        yield Finding(
-            "6.3",
-            f"The larger the penalty, the smaller the coefficients: their norm falls from {norms[0]:.2f} to "
-            f"{norms[-1]:.2f}.",
-            {"norms": norms},
-        )
-
-
-def explain_rest(run: FinishedRun, second: FinishedRun | None) -> Iterator[Finding]:
-    """Name the extensions that no run here uses."""
-    runs = [uses(one) for one in (run, second) if one is not None]
-    unused = [name for question, name in EXTENSIONS.items() if not any(told[question].used for told in runs)]
-    if unused:
-        yield Finding(
-            "",
-            f"Described only, not used by {'either' if second else 'this'} run: {listed(unused)}.",
-            {"unused": unused},
-        )
-
-
-def explain_copies(run: FinishedRun) -> Iterator[Finding]:
-    """Warn of images that occur in more than one split."""
-    copies = run.summary["dataset"].get("duplicates", 0)
-    if copies:
-        yield Finding(
-            "",
-            f"{counted(copies, 'validation or test image is', 'validation or test images are')} identical, pixel for "
-            "pixel, to one of another split: there the model is not tested on anything new.",
-            {"duplicates": copies},
-        )
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return an image file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()

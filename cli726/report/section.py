@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +10,15 @@ from matplotlib.figure import Figure
 
 from cli726.document import Document, Math
 from cli726.document.content import Content
-from cli726.findings import Finding
-from cli726.report.wording import Parts, prose
 
-__all__ = ["Draw", "Section", "ready", "table", "told"]
+__all__ = ["Draw", "Section", "ready"]
 
 Draw = Callable[[], Figure]
-QUESTION = re.compile(r"^\d\.\d ")
 
 
 @dataclass(frozen=True)
 class Section:
-    """One problem, computed; `builder.py` calls `section()` in cli726/report/PROBLEM.py and typesets what it returns.
+    """One problem, computed; `builder.py` calls a function of its module here and typesets what it returns.
 
         def section() -> Section:
             result = analyse(ASSIGNMENT)
@@ -43,14 +39,14 @@ class Section:
 
     Attributes:
         headline: Its answer in a line.
-        document: Its findings and tables. (None only in problems that have none yet.)
+        document: Its findings and tables.
         data: Whatever else its template reads: texts, numbers, formulas, lists and mappings.
         figures: File stem -> how to draw it.
         images: File name -> content of a PNG file.
     """
 
     headline: Content
-    document: Document | None = None
+    document: Document
     data: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Draw] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
@@ -63,16 +59,3 @@ def ready(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: ready(item) for name, item in value.items()}
     return [ready(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def told(findings: Iterable[Finding]) -> list[Parts]:
-    """Findings for the template, without the number of the question, under which they stand there."""
-    return [prose(QUESTION.sub("", finding.text)) for finding in findings]
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Mapping[str, list[Any]]:
-    """A table for the template; cells are sentences."""
-    return {
-        "columns": [prose(column) for column in columns],
-        "rows": [[prose(str(cell)) for cell in row] for row in rows],
-    }

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cache.system import read_small
-from cli726.errors import RequestError, did_you_mean
-from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS, holder
+from cli726.errors import RequestError, UntrustedDataError, did_you_mean
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS, RunFolder, holder
+from cli726.finetune.training.loop import Best, EpochMetrics
 from cli726.text import typed_path
 
-__all__ = ["RunInfo", "find_run", "list_runs"]
+__all__ = ["FinishedRun", "RunInfo", "find_run", "finished_run", "list_runs", "read_run"]
 
 State = Literal["finished", "interrupted"]
 # To be found, a run must have this file; the newest one is that whose file is newest.
@@ -108,3 +110,52 @@ def finished(path: Path, date: str, options: Mapping[str, Any]) -> RunInfo:
         (float(low), float(high)),
         options=options,
     )
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What the files of a finished run say.
+
+    Attributes:
+        facts: What `config.json` says besides the options.
+        summary: `summary.json`.
+    """
+
+    path: Path
+    config: FinetuneConfig
+    facts: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    history: tuple[EpochMetrics, ...]
+    best: Best
+
+
+def finished_run(name: str) -> Path:
+    """Return the folder of a finished run: a path, a name in `runs/`, or "latest".
+
+    Raises:
+        RequestError: if there is no such run, or it isn't finished.
+    """
+    path = find_run(name)
+    if not (path / "summary.json").is_file():
+        raise RequestError(
+            f"--run must name a finished run; {path} has no summary.json; go on with it by "
+            f"`cmpt726 finetune --resume {path}`"
+        )
+    return path
+
+
+def read_run(path: Path) -> FinishedRun:
+    """Read a finished run.
+
+    Raises:
+        UntrustedDataError: if its files are not those of a run of ours.
+    """
+    folder, config, facts = RunFolder.open(path)
+    try:
+        summary = json.loads((path / "summary.json").read_bytes())
+        best = Best(**summary["best"])
+        if not folder.history or not all(name in summary for name in ("dataset", "weights", "phases", "test")):
+            raise ValueError("it lacks its history or a part of its summary")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UntrustedDataError(f"{path} is not a finished run of ours ({error}); start a new one") from None
+    return FinishedRun(path, config, facts, summary, tuple(folder.history), best)

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import FinetuneConfig
-from cli726.report import backprop, finetune, glm, logistic, softmax, vanishing
-from cli726.report.run_folder import ROWS, chosen, finished_run, gallery, read_run, score_again, wrapping
+from cli726.finetune.folder.runs import finished_run, read_run
+from cli726.finetune.output.findings import document, explain_stages
+from cli726.report import backprop, finetune, logistic, regions, vanishing
+from cli726.report.finetune import ROWS, gallery, score_again
 from cli726.report.section import ready
 from cli726.reporting import Silent
 
 
-@pytest.mark.parametrize("make", [softmax.section, glm.section, backprop.section, vanishing.section])
+@pytest.mark.parametrize("make", [regions.softmax_section, regions.glm_section, backprop.section, vanishing.section])
 def test_data_are_json_and_figures_are_there(make: Any) -> None:
     section = make()
     assert json.loads(json.dumps(ready(section.data), allow_nan=False)) is not None
@@ -57,10 +57,10 @@ def test_a_run_is_told_by_its_own_numbers(run: Path) -> None:
 
 def test_extensions_that_no_run_uses_are_named(run: Path, tmp_path: Path) -> None:
     first = read_run(run)
-    told = " ".join(finding.text for finding in finetune.document(first, None).findings)
+    told = " ".join(finding.text for finding in document(first, None).findings)
     assert "Described only, not used by this run: Other new layers and Data augmentation." in told
     second = read_run(copy(run, tmp_path / "second", head="mlp:8", augment="flip", l2=(0.1,)))
-    both = finetune.document(first, second)
+    both = document(first, second)
     assert not any("Described only" in finding.text for finding in both.findings)
     rows = next(table for table in both.tables if table.question == "6.5").rows
     assert [row[2:5] for row in rows] == [("linear", "none", "0, 0.1; the best went on"), ("mlp:8", "flip", "0.1")]
@@ -105,24 +105,6 @@ def test_scores_at_hand_are_not_computed_again(run: Path, monkeypatch: pytest.Mo
     trained = type("Finetuned", (), {"dataset": data, "test_scores": torch.roll(scores, 1, 1)})()
     rows = finetune.section(run, Silent(), trained).data["rows"]
     assert [row["scores"] for row in rows] == [row["scores"] for row in gallery(data, torch.roll(scores, 1, 1)).rows]
-
-
-def test_mistakes_come_first_then_every_class_in_turn() -> None:
-    labels = np.arange(40) % 4
-    probabilities = np.full((40, 4), 0.1)
-    probabilities[np.arange(40), labels] = 0.7
-    probabilities[5] = (0.9, 0.03, 0.03, 0.04)
-    probabilities[6] = (0.6, 0.2, 0.1, 0.1)
-    order = chosen(probabilities, labels.astype(np.int64))
-    assert order[:2] == [5, 6]
-    assert order[2:] == [0, 1, 2, 3, 4, 9, 10, 7, 8, 13]
-
-
-@given(st.text())
-def test_long_names_may_be_broken_and_stay_what_they_are(name: str) -> None:
-    parts = wrapping(name).split("\N{ZERO WIDTH SPACE}")
-    assert wrapping(name).replace("\N{ZERO WIDTH SPACE}", "") == name.replace("\N{ZERO WIDTH SPACE}", "")
-    assert all(len(part) <= 17 for part in parts)
 
 
 def copy(run: Path, path: Path, **options: Any) -> Path:
@@ -179,7 +161,7 @@ def test_stages_are_compared_by_what_was_measured(run: Path) -> None:
         dataset = {**finished.summary["dataset"], "validation": images}
         summary = {**finished.summary, "phases": phases, "dataset": dataset}
         changed = type(finished)(**{**vars(finished), "summary": summary})
-        return " ".join(finding.text for finding in finetune.explain_stages(changed))
+        return " ".join(finding.text for finding in explain_stages(changed))
 
     assert "rose from 60.00% to 90.00% of 1,000 images; the 95 % intervals of the two stages don't" in told(
         0.4, 0.1, 1000
