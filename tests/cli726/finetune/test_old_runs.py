@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli726.finetune.folder.runs import list_runs
-from cli726.report.run_folder import read_run, score_again
+from cli726.finetune.folder.runs import list_runs, read_run
+from cli726.report.finetune import score_again
 from cli726.reporting import Silent
 
 OLD = Path(__file__).parents[2] / "data" / "run-0.1.0"
