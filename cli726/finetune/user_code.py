@@ -24,12 +24,12 @@ PREFIX = "python:"
 
 
 def is_code(name: str) -> bool:
-    """Whether an option's value names code."""
+    """Return whether an option's value names code."""
     return name.startswith(PREFIX)
 
 
 def locate(name: str) -> tuple[Path, str]:
-    """File and function of `python:FILE.py:FUNCTION`."""
+    """Return file and function of `python:FILE.py:FUNCTION`."""
     file, colon, function = name.removeprefix(PREFIX).rpartition(":")
     path = typed_path(file)
     if not is_code(name) or not colon or not function.isidentifier() or path.suffix != ".py":
@@ -40,7 +40,7 @@ def locate(name: str) -> tuple[Path, str]:
 
 
 def source_digest(name: str) -> str:
-    """SHA-256 of the file that `name` names: what a cache key knows of somebody's code."""
+    """Return the SHA-256 of the file that `name` names: all that a cache key knows of somebody's code."""
     return hashlib.sha256(locate(name)[0].read_bytes()).hexdigest()
 
 
@@ -77,7 +77,7 @@ def neighbours_importable(folder: Path) -> Iterator[None]:
 
 
 def load_module(name: str, path: Path) -> ModuleType:
-    """A file as a module under a private name, which can shadow no other; run once as long as it stays the same."""
+    """Return a file as a module under a private name, which shadows no other; run once while it stays the same."""
     private = f"_cmpt726_user_{hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()}"
     if private in sys.modules:
         return sys.modules[private]
@@ -97,7 +97,7 @@ def load_module(name: str, path: Path) -> ModuleType:
 
 
 def load_function(name: str) -> Callable[..., Any]:
-    """The function that `name`, such as "python:mine.py:darken", names; its file is run to define it.
+    """Return the function that `name`, such as "python:mine.py:darken", names; its file is run to define it.
 
     Raises:
         RequestError: no such file or function, or the file fails.

@@ -30,7 +30,7 @@ Operation = Callable[[Tensor, float, Any], Tensor]
 def affine(
     images: Tensor, functions: Any, *, shift: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0, 0)
 ) -> Any:
-    """A shear is given by its tangent, about the upper left corner."""
+    """Shift or shear images; a shear is given by its tangent, about the upper left corner."""
     degrees = [math.degrees(math.atan(tangent)) for tangent in shear]
     center = [0, 0] if any(shear) else None
     return functions.affine(images, angle=0.0, translate=list(shift), scale=1.0, shear=degrees, center=center)

@@ -95,7 +95,7 @@ def parse_one(part: str) -> Augmentation:
 
 
 def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int | str) -> list[Tensor]:
-    """The parameters of each augmentation for all images, drawn for `purpose`, such as (seed, phase, epoch)."""
+    """Return the parameters of each augmentation for all images, drawn for `purpose`, such as (seed, phase, epoch)."""
     return [
         augmentation.draw(images, generator(*purpose, position, augmentation.name), augmentation.strength)
         for position, augmentation in enumerate(augmentations)
@@ -103,7 +103,7 @@ def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int |
 
 
 def apply_all(augmentations: Sequence[Augmentation], batch: Tensor, drawn: Sequence[Tensor]) -> Tensor:
-    """One augmentation after the other on uint8 images (B, H, W, 3), with the parameters drawn for these images."""
+    """Apply one augmentation after the other to uint8 images (B, H, W, 3), with the parameters drawn for them."""
     for augmentation, parameters in zip(augmentations, drawn, strict=True):
         batch = augmentation.apply(batch, parameters)
     return batch

@@ -36,7 +36,7 @@ TABLE = 1 << 20
 
 
 def to_bytes(values: Tensor) -> Tensor:
-    """Float values rounded and clipped to 0..255; they are overwritten.
+    """Return float values rounded and clipped to 0..255; they are overwritten.
 
     Halves, which averages of whole numbers often hit, go up by more than the rounding of float32, so that sums taken in
     another order, as in a batch of another size, give the same byte.
@@ -173,7 +173,7 @@ def reflected_shifts(size: int, reach: int, device: torch.device) -> Tensor:
 
 
 def blur(images: Tensor, widths: Tensor) -> Tensor:
-    """Gaussian blur of each image with a standard deviation of its own (pixels), cut at three of them.
+    """Blur each image by a Gaussian with a standard deviation of its own (pixels), cut at three of them.
 
     A blur of lines is a matrix, so that a batch of different blurs is a batch of matrix products.
     """
@@ -201,7 +201,7 @@ def draw_motionblur(images: int, chance: torch.Generator, longest: float) -> Ten
 
 
 def motionblur(images: Tensor, motions: Tensor) -> Tensor:
-    """Each image as a camera sees it that moves on a straight line while the shutter is open; edges reflected."""
+    """Return each image as a camera sees it that moves on a straight line with its shutter open; edges reflected."""
     batch, height, width, _ = images.shape
     reach = min(math.ceil(WIDEST_MOTION / 2) + 1, min(height, width) - 1)
     along = (torch.arange(MOTION_POINTS) + 0.5) / MOTION_POINTS - 0.5
@@ -240,7 +240,7 @@ def read_noise(kind: str, places: Tensor, numbers: int, device: torch.device) ->
 
 
 def noise(images: Tensor, drawn: Tensor) -> Tensor:
-    """Normal noise on every value, of a standard deviation that is a share of the range."""
+    """Add normal noise to every value, of a standard deviation that is a share of the range."""
     amounts, places = drawn.unbind(1)
     values = read_noise("normal", places, images[0].numel(), images.device).view(images.shape)
     scale = (255 * amounts).float().to(images.device)[:, None, None, None]
@@ -248,7 +248,7 @@ def noise(images: Tensor, drawn: Tensor) -> Tensor:
 
 
 def saltpepper(images: Tensor, drawn: Tensor) -> Tensor:
-    """A share of the pixels white or black, as often the one as the other."""
+    """Make a share of the pixels white or black, as often the one as the other."""
     shares, places = drawn.unbind(1)
     batch, height, width, _ = images.shape
     values = read_noise("uniform", places, height * width, images.device).view(batch, height, width, 1)

@@ -34,7 +34,7 @@ BY_HAND = "by hand, as torchvision's documentation says"
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from.
+    """A place that images come from.
 
     Attributes:
         origin: Who made it, for a data set with a name.

@@ -40,7 +40,7 @@ PUBLIC_FILES = {20: "cifar100_resnet20-23dac2f1.pt"}
 
 
 def cifar_root(name: str, folders: list[Path]) -> Path | None:
-    """The first folder that holds an unpacked CIFAR."""
+    """Return the first folder that holds an unpacked CIFAR."""
     return next((folder for folder in folders if (folder / CIFAR[name].folder).is_dir()), None)
 
 
@@ -54,14 +54,14 @@ def refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
 
 
 def reason(error: OSError) -> str:
-    """What the network did, without the layers of libraries that report it."""
+    """Return what the network did, without the layers of libraries that report it."""
     inner = getattr(error.args[0], "reason", error) if error.args else error
     text = " ".join(str(inner).split()).rpartition("): ")[2][:160]
     return f"{type(inner).__name__}: {text}" if text else type(inner).__name__
 
 
 def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> Path:
-    """One file over HTTPS into `folder`, unless it is there already with the right digest."""
+    """Fetch one file over HTTPS into `folder`, unless it is there already with the right digest."""
     name = url.rsplit("/", 1)[1]
     reporter.start(f"downloading {name}", 0)
     pooch.get_logger().setLevel("WARNING")

@@ -93,7 +93,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Found:
-    """What a source gives: the parts of a `Dataset` that isn't divided yet."""
+    """The yield of a source: the parts of a `Dataset` that isn't divided yet."""
 
     name: str
     pools: dict[str, Images]
@@ -145,7 +145,7 @@ class Dataset:
 
     @property
     def treatment(self) -> str:
-        """What was done to each image, in words."""
+        """The treatment of each image, in words."""
         return TREATMENT if self.levels is None else f"{TREATMENT}; levels {self.levels[0]:g} to {self.levels[1]:g}"
 
     @property

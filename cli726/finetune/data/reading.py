@@ -34,7 +34,7 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read.
+    """A way to read images.
 
     Attributes:
         strict: Raise at the first image that can't be used instead of leaving it out.
