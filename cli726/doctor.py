@@ -18,7 +18,7 @@ from cache.system import default_cache_dir
 from cli726.errors import Cmpt726Error, EnvironmentFailure
 from cli726.finetune.places import data_dir
 
-__all__ = ["Check", "crowding", "examine"]
+__all__ = ["Check", "examine"]
 
 PACKAGES = ("cmpt726", "torch", "torchvision", "numpy", "h5py", "matplotlib", "pillow", "safetensors", "typer", "rich")
 ROOM = 2_000_000_000
@@ -116,25 +116,6 @@ def place(name: str, folder: Path) -> Check:
             f"{name} folder", value, ok=False, remedy="less than 2 GB is free: `cmpt726 cache prune`, or another disk"
         )
     return Check(f"{name} folder", value)
-
-
-def crowding(threads: int) -> str:
-    """Return a note where other programs leave fewer processors than torch has threads; "" where they don't.
-
-    Threads of torch wait for each other at every layer, so that one without a processor holds up all: two threads on a
-    busy machine took 81 to 102 seconds for what one did in 7 to 11.
-    """
-    try:
-        busy = os.getloadavg()[0]
-    except (OSError, AttributeError):  # no such number on Windows
-        return ""
-    processors = os.cpu_count() or 1
-    if threads < 2 or processors - busy > threads - 0.5:
-        return ""
-    return (
-        f"note: other programs keep about {busy:.1f} of {processors} processors busy, and torch's {threads} threads "
-        "wait for each other: --threads 1 may be several times as fast"
-    )
 
 
 def variable(name: str) -> str:

@@ -7,7 +7,18 @@ import time
 
 from cli726.errors import Interrupted, RequestError, ToldElsewhere
 
-__all__ = ["await_first", "local_rank", "local_world", "machines", "rank", "require_one", "restarts", "speaks", "world"]
+__all__ = [
+    "await_first",
+    "crowding",
+    "local_rank",
+    "local_world",
+    "machines",
+    "rank",
+    "require_one",
+    "restarts",
+    "speaks",
+    "world",
+]
 
 # Seconds within which the first of several processes comes as far as the others.
 GRACE = 30
@@ -82,3 +93,22 @@ def speaks(error: BaseException) -> bool:
         time.sleep(PAUSE)
         return False
     return bool(getattr(error, "__notes__", ())) or await_first()
+
+
+def crowding(threads: int) -> str:
+    """Return a note where other programs leave fewer processors than torch has threads; "" where they don't.
+
+    Threads of torch wait for each other at every layer, so that one without a processor holds up all: two threads on a
+    busy machine took 81 to 102 seconds for what one did in 7 to 11.
+    """
+    try:
+        busy = os.getloadavg()[0]
+    except (OSError, AttributeError):  # no such number on Windows
+        return ""
+    processors = os.cpu_count() or 1
+    if threads < 2 or processors - busy > threads - 0.5:
+        return ""
+    return (
+        f"note: other programs keep about {busy:.1f} of {processors} processors busy, and torch's {threads} threads "
+        "wait for each other: --threads 1 may be several times as fast"
+    )

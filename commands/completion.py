@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.augment.names import KNOWN
+from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.config import CUTS, WEIGHTS
 
 Complete = Callable[[str], list[str]]

@@ -61,7 +61,7 @@ def finetune(
             )
     config = FinetuneConfig(**typed)
     if preview_augment is not None:
-        from cli726.finetune.augment import preview
+        from cli726.finetune.output import preview
 
         with progress() as reporter:
             preview.preview_augment(config, preview_augment, reporter)

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cli726 import launch
-from cli726.doctor import crowding
 from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
 from cli726.reporting import Reporter
 
@@ -96,7 +95,7 @@ def world() -> int:
 def announce(reporter: Reporter) -> None:
     """Say how many processes there are, and where threads of one would wait for each other."""
     threads = torch.get_num_threads()
-    note = f"{described()}, {threads} threads each" if world() > 1 else crowding(threads)
+    note = f"{described()}, {threads} threads each" if world() > 1 else launch.crowding(threads)
     if note:
         reporter.say(note)
 

@@ -24,9 +24,9 @@ from cli726.finetune.data.sources import image_files
 from cli726.finetune.features.extractor import Normalization, resolve_precision
 from cli726.finetune.folder.run_folder import LARGEST_TEXT
 from cli726.finetune.folder.runs import find_run
-from cli726.finetune.folder.storage import read_tensors, require_size
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
 from cli726.finetune.network.resnet import Network, build_backbone, width
+from cli726.finetune.storage import read_tensors, require_size
 from cli726.finetune.training.evaluation import network_scores
 from cli726.finetune.user_code import is_code
 from cli726.text import typed_path

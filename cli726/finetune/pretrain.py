@@ -16,6 +16,7 @@ import torch
 from cli726.errors import RequestError
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
+from cli726.finetune.chance import generator
 from cli726.finetune.config import Phase, PretrainConfig
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.features.extractor import Normalization, resolve_precision, say_if_emulated
@@ -24,7 +25,6 @@ from cli726.finetune.folder.run_folder import read_checkpoint, restore_checkpoin
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, build_backbone, channels_last, width
 from cli726.finetune.network.weights import save_weights
-from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation, evaluate, network_scores
 from cli726.finetune.training.loop import EpochMetrics, Trainer
 from cli726.reporting import Reporter, Silent

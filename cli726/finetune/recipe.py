@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cli726.errors import RequestError
-from cli726.finetune.augment.names import KNOWN
+from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.options import Option, broken_rules, described, fits
 from cli726.finetune.phases import HEAD_ONLY, Phase
 

@@ -20,6 +20,7 @@ from cache.system import default_cache_dir
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
+from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
@@ -33,7 +34,6 @@ from cli726.finetune.network.resnet import Network, channels_last, width
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.finetune.output.figures import write_artifacts
 from cli726.finetune.result import Finetuned, Trial, summarise
-from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.training.exact_head import fit_exact
 from cli726.finetune.training.loop import EpochMetrics, Progress, Trainer

@@ -28,8 +28,8 @@ from cli726.document.content import typeset as typeset_content
 from cli726.drawing import save, styled
 from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
 from cli726.finetune.folder.runs import finished_run
-from cli726.finetune.folder.storage import replace_file
 from cli726.finetune.result import Finetuned
+from cli726.finetune.storage import replace_file
 from cli726.report import backprop, finetune, logistic, regions, vanishing
 from cli726.report.code import PROBLEMS, Code, check_output, listings
 from cli726.report.section import Section, ready

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from cli726.errors import EnvironmentFailure, RequestError
-from cli726.finetune.folder.storage import replace_file
+from cli726.finetune.storage import replace_file
 from cli726.text import listed
 
 __all__ = ["PROBLEMS", "Code", "Package", "Source", "check_output", "core", "library", "listings", "package", "scripts"]

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from cli726.errors import Cmpt726Error
-from cli726.finetune.augment.names import KNOWN as AUGMENTATIONS
+from cli726.finetune.augmentations import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.images import Dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli726.finetune.augment.names import KNOWN as AUGMENTATIONS
+from cli726.finetune.augmentations import KNOWN as AUGMENTATIONS
 from cli726.finetune.data.datasets import SOURCES
 from cli726.finetune.network.weights import load_weights
 from commands.app import app

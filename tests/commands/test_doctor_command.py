@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cli726 import doctor as domain
+from cli726 import launch
 from cli726.errors import EnvironmentFailure
 
 Run = Callable[..., Any]
@@ -107,9 +108,9 @@ def test_metadata_that_pins_no_torch_says_nothing(
 def test_a_busy_machine_is_noted_where_threads_would_wait(
     monkeypatch: pytest.MonkeyPatch, busy: float, processors: int, threads: int, noted: bool
 ) -> None:
-    monkeypatch.setattr(domain.os, "getloadavg", lambda: (busy, 0.0, 0.0))
-    monkeypatch.setattr(domain.os, "cpu_count", lambda: processors)
-    assert ("--threads 1" in domain.crowding(threads)) is noted
+    monkeypatch.setattr(launch.os, "getloadavg", lambda: (busy, 0.0, 0.0))
+    monkeypatch.setattr(launch.os, "cpu_count", lambda: processors)
+    assert ("--threads 1" in launch.crowding(threads)) is noted
 
 
 def test_a_missing_package_is_reported_with_the_command_that_installs_it(

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from cli726.finetune.augment.names import KNOWN
+from cli726.finetune.augmentations import KNOWN
 from commands.app import app
 from tests.harness import FULL, environment, times
 

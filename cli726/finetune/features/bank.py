@@ -24,10 +24,10 @@ from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentatio
 from cli726.finetune.config import HEAD_ONLY, STAGES
 from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.features.extractor import BLOCK, Extractor, Normalization, Rows, Stored, stack
-from cli726.finetune.folder.storage import tensors_digest
 from cli726.finetune.network.kernels import fuses
 from cli726.finetune.network.resnet import depth_of, divide, feature_shape
 from cli726.finetune.places import memory_limit
+from cli726.finetune.storage import tensors_digest
 from cli726.reporting import Reporter
 
 __all__ = ["MIRROR", "PLAIN", "Bank", "Used", "Variant"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cli726.finetune import parallel
 from cli726.finetune.network.kernels import fuse_operations, fuses
-from cli726.finetune.network.resnet import channels_last, fuse
+from cli726.finetune.network.resnet import Normalization, as_maps, channels_last, fuse
 from cli726.reporting import Reporter
 
 __all__ = [
@@ -40,20 +40,6 @@ IN_CACHE = {torch.float32: 16, torch.bfloat16: 64}
 SMALLEST_BLOCK = 4
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What the network's weights expect of its input: (x / 255 - mean) / std, for each of red, green and blue."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Return uint8 images of shape (B, H, W, 3) as float32 of shape (B, 3, H, W), channels last in memory."""
-        mean = torch.tensor(self.mean, device=pixels.device)
-        std = torch.tensor(self.std, device=pixels.device)
-        return as_maps(pixels.float().mul_(1 / (255 * std)).sub_(mean / std))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +70,6 @@ class Rows:
 
 Stored: TypeAlias = Tensor | Rows
 """Images or features as they are stored, (N, ...): rows can be sliced and chosen, and have a device."""
-
-
-def as_maps(stored: Tensor) -> Tensor:
-    """Return (B, H, W, C) as it lies in memory as (B, C, H, W), which convolutions take; vectors as they are."""
-    return stored.permute(0, 3, 1, 2) if stored.ndim == 4 else stored
 
 
 def as_stored(maps: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import Augmentation, apply_all, draw_all
+from cli726.finetune.chance import generator
 from cli726.finetune.features.extractor import Extractor, Normalization, Stored, as_maps
-from cli726.finetune.training.chance import generator
 
 __all__ = ["Feed", "batch_sizes", "from_images", "from_stored", "from_views"]
 

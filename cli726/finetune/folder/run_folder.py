@@ -22,8 +22,8 @@ from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, Phase
-from cli726.finetune.folder.storage import encode_tensors, read_tensors, replace_file, sweep_parts, write_tensors
 from cli726.finetune.network.resnet import Network
+from cli726.finetune.storage import encode_tensors, read_tensors, replace_file, sweep_parts, write_tensors
 from cli726.finetune.training.loop import Best, EpochMetrics, Progress
 
 __all__ = ["RunFolder", "holder", "new_run_dir", "read_checkpoint", "restore_checkpoint", "write_checkpoint"]

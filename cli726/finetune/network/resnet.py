@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import torch
@@ -23,6 +24,8 @@ M = TypeVar("M", bound=nn.Module)
 
 __all__ = [
     "Network",
+    "Normalization",
+    "as_maps",
     "build_backbone",
     "convolution_weights",
     "depth_of",
@@ -167,3 +170,22 @@ def fuse(stages: nn.Sequential) -> nn.Sequential:
         if isinstance(shortcut, nn.Sequential):
             parent.downsample = fuse_conv_bn_eval(*shortcut)
     return fused
+
+
+def as_maps(stored: Tensor) -> Tensor:
+    """Return (B, H, W, C) as it lies in memory as (B, C, H, W), which convolutions take; vectors as they are."""
+    return stored.permute(0, 3, 1, 2) if stored.ndim == 4 else stored
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What the network's weights expect of its input: (x / 255 - mean) / std, for each of red, green and blue."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return uint8 images of shape (B, H, W, 3) as float32 of shape (B, 3, H, W), channels last in memory."""
+        mean = torch.tensor(self.mean, device=pixels.device)
+        std = torch.tensor(self.std, device=pixels.device)
+        return as_maps(pixels.float().mul_(1 / (255 * std)).sub_(mean / std))

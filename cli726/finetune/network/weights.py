@@ -21,9 +21,8 @@ from torch import Tensor
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import DEPTHS, WEIGHTS
 from cli726.finetune.data.downloads import fetch_public_weights
-from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.folder.storage import LARGEST, read_tensors, require_size, tensors_digest, write_tensors
-from cli726.finetune.network.resnet import build_backbone
+from cli726.finetune.network.resnet import Normalization, build_backbone
+from cli726.finetune.storage import LARGEST, read_tensors, require_size, tensors_digest, write_tensors
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path
 

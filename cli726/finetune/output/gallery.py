@@ -24,7 +24,7 @@ from PIL import Image
 
 from cli726.finetune.data.decoding import SIZE, Pixels
 from cli726.finetune.data.images import Labels
-from cli726.finetune.folder.storage import replace_file
+from cli726.finetune.storage import replace_file
 
 __all__ = ["write_gallery"]
 

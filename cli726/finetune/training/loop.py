@@ -16,11 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cli726.errors import ComputationError
 from cli726.finetune import parallel
+from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
 from cli726.finetune.features.feed import Feed
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network, convolution_weights, divide
-from cli726.finetune.training.chance import generator
 from cli726.finetune.training.evaluation import Evaluation
 from cli726.reporting import Reporter
 

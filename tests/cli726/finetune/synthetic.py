@@ -16,9 +16,9 @@ from torch import Tensor
 
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
-from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.resnet import build_backbone
 from cli726.finetune.run import finetune
+from cli726.finetune.storage import read_tensors
 
 CLASSES = ("cross", "rows", "columns")
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]

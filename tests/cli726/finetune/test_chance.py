@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli726.finetune.training.chance import generator
+from cli726.finetune.chance import generator
 
 Purpose = tuple[int | str, ...]
 purposes = st.lists(st.one_of(st.integers(), st.text(max_size=8)), min_size=1, max_size=4).map(tuple)

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from cli726.finetune.chance import generator
 from cli726.finetune.config import PRESETS, FinetuneConfig
 from cli726.finetune.features.extractor import Extractor
-from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.run import finetune
-from cli726.finetune.training.chance import generator
+from cli726.finetune.storage import read_tensors
 from tests.cli726.finetune.synthetic import metrics
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

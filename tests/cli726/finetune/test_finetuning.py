@@ -14,11 +14,11 @@ import torch
 from cli726.errors import ComputationError, EnvironmentFailure, RequestError
 from cli726.finetune.config import PRESETS
 from cli726.finetune.folder.run_folder import new_run_dir
-from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.run import Run, finetune
+from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, metrics, run, same_bits, small_run, write_pictures

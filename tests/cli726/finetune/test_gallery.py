@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss
 
-from cli726.finetune.folder import storage
+from cli726.finetune import storage
 from cli726.finetune.output.gallery import write_gallery
 
 HOSTILE = (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cli726.errors import RequestError
+from cli726.finetune.chance import generator
 from cli726.finetune.network.heads import Standardize, build_head, coefficients, parse_head
-from cli726.finetune.training.chance import generator
 
 
 def test_a_standardised_head_starts_from_zero() -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from cli726.finetune import parallel
 from cli726.finetune.folder.run_folder import RunFolder
-from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.run import finetune, resume
+from cli726.finetune.storage import read_tensors
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune import processes
 from tests.cli726.finetune.synthetic import metrics

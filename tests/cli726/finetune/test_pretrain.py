@@ -13,10 +13,10 @@ from cli726.errors import ComputationError, RequestError
 from cli726.finetune.config import PretrainConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
 from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.network.resnet import Network, build_backbone
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.pretrain import Pretraining, channel_statistics, pretrain, training_images
+from cli726.finetune.storage import read_tensors
 from tests.cli726.finetune.synthetic import CLASSES, pictures, same_bits, small_dataset
 
 CONFIG: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 0.02, "precision": "fp32"}

@@ -14,7 +14,7 @@ import torch
 
 from cache import system
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.finetune.folder.storage import read_tensors, replace_file, tensors_digest, write_tensors
+from cli726.finetune.storage import read_tensors, replace_file, tensors_digest, write_tensors
 from tests.cli726.finetune.synthetic import same_bits
 
 TENSORS = {

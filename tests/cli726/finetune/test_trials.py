@@ -13,8 +13,8 @@ import torch
 
 from cli726.errors import RequestError
 from cli726.finetune.folder.run_folder import RunFolder
-from cli726.finetune.folder.storage import read_tensors
 from cli726.finetune.run import Run, finetune, resume
+from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import Listener, metrics, run, same_bits, small_run
 from tests.cli726.finetune.test_resume import Stopped, assert_same_result

@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cli726.errors import Cmpt726Error, RequestError, UntrustedDataError
-from cli726.finetune.folder.storage import read_tensors, write_tensors
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import (
     CIFAR100_NORMALIZATION,
@@ -28,6 +27,7 @@ from cli726.finetune.network.weights import (
     load_weights,
     save_weights,
 )
+from cli726.finetune.storage import read_tensors, write_tensors
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, development_data, lively_backbone, same_bits
 
