@@ -171,7 +171,7 @@ def cases() -> list[tuple[Backprop, Document, Exact]]:
 
 def test_settings_reach_every_kind_of_sentence() -> None:
     texts = " ".join(finding.text for _, content, _ in cases() for finding in content.findings)
-    kinds = "lost to rounding|a ReLU kink|no second|no hidden|only hidden|0 ±| = 0.|Σ|y₁ - t₁"
+    kinds = "lost to rounding|a ReLU kink|no second|no hidden|only hidden|0 ±| = 0. |Σ|y₁ - t₁"
     assert not [kind for kind in kinds.split("|") if kind not in texts]
 
 
@@ -187,6 +187,8 @@ def test_each_member_of_a_derivation_is_the_derivative_and_its_number_right() ->
             assert abs(typed(item.value) - true) <= item.bound
             assert (printed == "0") == (item.bound == 0)
             assert finding.question == question
+            if item.variable.layer == 1 and result.x[item.variable.source - 1] == 0:
+                assert printed == "0"
 
 
 def test_checks_say_what_numerical_differentiation_finds() -> None:
