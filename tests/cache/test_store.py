@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,7 +245,10 @@ def test_too_little_space_is_told_before_the_work(store, wanted, monkeypatch):
 def test_space_is_reserved_by_zeros_where_the_system_has_no_call_for_it(store, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
     wanted = a_request(shape=(1024,))  # more than a block
+    open_files = len([*Path("/dev/fd").iterdir()])
     assert_right(build(store.folder, wanted), wanted)
+    assert len([*Path("/dev/fd").iterdir()]) == open_files
+    assert store.verify()[0].state == "ok"
     assert_right(store.get_or_build(wanted, images_of(wanted), never), wanted)
 
 
