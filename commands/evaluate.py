@@ -13,8 +13,7 @@ from commands.progress import progress
 from commands.render import notice
 
 EPILOG = examples(
-    "cmpt726 evaluate latest --dataset digits",
-    "cmpt726 evaluate latest --dataset digits --gallery scores.html --json",
+    "cmpt726 evaluate latest --dataset digits", "cmpt726 evaluate latest --dataset digits --gallery scores.html --json"
 )
 
 

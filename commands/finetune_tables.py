@@ -63,10 +63,7 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
         ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
         ("weights", f"{result.weights.name} (ResNet{result.weights.depth})"),
         ("cache", cache_line(cache)),
-        (
-            "best model",
-            f"epoch {best.epoch} (phase {best.phase}), validation accuracy {percent(1 - best.val_error)}",
-        ),
+        ("best model", f"epoch {best.epoch} (phase {best.phase}), validation accuracy {percent(1 - best.val_error)}"),
         ("test images", result.test.text),
     ]
     if result.test_plain is not None:

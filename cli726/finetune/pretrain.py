@@ -133,12 +133,7 @@ class Pretraining(Trainer):
 
 
 def pretrain(
-    dataset: Dataset,
-    config: PretrainConfig,
-    output: Path,
-    *,
-    resume: bool = False,
-    reporter: Reporter | None = None,
+    dataset: Dataset, config: PretrainConfig, output: Path, *, resume: bool = False, reporter: Reporter | None = None
 ) -> Pretrained:
     """Train from scratch on a data set's training and validation images together, and write a weights file.
 

@@ -97,8 +97,8 @@ def test_tables_say_the_same_and_progress_is_plain_lines_on_stderr(finetune: Run
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"shapes-\d{8}-\d{6}", run.name)
     summary = json.loads((run / "summary.json").read_bytes())
-    assert f"{summary['test']['accuracy']:.2%} of {summary['test']['images']} test images, 95 %" in done.stdout
-    assert f"{summary['test']['interval'][0]:.2%} to {summary['test']['interval'][1]:.2%}" in done.stdout
+    share, low, high = (f"{100 * v:.0f}" for v in (summary["test"]["accuracy"], *summary["test"]["interval"]))
+    assert f"of {summary['test']['images']} right: {share} % (95 % interval {low} to {high} %)" in done.stdout
     assert "points of validation accuracy" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
     assert "\x1b" not in done.stdout + done.stderr

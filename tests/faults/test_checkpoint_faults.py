@@ -56,6 +56,8 @@ def assert_old_or_new(place: Path, folder: Path) -> None:
     assert load_model(place).class_names == ("one", "two")
     assert read_checkpoint(place / "last.safetensors")[0].epoch in (1, 2)
     resumed, _, _ = RunFolder.open(place)
+    with resumed.locked():
+        pass
     assert [line.epoch for line in resumed.history][: resumed.read_progress(PHASES).epoch] == [
         line.epoch for line in resumed.history
     ]

@@ -132,11 +132,7 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> floa
 
 
 def head_features(
-    network: Network,
-    cut: int,
-    stored: Stored,
-    precision: torch.dtype,
-    normalization: Normalization,
+    network: Network, cut: int, stored: Stored, precision: torch.dtype, normalization: Normalization
 ) -> Tensor:
     """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
     if cut == HEAD_ONLY:
@@ -147,11 +143,7 @@ def head_features(
 
 @torch.no_grad()
 def network_scores(
-    network: Network,
-    cut: int,
-    stored: Stored,
-    precision: torch.dtype,
-    normalization: Normalization,
+    network: Network, cut: int, stored: Stored, precision: torch.dtype, normalization: Normalization
 ) -> Tensor:
     """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was.
 

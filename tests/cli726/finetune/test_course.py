@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,16 +13,19 @@ from cli726.finetune.chance import generator
 from cli726.finetune.config import PRESETS, FinetuneConfig
 from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.network.heads import build_head
+from cli726.finetune.network.resnet import width
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors
 from tests.cli726.finetune.synthetic import metrics
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
-def test_the_preset_is_the_courses_script(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
-    config = FinetuneConfig(dataset=f"folder:{shapes_folder}", weights=str(weights_file), **PRESETS["course"])
+def test_the_preset_is_the_courses_script(tmp_path: Path, shapes_folder: Path, small_weights: Path) -> None:
+    config = FinetuneConfig(dataset=f"folder:{shapes_folder}", weights=str(small_weights), **PRESETS["course"])
     config = replace(config, epochs=3)
     result = finetune(config, tmp_path / "run")
     last = read_tensors(tmp_path / "run" / "last.safetensors")[0]
@@ -30,8 +34,8 @@ def test_the_preset_is_the_courses_script(tmp_path: Path, shapes_folder: Path, w
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     x = (torch.from_numpy(train.pixels).permute(0, 3, 1, 2) / 255 - mean) / std
     labels = torch.from_numpy(train.labels)
-    backbone = load_weights(str(weights_file)).build()
-    fc = build_head(64, 3, generator(0, "head"), standardize=False)[-1]
+    backbone = load_weights(str(small_weights)).build()
+    fc = build_head(width(), 3, generator(0, "head"), standardize=False)[-1]
     optimizer = torch.optim.SGD(fc.parameters(), lr=0.001, momentum=0.9)
     losses = []
     for epoch in (1, 2, 3):
@@ -53,7 +57,7 @@ def test_the_preset_is_the_courses_script(tmp_path: Path, shapes_folder: Path, w
 
 
 def test_the_network_is_recomputed_for_every_image_in_every_epoch(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch
 ) -> None:
     seen: list[int] = []
     run = Extractor.run
@@ -63,7 +67,7 @@ def test_the_network_is_recomputed_for_every_image_in_every_epoch(
         return run(self, block)
 
     monkeypatch.setattr(Extractor, "run", counting)
-    config = FinetuneConfig(dataset=f"folder:{shapes_folder}", weights=str(weights_file), **PRESETS["course"])
+    config = FinetuneConfig(dataset=f"folder:{shapes_folder}", weights=str(small_weights), **PRESETS["course"])
     result = finetune(config, tmp_path / "run")
     sizes = {name: len(split) for name, split in result.dataset.splits.items()}
     assert sum(seen) == 10 * (sizes["train"] + sizes["validation"]) + sizes["test"]

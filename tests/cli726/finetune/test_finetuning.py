@@ -23,6 +23,8 @@ from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, metrics, run, same_bits, small_run, write_pictures
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 def stages(tensors: dict[str, torch.Tensor], *names: str) -> dict[str, torch.Tensor]:
     return {
@@ -48,22 +50,22 @@ def stages(tensors: dict[str, torch.Tensor], *names: str) -> dict[str, torch.Ten
 def test_what_is_frozen_keeps_every_bit_over_a_run_and_what_is_not_moves(
     tmp_path: Path,
     shapes_folder: Path,
-    weights_file: Path,
+    small_weights: Path,
     options: dict[str, Any],
     frozen: list[str],
     trained: list[str],
 ) -> None:
-    _, _, last = run(small_run(shapes_folder, weights_file, **options), tmp_path / "run")
-    given = {f"backbone.{name}": tensor for name, tensor in load_weights(str(weights_file)).backbone.items()}
+    _, _, last = run(small_run(shapes_folder, small_weights, **options), tmp_path / "run")
+    given = {f"backbone.{name}": tensor for name, tensor in load_weights(str(small_weights)).backbone.items()}
     last = {name.removeprefix("network."): tensor for name, tensor in last.items() if name.startswith("network.")}
     assert same_bits(stages(last, *frozen), stages(given, *frozen))
     moved, before = stages(last, *trained), stages(given, *trained)
     assert [name for name in moved if torch.equal(moved[name], before[name])] == []
-    assert stages(last, *frozen).keys() | moved.keys() == load_weights(str(weights_file)).backbone.keys()
+    assert stages(last, *frozen).keys() | moved.keys() == load_weights(str(small_weights)).backbone.keys()
 
 
-def test_a_run_folder_holds_what_the_contract_says(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
-    config = small_run(shapes_folder, weights_file, unfreeze_after="2", unfreeze="layer3", seed=5)
+def test_a_run_folder_holds_what_the_contract_says(tmp_path: Path, shapes_folder: Path, small_weights: Path) -> None:
+    config = small_run(shapes_folder, small_weights, unfreeze_after="2", unfreeze="layer3", seed=5)
     result = finetune(config, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names >= {
@@ -112,8 +114,10 @@ def test_a_run_folder_holds_what_the_contract_says(tmp_path: Path, shapes_folder
     assert json.loads((tmp_path / "run" / "summary.json").read_bytes()) == json.loads(json.dumps(result.to_json()))
 
 
-def test_the_best_model_is_the_best_line_of_all_phases(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
-    result = finetune(small_run(shapes_folder, weights_file, epochs=4, unfreeze_after="2"), tmp_path / "run")
+def test_the_best_model_is_the_best_line_of_all_phases(
+    tmp_path: Path, shapes_folder: Path, small_weights: Path
+) -> None:
+    result = finetune(small_run(shapes_folder, small_weights, epochs=4, unfreeze_after="2"), tmp_path / "run")
     lines = metrics(tmp_path / "run")
     best = min(lines, key=lambda line: (line["val_error"], line["val_loss"], line["epoch"]))
     stated = (result.best.phase, result.best.epoch, result.best.val_error, result.best.val_loss)
@@ -130,14 +134,14 @@ def test_the_best_model_is_the_best_line_of_all_phases(tmp_path: Path, shapes_fo
 )
 @pytest.mark.parametrize("tta", [False, True])
 def test_the_test_result_is_what_the_saved_network_says_of_the_test_images(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, options: dict[str, Any], tta: bool
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, options: dict[str, Any], tta: bool
 ) -> None:
     """Built by hand from the file, unfused, image after image, with the header's normalisation."""
-    config = small_run(shapes_folder, weights_file, tta=tta, **options)
+    config = small_run(shapes_folder, small_weights, tta=tta, **options)
     result = finetune(config, tmp_path / "run")
     tensors, facts = read_tensors(tmp_path / "run" / "best.safetensors")
     head = Run.setup(config, Silent()).new_network().head
-    network = Network(load_weights(str(weights_file)).build(), head)
+    network = Network(load_weights(str(small_weights)).build(), head)
     network.load_state_dict(tensors)
     network.eval()
     test = result.dataset.images("test")
@@ -154,7 +158,7 @@ def test_the_test_result_is_what_the_saved_network_says_of_the_test_images(
 
 
 def test_the_test_split_is_used_once_and_only_after_training(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
     score = Run.score
@@ -164,41 +168,41 @@ def test_the_test_split_is_used_once_and_only_after_training(
         return score(self, split, *rest)
 
     monkeypatch.setattr(Run, "score", noting)
-    finetune(small_run(shapes_folder, weights_file, unfreeze_after="1"), tmp_path / "run")
+    finetune(small_run(shapes_folder, small_weights, unfreeze_after="1"), tmp_path / "run")
     assert order == ["validation"] * 3 + ["test"]
 
 
 def test_one_seed_gives_one_result_and_another_seed_is_tested_on_the_same_images(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path
+    tmp_path: Path, shapes_folder: Path, small_weights: Path
 ) -> None:
     options = {"unfreeze_after": "1", "unfreeze": "layer3", "augment": "flip,crop"}
-    first = run(small_run(shapes_folder, weights_file, **options), tmp_path / "first")
-    again = run(small_run(shapes_folder, weights_file, **options), tmp_path / "again")
+    first = run(small_run(shapes_folder, small_weights, **options), tmp_path / "first")
+    again = run(small_run(shapes_folder, small_weights, **options), tmp_path / "again")
     assert again[0] == first[0]
     assert same_bits(again[1], first[1])
-    other = finetune(small_run(shapes_folder, weights_file, seed=1, **options), tmp_path / "other")
+    other = finetune(small_run(shapes_folder, small_weights, seed=1, **options), tmp_path / "other")
     assert metrics(tmp_path / "other") != first[0]
-    same = finetune(small_run(shapes_folder, weights_file, **options), tmp_path / "same")
+    same = finetune(small_run(shapes_folder, small_weights, **options), tmp_path / "same")
     for name in ("train", "validation", "test"):
         np.testing.assert_array_equal(other.dataset.splits[name].indices, same.dataset.splits[name].indices)
 
 
 def test_what_others_draw_from_torchs_numbers_has_no_say(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path
+    tmp_path: Path, shapes_folder: Path, small_weights: Path
 ) -> None:
     options = {"unfreeze_after": "1", "unfreeze": "layer3", "head": "mlp:8", "dropout": 0.3, "augment": "flip"}
     results = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        results.append(run(small_run(shapes_folder, weights_file, epochs=2, **options), tmp_path / str(seed)))
+        results.append(run(small_run(shapes_folder, small_weights, epochs=2, **options), tmp_path / str(seed)))
     assert results[0][0] == results[1][0]
     assert same_bits(results[0][2], results[1][2])
 
 
-def test_augmentation_never_silently_does_nothing(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
+def test_augmentation_never_silently_does_nothing(tmp_path: Path, shapes_folder: Path, small_weights: Path) -> None:
     def go(name: str, **options: Any) -> tuple[list[dict[str, Any]], str]:
         listener = Listener()
-        finetune(small_run(shapes_folder, weights_file, epochs=2, **options), tmp_path / name, reporter=listener)
+        finetune(small_run(shapes_folder, small_weights, epochs=2, **options), tmp_path / name, reporter=listener)
         said = [line for line in listener.lines if not line.startswith("run: ")]  # its folder is named after this test
         return metrics(tmp_path / name), " ".join(said)
 
@@ -218,12 +222,12 @@ def test_augmentation_never_silently_does_nothing(tmp_path: Path, shapes_folder:
 
 
 def test_the_penalty_is_reported_and_shrinks_the_coefficients(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path
+    tmp_path: Path, shapes_folder: Path, small_weights: Path
 ) -> None:
     norms = []
     for l2 in (0.0, 0.1, 1.0):
-        result = finetune(small_run(shapes_folder, weights_file, l2=(l2,)), tmp_path / str(l2))
-        network = Run.setup(small_run(shapes_folder, weights_file), Silent()).new_network()
+        result = finetune(small_run(shapes_folder, small_weights, l2=(l2,)), tmp_path / str(l2))
+        network = Run.setup(small_run(shapes_folder, small_weights), Silent()).new_network()
         network.load_state_dict(read_tensors(result.run_dir / "best.safetensors")[0])
         squares = sum(float(w.detach().double().square().sum()) for w in coefficients(network.head))
         assert result.l2 == pytest.approx({"l2": l2, "penalty": l2 / 2 * squares, "norm": squares**0.5})
@@ -232,13 +236,13 @@ def test_the_penalty_is_reported_and_shrinks_the_coefficients(
     assert norms[0] > norms[2] > 0
 
 
-def test_broken_images_and_copies_are_counted(tmp_path: Path, weights_file: Path) -> None:
+def test_broken_images_and_copies_are_counted(tmp_path: Path, small_weights: Path) -> None:
     folder = write_pictures(tmp_path / "data", 30)
     (folder / "rows" / "broken.png").write_bytes(b"x")
     for number in range(8):
         (folder / "rows" / f"copy{number}.png").write_bytes((folder / "rows" / "001.png").read_bytes())
     listener = Listener()
-    result = finetune(small_run(folder, weights_file, epochs=1), tmp_path / "run", reporter=listener)
+    result = finetune(small_run(folder, small_weights, epochs=1), tmp_path / "run", reporter=listener)
     assert sum(map(len, result.dataset.splits.values())) == 38
     assert result.to_json()["dataset"]["skipped"] == ["rows/broken.png"]
     assert any(line.startswith("skipped 1 broken image, such as rows/broken.png (") for line in listener.lines)
@@ -249,13 +253,13 @@ def test_broken_images_and_copies_are_counted(tmp_path: Path, weights_file: Path
     assert result.duplicates == 0, "copies go to one split"
     assert not seen["train"] & (seen["validation"] | seen["test"])
     with pytest.raises(RequestError, match="broken image"):
-        finetune(small_run(folder, weights_file, strict=True), tmp_path / "strict")
+        finetune(small_run(folder, small_weights, strict=True), tmp_path / "strict")
 
 
-def test_weights_that_have_seen_the_data_are_pointed_out(tmp_path: Path, weights_file: Path) -> None:
+def test_weights_that_have_seen_the_data_are_pointed_out(tmp_path: Path, small_weights: Path) -> None:
     folder = write_pictures(tmp_path / "noise", 30)
     listener = Listener()
-    finetune(small_run(folder, weights_file, epochs=1), tmp_path / "run", reporter=listener)
+    finetune(small_run(folder, small_weights, epochs=1), tmp_path / "run", reporter=listener)
     assert [line for line in listener.lines if "trained on noise itself" in line]
 
 
@@ -269,21 +273,21 @@ def test_weights_that_have_seen_the_data_are_pointed_out(tmp_path: Path, weights
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_written(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, options: dict[str, Any], error: type[Exception]
+    tmp_path: Path, shapes_folder: Path, small_weights: Path, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        finetune(small_run(shapes_folder, weights_file, **options), tmp_path / "run")
+        finetune(small_run(shapes_folder, small_weights, **options), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_is_an_error_that_names_the_rate(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
+def test_divergence_is_an_error_that_names_the_rate(tmp_path: Path, shapes_folder: Path, small_weights: Path) -> None:
     with pytest.raises(ComputationError, match=r"epoch 1 .*at rate 1e\+38; try --lr 1e\+37"):
-        finetune(small_run(shapes_folder, weights_file, lr=1e38, schedule="constant"), tmp_path / "run")
+        finetune(small_run(shapes_folder, small_weights, lr=1e38, schedule="constant"), tmp_path / "run")
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_an_earlier_run_is_never_written_over(tmp_path: Path, shapes_folder: Path, weights_file: Path) -> None:
-    config = small_run(shapes_folder, weights_file, epochs=1)
+def test_an_earlier_run_is_never_written_over(tmp_path: Path, shapes_folder: Path, small_weights: Path) -> None:
+    config = small_run(shapes_folder, small_weights, epochs=1)
     finetune(config, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(RequestError, match="--run-dir must be a new folder"):
