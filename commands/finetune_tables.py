@@ -20,8 +20,6 @@ def percent(share: float) -> str:
 
 def tables(result: Finetuned) -> Iterator[RenderableType]:
     """What was done, phase by phase, and how good the best model is."""
-    from cli726.finetune.training.evaluation import AVERAGED
-
     validation = len(result.dataset.splits["validation"])
     rows = [
         (
@@ -56,13 +54,19 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
                 for trial in result.trials
             ],
         )  # fmt: skip
+    yield table("Result", "what", "value", rows=result_lines(result), numeric=2)
+
+
+def result_lines(result: Finetuned) -> list[tuple[str, str]]:
+    """Return what the run ended with, line by line."""
+    from cli726.finetune.training.evaluation import AVERAGED
+
     data, best = result.dataset, result.best
-    cache = result.cache
     sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
     lines = [
         ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
         ("weights", f"{result.weights.name} (ResNet{result.weights.depth})"),
-        ("cache", cache_line(cache)),
+        ("cache", cache_line(result.cache)),
         ("best model", f"epoch {best.epoch} (phase {best.phase}), validation accuracy {percent(1 - best.val_error)}"),
         ("test images", result.test.text),
     ]
@@ -85,8 +89,7 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
         )
     lines.append(("time", f"{result.seconds:.1f} s"))
     lines.append(("run", str(result.run_dir)))
-    lines += [(path.stem, str(path)) for path in result.figures]
-    yield table("Result", "what", "value", rows=lines, numeric=2)
+    return [*lines, *((path.stem, str(path)) for path in result.figures)]
 
 
 def cache_line(cache: Any) -> str:
