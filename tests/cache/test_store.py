@@ -393,10 +393,14 @@ def test_clearing_leaves_what_is_not_ours(store, entry):
     for path in foreign:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
-    assert [info.state for info in store.verify()].count("foreign") == 4
+    foreign.append(store.root / "away")
+    foreign[-1].symlink_to(foreign[0])
+    sizes = {info.path: info.bytes for info in store.entries() if info.state == "foreign"}
+    assert sizes == dict.fromkeys(foreign, 4) | {foreign[-1]: len(str(foreign[0]))}
+    assert [info.state for info in store.verify()].count("foreign") == 5
     clear(store)
     prune(store, max_bytes=0)
-    assert [path.read_text() for path in foreign] == ["mine"] * 4
+    assert [path.read_text() for path in foreign] == ["mine"] * 5
     assert not entry.exists()
 
 

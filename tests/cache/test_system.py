@@ -55,3 +55,16 @@ def test_a_process_is_alive_or_not():
     assert system.is_alive(1)
     assert system.is_alive(10**30)
     assert not system.is_alive(2**22 + 1)  # above any process number of Linux
+
+
+def test_windows_syncs_no_folders_and_sends_no_signals(tmp_path: Path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    system.sync_folder(tmp_path)
+    assert len(synced) == 1
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr(os, "name", "nt")
+    alive = system.is_alive(2**22 + 1)
+    system.sync_folder(nowhere)
+    monkeypatch.undo()
+    assert alive

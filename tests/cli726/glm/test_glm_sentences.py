@@ -200,6 +200,7 @@ def test_every_sentence_is_true(weights):
     first = {k for k in range(1, len(weights) + 1) if weights.index(weights[k - 1]) == k - 1}
     assert oracle.empty_ones == {k for k in first if not has_area(weights, k)}
     assert [item.question for item in content.findings][:3] == ["2.1", "2.2", "2.3"]
+    assert [item.text[:3] for item in content.findings[:2]] == ["y1 ", "y2 "]
 
 
 @pytest.mark.parametrize("weights", SETTINGS)

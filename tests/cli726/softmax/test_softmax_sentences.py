@@ -24,7 +24,9 @@ from tests.cli726.exact.settings import (
     winners,
 )  # fmt: skip
 
-SETTINGS = [pytest.param(weights, id=str(k)) for k, weights in enumerate(settings(1))]
+# Last, one green point of C2, C4 and C5, at which their neighbours by number, C1 and C3, are far below.
+LOW = tuple(tuple(map(Fraction, w)) for w in ((0, 0, -9), (1, 0, 0), (0, 0, -8), (-1, 1, 0), (-1, -1, 0)))
+SETTINGS = [pytest.param(weights, id=str(k)) for k, weights in enumerate([*settings(1), LOW])]
 
 
 class Oracle:

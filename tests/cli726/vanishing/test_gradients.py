@@ -111,6 +111,7 @@ def test_plain_gradients_are_the_exact_ones_while_nothing_is_lost() -> None:
 
 
 def test_formats_lose_what_decimals_keep() -> None:
+    assert Setting() == Setting(152, "1", None, "1,1", "0.5", Dtype.float64, seed=0)
     result = analyse(Setting(), *LOGISTIC_CHAIN)
     told, highest = result.to_json(), np.flatnonzero(result.lost(Dtype.float32))[-1] + 1
     assert told["underflow_layer"] == {"float32": highest, "float64": None}
