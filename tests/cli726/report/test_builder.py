@@ -12,12 +12,11 @@ import pytest
 import typst
 
 from cli726.errors import ComputationError, EnvironmentFailure, RequestError, UntrustedDataError
-from cli726.report.builder import Report, Request, build, covered, timestamp, typeset
+from cli726.report.builder import Report, Request, build, covered, timestamp
 from cli726.report.section import Section
 from tests.cli726.finetune.synthetic import Listener
 
 EPOCH = "1700000000"  # 14 November 2023
-HOSTILE = '#panic("x") #read("/etc/passwd") *bold* $x$ --a ,,b ``c ?`d \\ " ] }'
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +44,7 @@ def test_all_six_problems(run: Path, tmp_path: Path, text_of: Callable[..., str]
     for key in ("Ada #Lovelace", "301*4*", "14 November 2023", "3/22", "1/3", f"Best validation error {best}"):
         assert key in text, key
     pages = text.split("\f")
-    assert len(pages) - 1 <= 85
+    assert len(pages) - 1 <= 55
     for number in range(1, 7):
         starts = [page for page in pages if f"\nCode of problem {number}\n" in page[:200] and f"P{number}/" in page]
         assert len(starts) == 1, number
@@ -77,12 +76,16 @@ def test_a_failure_stands_in_its_place(
     path = tmp_path / "report.pdf"
     full = OSError(28, "No space left on device", "/tmp/#x")
     result = failing(
-        monkeypatch, path, backprop=ComputationError("it #diverged"), vanishing=KeyError("a bug"), logistic=full
+        monkeypatch,
+        path,
+        backprop=ComputationError("it #diverged --a ,,b ?`c"),
+        vanishing=KeyError("a bug"),
+        logistic=full,
     )
     assert [(problem.number, problem.status) for problem in result.problems] == [(3, 5), (4, 1), (5, 4)]
     assert result.status == 5
     failed = [page for page in text_of(path).split("\f") if "could not be computed" in page]
-    for page, said in zip(failed, ("it #diverged", "a bug", "No space left on device"), strict=True):
+    for page, said in zip(failed, ("it #diverged --a ,,b ?`c", "a bug", "No space left on device"), strict=True):
         assert said in page
     for error, status in (
         (UntrustedDataError("x"), 3),
@@ -124,24 +127,6 @@ def test_without_a_stated_time_it_is_the_days(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(RequestError, match="SOURCE_DATE_EPOCH"):
         timestamp()
-
-
-def content(**changes: Any) -> dict[str, Any]:
-    """A report with one problem that failed, and one file of code."""
-    failed = {"number": 1, "title": "A title", "headline": ["A headline"], "data": None, "failure": "A failure."}
-    source = {"path": "P1/a.py", "language": "python", "text": "a = 1"}
-    words = {"name": "", "student_id": "", "date": "1 January 1970", "versions": "none"}
-    return words | {"sections": [failed], "listings": [{"number": 1, "note": "", "sources": [source]}], **changes}
-
-
-def test_markup_stays_text(tmp_path: Path, text_of: Callable[..., str]) -> None:
-    shown = content(name=HOSTILE, student_id="#1 *2*")
-    shown["sections"][0]["failure"] = HOSTILE
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "report.pdf").write_bytes(typeset(tmp_path / "folder", shown, 0))
-    text = " ".join(text_of(tmp_path / "report.pdf").split())
-    assert text.count('#panic("x") #read("/etc/passwd") *bold* $x$ --a ,,b ``c ?`d') == 2
-    assert "#1 *2*" in text
 
 
 @pytest.mark.parametrize("place", ["../secret.txt", "/../secret.txt"])

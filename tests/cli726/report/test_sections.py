@@ -14,18 +14,9 @@ from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.folder.runs import finished_run, read_run
 from cli726.finetune.output.findings import document, explain_stages
-from cli726.report import backprop, finetune, logistic, regions, vanishing
+from cli726.report import finetune, logistic
 from cli726.report.finetune import ROWS, gallery, score_again
-from cli726.report.section import ready
 from cli726.reporting import Silent
-
-
-@pytest.mark.parametrize("make", [regions.softmax_section, regions.glm_section, backprop.section, vanishing.section])
-def test_data_are_json_and_figures_are_there(make: Any) -> None:
-    section = make()
-    assert json.loads(json.dumps(ready(section.data), allow_nan=False)) is not None
-    assert section.figures
-    assert section.headline
 
 
 def test_points_of_ones_own(tmp_path: Path) -> None:
