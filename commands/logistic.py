@@ -84,6 +84,13 @@ def present(output: Output, result: "Result", points: "Points", diverged: Sequen
         )
 
 
+def read(data: Path | None, center: bool) -> "Points":
+    from cli726 import logistic
+
+    points = logistic.load_points(data)
+    return logistic.center(points) if center else points
+
+
 GD = ("cmpt726 lr gd", "cmpt726 lr gd --eta 0.5 --center --out figures", "cmpt726 lr gd --eta 0.1 --tol 1e-7 --json")
 
 
@@ -96,10 +103,8 @@ def gd(
     """Gradient descent on the mean negative log-likelihood, and why it oscillates, if it does."""
     from cli726 import logistic
 
-    points = logistic.load_points(data)
-    result = logistic.gradient_descent(
-        points, eta, max_epochs=max_epochs, tol=tol, start=weights(start), centered=center
-    )
+    points = read(data, center)
+    result = logistic.gradient_descent(points, eta, max_epochs=max_epochs, tol=tol, start=weights(start))
     present(output, result, points, [eta] if result.diverged else [])
 
 
@@ -115,10 +120,8 @@ def compare(
     """Gradient descent at several rates, in one plot, and what each rate is good for."""
     from cli726 import logistic
 
-    points = logistic.load_points(data)
-    result = logistic.compare(
-        points, etas or logistic.RATES, max_epochs=max_epochs, tol=tol, start=weights(start), centered=center
-    )
+    points, rates = read(data, center), etas or logistic.RATES
+    result = logistic.compare(points, rates, max_epochs=max_epochs, tol=tol, start=weights(start))
     present(output, result, points, [run.eta for run in result.runs if run.diverged])
 
 
@@ -134,11 +137,11 @@ def sgd(
     """Stochastic gradient descent, reshuffled every epoch, beside gradient descent at equal cost."""
     from cli726 import logistic
 
-    points = logistic.load_points(data)
+    points = read(data, center)
     with progress() as reporter:
         result = logistic.stochastic_descent(
             points, etas or logistic.RATES, epochs=epochs, batch_size=batch_size, shuffles=shuffles, seed=seed,
-            start=weights(start), centered=center, reporter=reporter,
+            start=weights(start), reporter=reporter,
         )  # fmt: skip
     present(output, result, points, [run.eta for run in result.runs if run.diverged])
 
@@ -151,5 +154,5 @@ def newton(output: Output, data: Data = None, center: Center = False) -> None:
     """The minimum by Newton's method (IRLS), by which the descents are judged."""
     from cli726 import logistic
 
-    points = logistic.load_points(data)
-    present(output, logistic.solve(points, centered=center), points)
+    points = read(data, center)
+    present(output, logistic.solve(points), points)

@@ -21,8 +21,8 @@ from cli726.logistic.model import (
     rounding,
     step_curvature,
 )  # fmt: skip
-from cli726.logistic.optimum import Minimum, Optimum, find_optimum
-from cli726.logistic.points import LARGEST, Array, Points, Summary, center, summarise
+from cli726.logistic.optimum import Optimum, find_optimum
+from cli726.logistic.points import LARGEST, Array, Points, Summary, center
 
 __all__ = [
     "LEVELS", "RATES", "Comparison", "Form", "GradientDescent", "LambdaMax", "Reached", "check_rates", "choose_start",
@@ -83,13 +83,12 @@ class GradientDescent:
 
     Shapes: `nll` (E,), before each update; `final` after the last; `w` (E + 1, D); `slope_intercept` (E + 1, 2), of the
     separator x2 = slope x1 + intercept, NaN where w2 is 0, None for other than two features; `eta_q` (E,), learning
-    rate times the curvature that each step met, NaN where the gradient is 0. `optimum`, `separation` and `rank` are
-    the minimum's; `gap` and `gradient_norm` the final weights', a gap that is rounding being 0; `stop` tells in words
-    what ended it; a `false_stop` met the rule by a step that crossed the valley to nearly the same height. `rises` are
-    epochs whose loss in `nll` is above the one before. Beyond rounding: `risen`, the steps that raised the loss;
-    `unexplained`, those where eta_q tells otherwise; `swings`, how often the loss turned from falling to rising or
-    back, `turns`, the separator's slope; `largest_eta_q` of the steps that changed the loss; `reversals`, steps that go
-    against the one before. `as_read`, `centred`: what centring changes, where it was measured.
+    rate times the curvature that each step met, NaN where the gradient is 0. `gap` (0 where it is rounding) and
+    `gradient_norm` are the final weights'; a `false_stop` met the rule by a step that crossed the valley to nearly the
+    same height. `rises` are epochs whose loss in `nll` is above the one before. Beyond rounding: `risen`, the steps
+    that raised the loss; `unexplained`, those where eta_q tells otherwise; `swings`, how often the loss turned from
+    falling to rising or back, `turns`, the separator's slope; `largest_eta_q` of the steps that changed the loss.
+    `as_read`, `centred`: what centring changes, where it was measured.
     """
 
     data: str
@@ -107,8 +106,6 @@ class GradientDescent:
     stop: str
     false_stop: bool
     optimum: Optimum
-    separation: str | None
-    rank: int
     gap: float
     gradient_norm: float
     lambda_max: LambdaMax
@@ -118,12 +115,16 @@ class GradientDescent:
     unexplained: tuple[int, ...]
     swings: int
     largest_eta_q: float | None
-    reversals: tuple[int, ...]
     turns: int
     within: tuple[Reached, ...]
     as_read: Form | None = None
     centred: Form | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        """The numbers by which centring is judged."""
+        return Form(self.lambda_max.bound, self.optimum.condition, self.epochs, len(self.risen), self.final)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,61 +139,59 @@ class Comparison:
 
 
 def gradient_descent(
-    points: Points, eta: float = 0.5, *,
-    max_epochs: int = 500, tol: float = 1e-5, start: Sequence[float] | None = None, centered: bool = False,
-) -> GradientDescent:  # fmt: skip
+    points: Points, eta: float = 0.5, *, max_epochs: int = 500, tol: float = 1e-5, start: Sequence[float] | None = None
+) -> GradientDescent:
     """Descend on the mean negative log-likelihood, and measure why it does what it does.
 
     Args:
-        points: As they were read.
+        points: As they were read, or centred; of the former, what centring changes is measured where the loss rises.
         eta: Learning rate.
         max_epochs: At least 1.
         tol: Stop when the loss changes by less than this, in nats a point; 0 never stops.
         start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
-        centered: Descend on centred inputs.
 
     Raises:
         RequestError: for a rate, tolerance, number of epochs or start that is none.
 
     Source: Bishop (2006), eq. 4.90 and 4.91 divided by N; eq. 5.41.
     """
-    (run,), minimum = measured(points, [eta], max_epochs, tol, start, centered)
-    own = form(run, minimum)
-    run = replace(run, centred=own) if centered else replace(run, as_read=own)
-    other = center(points)
-    if not centered and run.risen and curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
-        (centred,), minimum = measured(points, [eta], max_epochs, tol, start, centered=True)
-        run = replace(run, centred=form(centred, minimum))
+    (run,) = measured(points, [eta], max_epochs, tol, start)
+    if points.means is not None:
+        run = replace(run, centred=run.form)
+    else:
+        other, centred = center(points), None
+        if run.risen and curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
+            centred = measured(other, [eta], max_epochs, tol, start)[0].form
+        run = replace(run, as_read=run.form, centred=centred)
     return replace(run, findings=tuple(explain_descent(run)))
 
 
 def compare(
     points: Points, etas: Sequence[float] = RATES, *,
-    max_epochs: int = 500, tol: float = 1e-5, start: Sequence[float] | None = None, centered: bool = False,
+    max_epochs: int = 500, tol: float = 1e-5, start: Sequence[float] | None = None,
 ) -> Comparison:  # fmt: skip
     """Descend at several rates; arguments and errors as for `gradient_descent`."""
-    runs, minimum = measured(points, etas, max_epochs, tol, start, centered)
+    runs = measured(points, etas, max_epochs, tol, start)
     runs = [replace(run, findings=tuple(explain_descent(run))) for run in runs]
-    bare = Comparison(runs[0].data, runs[0].points, minimum.optimum, tuple(runs))
+    bare = Comparison(points.name, points.summary, runs[0].optimum, tuple(runs))
     return replace(bare, findings=tuple(explain_comparison(bare)))
 
 
 def measured(
-    points: Points, etas: Sequence[float], max_epochs: int, tol: float, start: Sequence[float] | None, centered: bool
-) -> tuple[list[GradientDescent], Minimum]:
-    """Return a descent at every rate, measured, and the minimum."""
+    points: Points, etas: Sequence[float], max_epochs: int, tol: float, start: Sequence[float] | None
+) -> list[GradientDescent]:
+    """Return a descent at every rate, measured."""
     check_rates(etas)
     if max_epochs < 1:
         raise RequestError(f"--max-epochs must be at least 1, got {max_epochs}")
     if not 0 <= tol < np.inf:
         raise RequestError(f"--tol must be a finite number, 0 or more, got {tol:g}; 0 never stops early")
-    used = center(points) if centered else points
-    minimum = find_optimum(used)
-    paths = descend(used, etas, choose_start(points, start), max_epochs, tol)
-    return [measure(used, minimum, path, max_epochs, tol) for path in paths], minimum
+    optimum = find_optimum(points)
+    paths = descend(points, etas, choose_start(points, start), max_epochs, tol)
+    return [measure(points, optimum, path, max_epochs, tol) for path in paths]
 
 
-def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: float) -> GradientDescent:
+def measure(points: Points, optimum: Optimum, path: Path, max_epochs: int, tol: float) -> GradientDescent:
     """Return everything about one descent."""
     loss, w, nll = path.losses, path.w, path.losses[:-1]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -202,44 +201,40 @@ def measure(points: Points, minimum: Minimum, path: Path, max_epochs: int, tol: 
         changes = np.diff(loss)
         counted = np.abs(changes) > error[1:] + error[:-1]
         rose = counted & (changes > 0)
-        # A gradient that is all rounding points nowhere.
-        noise = (error + 16 * EPSILON) * np.abs(points.X).mean(axis=0).sum()
-        products = (slopes[1:-1] * slopes[:-2]).sum(axis=1)
+        gap = loss - optimum.nll
+        gap[np.abs(gap) <= error + 64 * EPSILON * optimum.nll] = 0.0
         norms = np.linalg.norm(slopes, axis=1)
-        against = products < -(noise[1:-1] * norms[:-2] + noise[:-2] * norms[1:-1])
-        gap = loss - minimum.optimum.nll
-        gap[np.abs(gap) <= error + 64 * EPSILON * minimum.optimum.nll] = 0.0
     lines = slope_intercept(points, w)
-    reversals = tuple((np.flatnonzero(against) + 2).tolist())
     converged = path.stop == "tolerance"
-    promised = path.eta * norms[-3] ** 2 if len(norms) > 2 else 0.0
     met = eta_q[counted & np.isfinite(eta_q)]
-    best = minimum.optimum.w
     curvature = LambdaMax(
         start=largest_eigenvalue(hessian(points, w[0])),
         end=None if path.stop == "overflow" else largest_eigenvalue(hessian(points, w[-1])),
-        optimum=None if best is None else largest_eigenvalue(hessian(points, best)),
+        optimum=None if optimum.w is None else largest_eigenvalue(hessian(points, optimum.w)),
         bound=curvature_bound(points),
     )
     return GradientDescent(
-        data=points.name, points=summarise(points), eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
+        data=points.name, points=points.summary, eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
         nll=nll, final=float(loss[-1]), w=w, slope_intercept=lines, converged=converged,
         diverged=path.stop == "overflow", stop=reason(path, max_epochs, tol),
-        false_stop=converged and bool(promised > FALSE * tol) and len(nll) - 1 in reversals,
-        optimum=minimum.optimum, separation=minimum.separation, rank=minimum.rank, gap=float(gap[-1]),
-        gradient_norm=float(norms[-1]), lambda_max=curvature, eta_q=eta_q,
+        false_stop=converged and bool(path.eta * norms[-3] ** 2 > FALSE * tol) and crossed(points, slopes, error),
+        optimum=optimum, gap=float(gap[-1]), gradient_norm=float(norms[-1]), lambda_max=curvature, eta_q=eta_q,
         rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
         risen=tuple((np.flatnonzero(rose) + 1).tolist()),
         unexplained=tuple((np.flatnonzero(counted & ((eta_q > 2) != rose)) + 1).tolist()),
         swings=count_turns(changes[counted]), largest_eta_q=float(met.max()) if met.size else None,
-        reversals=reversals, turns=0 if lines is None else slope_turns(lines[:, 0]),
-        within=tuple(Reached(level, evaluations(settled(gap, level), points)) for level in LEVELS),
+        turns=0 if lines is None else slope_turns(lines[:, 0]),
+        within=tuple(Reached(level, settled(gap, level, len(points.X))) for level in LEVELS),
     )  # fmt: skip
 
 
-def form(run: GradientDescent, minimum: Minimum) -> Form:
-    """Return what centring is judged by."""
-    return Form(run.lambda_max.bound, minimum.condition, run.epochs, len(run.risen), run.final)
+def crossed(points: Points, slopes: Array, error: Array) -> bool:
+    """Return whether the step whose change of the loss was tested last went against the one before it."""
+    if len(slopes) < 4:
+        return False
+    # A gradient that is all rounding points nowhere.
+    noise = (error[-4:-2] + 16 * EPSILON) * np.abs(points.X).mean(axis=0).sum()
+    return bool(slopes[-4] @ slopes[-3] < -(noise @ np.linalg.norm(slopes[[-3, -4]], axis=1)))
 
 
 def check_rates(etas: Sequence[float]) -> None:
@@ -302,13 +297,11 @@ def slope_turns(slopes: Array) -> int:
     return count_turns(changes[np.abs(changes) > 4 * EPSILON * (np.abs(known[1:]) + np.abs(known[:-1]))])
 
 
-def settled(gap: Array, level: float, hold: int = 1) -> int | None:
-    """Return the first position from which `gap` (n,) stays within `level`, for `hold` values at least, or None."""
+def settled(gap: Array, level: float, cost: int, hold: int = 1) -> int | None:
+    """Return the evaluations before the first value of `gap` (n,) from which all stay within `level`.
+
+    A value costs `cost` evaluations; None where fewer than `hold` are left.
+    """
     above = np.flatnonzero(~(gap <= level))
     first = int(above[-1]) + 1 if above.size else 0
-    return first if first <= len(gap) - max(1, hold) else None
-
-
-def evaluations(epoch: int | None, points: Points) -> int | None:
-    """Return the gradients of single points that came before the loss of `epoch`."""
-    return None if epoch is None else epoch * len(points.X)
+    return first * cost if first <= len(gap) - max(1, hold) else None

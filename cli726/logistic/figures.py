@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,8 +16,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 from cli726.drawing import COLORS, new_figure, shown
 from cli726.logistic.descent import Comparison, GradientDescent
 from cli726.logistic.findings import aim
-from cli726.logistic.optimum import NewtonResult
-from cli726.logistic.points import Array, Points, center
+from cli726.logistic.optimum import NewtonResult, Optimum
+from cli726.logistic.points import Array, Points
 from cli726.logistic.stochastic import StochasticComparison, StochasticRun
 from cli726.logistic.tables import Result
 from cli726.text import counted
@@ -30,16 +30,15 @@ Draw: TypeAlias = Callable[[], Figure]
 # FILLED of them, the figure chooses its own.
 COURSE = np.array([[-5.0, -10.0], [5.0, 0.0]])
 INSIDE, FILLED = 0.5, 0.1
-EPOCH_COLORS = "viridis"
 LONGEST_NAME = 28
 SEPARATORS = 12
 NLL = "negative log-likelihood (nats a point)"
 # A line that swings every epoch, drawn so that its swings can be told apart; with no more values than FEW, with marks.
 FINE, FEW = 0.9, 12
+LEGEND: dict[str, Any] = {"loc": "outside lower center", "ncols": 3}
 # The yellow of the palette is too pale for a line.
 LINES = [color for color in COLORS if color != "#F0E442"]
 OVERSHOT = COLORS[5]
-DASHED: dict[str, Any] = {"color": "0.2", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
 # What a logarithmic axis shows: smaller distances from the minimum are rounding, larger losses a divergence.
 SMALLEST, LARGEST = 1e-16, 1e290
 # Epochs drawn on a logarithmic axis, where more would hide each other; a span below which it has room for more labels.
@@ -47,28 +46,25 @@ DRAWN, SHORT = 100, 300
 
 
 def figures(result: Result, points: Points) -> dict[str, Draw]:
-    """Return the figures of a result: file stem -> how to draw it.
+    """Return the figures of a result, made of these points: file stem -> how to draw it.
 
-    None of a descent that diverged; those of the separator for two features only. `points` are as they were read.
+    None of a descent that diverged; those of the separator for two features only.
     """
-    used = points if result.points.means is None else center(points)
-    made: dict[str, Draw]
+    made: dict[str, Draw] = {}
     match result:
-        case GradientDescent():
-            made = {"error": lambda: loss_by_epoch(result), "curvature": lambda: curvature(result)}
-            made["data"] = lambda: separators(result, used)
+        case GradientDescent() if not result.diverged:
             if result.slope_intercept is not None and np.isfinite(result.slope_intercept).any():
-                made = {"separator-path": lambda: separator_path(result)} | made
-            made = {} if result.diverged else made
+                made["separator-path"] = lambda: separator_path(result)
+            made |= {"error": lambda: loss_by_epoch(result), "curvature": lambda: curvature(result)}
+            made["data"] = lambda: separators(result, points)
         case Comparison():
-            made = {"error": lambda: losses_by_epoch(result)}
+            made["error"] = lambda: losses_by_epoch(result)
             made["distance"] = lambda: losses_by_epoch(result, logarithmic=True)
         case StochasticComparison():
             made = {"error": lambda: stochastic_losses(result), "equal-cost": lambda: equal_cost(result)}
         case NewtonResult():
-            made = {"steps": lambda: newton_steps(result), "data": lambda: best_separator(result, used)}
-    planar = len(points.features) == 2
-    return {stem: draw for stem, draw in made.items() if planar or stem != "data"}
+            made = {"steps": lambda: newton_steps(result), "data": lambda: best_separator(result, points)}
+    return {stem: draw for stem, draw in made.items() if len(points.features) == 2 or stem != "data"}
 
 
 def source(result: Result) -> str:
@@ -84,18 +80,15 @@ def literal(text: str) -> str:
     return plain.replace("$", r"\$")
 
 
-def titled(axes: Axes, title: str, result: Result, x: str | None = None, y: str | None = None) -> None:
+def titled(axes: Axes, title: str, result: Result, x: str = "", y: str = "") -> None:
     """Write what it is on the left, whose points on the right, and the axes' names."""
     if isinstance(result, GradientDescent):
         title += f", $\\eta$ = {result.eta:g}"
     axes.set_title(title, loc="left")
     axes.set_title(source(result), loc="right", fontsize=9, color="0.35")
-    if x is not None:
-        axes.set_xlabel(x)
-        if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if y is not None:
-        axes.set_ylabel(y)
+    axes.set(xlabel=x or axes.get_xlabel(), ylabel=y or axes.get_ylabel())
+    if x and axes.get_xscale() == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def say_if_empty(axes: Axes, text: str) -> None:
@@ -104,15 +97,12 @@ def say_if_empty(axes: Axes, text: str) -> None:
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
-def mark_minimum(axes: Axes, nll: float, goal: str) -> None:
+def mark_minimum(axes: Axes, optimum: Optimum) -> None:
     """Mark the minimum loss (or the infimum), named at the left end, where losses are still far above."""
-    if axes.get_yscale() == "log" and nll <= 0:
-        return
-    axes.axhline(nll, **DASHED)
-    axes.annotate(
-        goal, (0, nll), xycoords=("axes fraction", "data"), xytext=(4, 2),
-        textcoords="offset points", ha="left", va="bottom", fontsize=9, color="0.2",
-    )  # fmt: skip
+    if axes.get_yscale() == "linear" or optimum.nll > 0:
+        axes.axhline(optimum.nll, color="0.2", linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5)
+        axes.annotate(aim(optimum), (0, optimum.nll), xycoords=("axes fraction", "data"), xytext=(4, 2),
+                      textcoords="offset points", fontsize=9, color="0.2")  # fmt: skip
 
 
 def look(count: int, number: int = 0) -> dict[str, Any]:
@@ -124,7 +114,7 @@ def look(count: int, number: int = 0) -> dict[str, Any]:
 
 def epoch_colors(figure: Figure, axes: Axes, epochs: int) -> ScalarMappable:
     """Draw a bar of colours, and return them."""
-    colors = ScalarMappable(LogNorm(1, max(2, epochs)), EPOCH_COLORS)
+    colors = ScalarMappable(LogNorm(1, max(2, epochs)), "viridis")
     bar = figure.colorbar(colors, ax=axes, pad=0.02)
     bar.set_label("epoch")
     bar.ax.yaxis.set(major_formatter=lambda value, _: f"{value:g}", minor_locator=NullLocator())
@@ -133,8 +123,7 @@ def epoch_colors(figure: Figure, axes: Axes, epochs: int) -> ScalarMappable:
 
 def separator_path(run: GradientDescent) -> Figure:
     """The course's figure 2: the separator in slope-intercept space; weights without a slope are left out."""
-    figure = new_figure(7.2, 4.8)
-    axes = figure.subplots()
+    axes = (figure := new_figure(7.2, 4.8)).subplots()
     lines = run.slope_intercept
     assert lines is not None
     segments = np.stack([lines[:-1], lines[1:]], axis=1)
@@ -168,20 +157,19 @@ def frame_path(axes: Axes, known: Array) -> None:
 def place(axes: Axes, at: Array, name: str, marker: str, side: int) -> None:
     """Draw a named mark, if it lies inside the axes; its name on the left (-1) or the right (1)."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    if not (left <= at[0] <= right and bottom <= at[1] <= top):
-        return
-    axes.plot(*at, marker, color=OVERSHOT, markersize=13 if marker == "*" else 8, markeredgecolor="white", zorder=4)
-    # Away from the nearer of top and bottom, where the name might run into the title or the axis.
-    up = 1 if at[1] < (bottom + top) / 2 else -1
-    axes.annotate(name, (at[0], at[1]), xytext=(9 * side, 4 * up), textcoords="offset points", zorder=5,
-                  ha="left" if side > 0 else "right", va="bottom" if up > 0 else "top")  # fmt: skip
+    if left <= at[0] <= right and bottom <= at[1] <= top:
+        axes.plot(*at, marker, color=OVERSHOT, markersize=13 if marker == "*" else 8, markeredgecolor="white", zorder=4)
+        # Away from the nearer of top and bottom, where the name might run into the title or the axis.
+        up = 1 if at[1] < (bottom + top) / 2 else -1
+        axes.annotate(name, (at[0], at[1]), xytext=(9 * side, 4 * up), textcoords="offset points", zorder=5,
+                      ha="left" if side > 0 else "right", va="bottom" if up > 0 else "top")  # fmt: skip
 
 
 def loss_by_epoch(run: GradientDescent) -> Figure:
     """The course's figure 3: the loss against epochs, with the minimum."""
     axes = (figure := new_figure()).subplots()
     axes.plot(np.append(run.nll, run.final), linewidth=FINE, **look(run.epochs))
-    mark_minimum(axes, run.optimum.nll, aim(run.separation))
+    mark_minimum(axes, run.optimum)
     titled(axes, "Training logistic regression", run, "epoch", NLL)
     axes.set_xlim(0, run.epochs)
     return figure
@@ -195,32 +183,30 @@ def curvature(run: GradientDescent) -> Figure:
     top = max(2.5, 1.08 * float(run.eta_q[met].max(initial=0.0)))
     axes.axhspan(2, top, color=OVERSHOT, alpha=0.08, linewidth=0)
     axes.axhline(2, color=OVERSHOT, linewidth=1.2, label=r"$\eta\,q = 2$: beyond it a step overshoots")
-    size = 9 if run.epochs > FEW else 25
     for mask, color, name in ((rose, OVERSHOT, "the loss rose"), (~rose, COLORS[0], "it did not")):
         if (mask & met).any():
+            size = 9 if run.epochs > FEW else 25
             axes.scatter(steps[mask], run.eta_q[mask], s=size, color=color, label=f"{name}: {mask.sum()}")
     if not met.any():
         axes.text(0.5, 0.4, "no step met a gradient other than 0", transform=axes.transAxes, ha="center")
-    figure.legend(loc="outside lower center", ncols=3, markerscale=2)
+    figure.legend(**LEGEND, markerscale=2)
     titled(axes, "Curvature met by each step", run, "step", r"$\eta\,q$  (rate times curvature met)")
-    axes.set_ylim(0, top)
-    axes.set_xlim(0.5, run.epochs + 0.5)
+    axes.set(xlim=(0.5, run.epochs + 0.5), ylim=(0, top))
     return figure
 
 
 def scatter_points(points: Points) -> tuple[Figure, Axes]:
     """Draw two features, a colour and a marker for each class, in axes that hold them and a margin."""
-    figure = new_figure(7.2, 5.6)
-    axes = figure.subplots()
-    for label, marker, color in ((0, "o", COLORS[0]), (1, "^", COLORS[1])):
-        chosen = points.X[points.t == label]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=26, marker=marker, color=color, edgecolor="white", linewidth=0.5,
-                     label=f"class {label}", zorder=3)  # fmt: skip
-    axes.set(xlabel=literal(points.features[0]), ylabel=literal(points.features[1]))
+    axes = (figure := new_figure(7.2, 5.6)).subplots()
+    for label, marker in enumerate("o^"):
+        x, y = points.X[points.t == label, :2].T
+        axes.scatter(x, y, s=26, marker=marker, color=COLORS[label], edgecolor="white", linewidth=0.5, zorder=3,
+                     label=f"class {label}")  # fmt: skip
     low, high = points.X[:, :2].min(axis=0), points.X[:, :2].max(axis=0)
     margin = np.where(high > low, 0.05 * (high - low), np.maximum(1.0, 0.05 * np.abs(high)))
-    low, high = low - margin, high + margin
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    (left, bottom), (right, top) = low - margin, high + margin
+    one, two = map(literal, points.features)
+    axes.set(xlabel=one, ylabel=two, xlim=(left, right), ylim=(bottom, top))
     return figure, axes
 
 
@@ -247,15 +233,14 @@ def separators(run: GradientDescent, points: Points) -> Figure:
         draw_separator(axes, run.w[epoch], color=colors.to_rgba(epoch), linewidth=1.4, zorder=2)
     if run.optimum.w is not None:
         draw_separator(axes, run.optimum.w, color="black", linewidth=2, linestyle="--", zorder=2.5, label="minimum")
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(**LEGEND)
     titled(axes, "The separator on its way", run)
     return figure
 
 
 def losses_by_epoch(comparison: Comparison, *, logarithmic: bool = False) -> Figure:
     """The loss against epochs at every rate, with the minimum; or its distance from there, on logarithmic axes."""
-    figure = new_figure(7.4, 4.8)
-    axes, goal = figure.subplots(), aim(comparison.runs[0].separation)
+    axes, goal = (figure := new_figure(7.4, 4.8)).subplots(), aim(comparison.optimum)
     for number, run in enumerate(comparison.runs):
         loss = np.append(run.nll, run.final)
         style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
@@ -272,7 +257,7 @@ def losses_by_epoch(comparison: Comparison, *, logarithmic: bool = False) -> Fig
         titled(axes, f"Distance from the {goal}", comparison, "epoch", f"loss above the {goal} (nats a point)")
         plain_ticks(axes)
     else:
-        mark_minimum(axes, comparison.optimum.nll, goal)
+        mark_minimum(axes, comparison.optimum)
         titled(axes, "Gradient descent", comparison, "epoch", NLL)
     return figure
 
@@ -294,26 +279,27 @@ def plain_ticks(axes: Axes) -> None:
     low, high = axes.get_ylim()
     if high / low < 1.1:
         axes.set_ylim(low / 2, high * 2)  # where all is the same, differences in the last digits would fill the axis
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(between)
+    axes.xaxis.set(major_formatter=lambda value, _: f"{value:,.0f}", minor_formatter=NullFormatter())
+    axes.yaxis.set(major_formatter=lambda value, _: f"{value:g}", minor_formatter=between)
+
+
+def draw_run(axes: Axes, x: Array, band: Sequence[Array], above: float = 0.0, **style: Any) -> None:
+    """Draw the median over the shuffles and its band, so far above a loss."""
+    median, low, high = (positive(values - above) for values in band)
+    axes.fill_between(x, np.nan_to_num(low, nan=SMALLEST), high, color=style["color"], alpha=0.18, linewidth=0)
+    axes.loglog(x, median, **style)
 
 
 def stochastic_losses(result: StochasticComparison) -> Figure:
     """Median and band of the loss over the shuffles against iterations, at every rate, with the minimum."""
-    figure = new_figure(7.4, 5.0)
-    axes = figure.subplots()
+    axes = (figure := new_figure(7.4, 5.0)).subplots()
     for number, run in enumerate(result.runs):
         evaluations, *band = joined_bands(run)
         epochs, rest = np.divmod(evaluations, result.points.count)
         iterations = epochs * result.updates + np.ceil(rest / result.batch_size)
-        median, low, high = (positive(values) for values in band)
-        style = look(len(median), number)
-        axes.fill_between(iterations, low, high, color=style["color"], alpha=0.16, linewidth=0)
-        axes.loglog(iterations, median, label=f"{run.eta:g}", linewidth=1.3, **style)
+        draw_run(axes, iterations, band, label=f"{run.eta:g}", linewidth=1.3, **look(len(iterations), number))
     say_if_empty(axes, "no loss that this axis could show")
-    mark_minimum(axes, result.optimum.nll, aim(result.separation))
+    mark_minimum(axes, result.optimum)
     figure.legend(title=r"rate $\eta$", loc="outside right upper")
     orders = f"median of {result.shuffles} shuffles, 10 to 90 % shaded" if result.shuffles > 1 else "one shuffle"
     steps = f"iteration ({counted(result.batch_size, 'point')} each; {result.updates:,} an epoch)"
@@ -325,10 +311,9 @@ def stochastic_losses(result: StochasticComparison) -> Figure:
 
 def joined_bands(run: StochasticRun) -> list[Array]:
     """Return evaluations, median, low and high from the first update on: the first epoch in detail, then the others."""
-    first = run.first_epoch
     epochs = np.unique(np.geomspace(1, len(run.evaluations) - 1, DRAWN).round().astype(int))[1:]
-    names = ("evaluations", "nll_median", "nll_low", "nll_high")
-    return [np.concatenate([getattr(first, n)[1:], getattr(run, n)[epochs]]).astype(np.float64) for n in names]
+    names = vars(run.first_epoch)
+    return [np.concatenate([names[n][1:], getattr(run, n)[epochs]]).astype(np.float64) for n in names]
 
 
 def equal_cost(result: StochasticComparison) -> Figure:
@@ -341,14 +326,13 @@ def equal_cost(result: StochasticComparison) -> Figure:
         panel(axes, run, result)
     for place, axes in enumerate(panels.flat):
         plain_ticks(axes)
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
-        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set(major_locator=LogLocator(numticks=5), minor_locator=NullLocator())
         if place >= len(result.runs):
             axes.set_axis_off()
         elif place >= len(result.runs) - columns:
             axes.set_xlabel("gradient evaluations")
             axes.tick_params(labelbottom=True)
-    figure.supylabel(f"loss above the {aim(result.separation)} (nats a point)", fontsize=11)
+    figure.supylabel(f"loss above the {aim(result.optimum)} (nats a point)", fontsize=11)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(2, columns))
     figure.text(0.995, 0.985, source(result), ha="right", va="top", fontsize=9, color="0.35")
     return figure
@@ -358,12 +342,10 @@ def panel(axes: Axes, run: StochasticRun, result: StochasticComparison) -> None:
     """Draw one rate of `equal_cost`."""
     name = "stochastic" if result.shuffles == 1 else "stochastic: median, 10 to 90 %"
     evaluations, *band = joined_bands(run)
-    median, low, high = (positive(values - result.optimum.nll) for values in band)
-    axes.fill_between(evaluations, np.nan_to_num(low, nan=SMALLEST), high, color=LINES[0], alpha=0.2, linewidth=0)
-    axes.loglog(evaluations, median, label=name, linewidth=FINE, **look(len(median)))
+    draw_run(axes, evaluations, band, result.optimum.nll, label=name, linewidth=FINE, **look(len(evaluations)))
     reference = positive(run.gradient_descent[1:] - result.optimum.nll)
     axes.loglog(run.evaluations[1:], reference, label="gradient descent", linewidth=FINE, **look(len(reference), 5))
-    say_if_empty(axes, f"nothing above the\n{aim(result.separation)} to show")
+    say_if_empty(axes, f"nothing above the\n{aim(result.optimum)} to show")
     axes.set_title(rf"$\eta$ = {run.eta:g}", loc="left", fontsize=11)
     axes.set_xlim(result.batch_size, max(run.evaluations[-1], result.batch_size + 1))
 
@@ -373,10 +355,10 @@ def newton_steps(result: NewtonResult) -> Figure:
     axes = (figure := new_figure()).subplots()
     gaps = np.array([state.nll - result.nll for state in result.path])
     norms = np.array([state.gradient_norm for state in result.path])
-    axes.semilogy(positive(gaps), "o-", label=f"loss above the {aim(result.separation)} (nats a point)")
+    axes.semilogy(positive(gaps), "o-", label=f"loss above the {aim(result)} (nats a point)")
     axes.semilogy(positive(norms), "s--", color=OVERSHOT, label="gradient norm")
     say_if_empty(axes, "nothing above 0 to show")
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(**LEGEND)
     titled(axes, "Newton's method", result, "step")
     return figure
 
@@ -385,15 +367,13 @@ def best_separator(result: NewtonResult, points: Points) -> Figure:
     """The points, the best separator, and the lines on which class 1 has probability 0.1 and 0.9."""
     figure, axes = scatter_points(points)
     best = result.w if result.w is not None else result.direction
-    if best is not None:
-        draw_separator(axes, best, color="black", linewidth=2, zorder=2.5, label="separator")
-    for probability, color in ((0.1, COLORS[0]), (0.9, COLORS[1])):
-        if result.w is None:
-            break
-        line = result.w - [0, 0, np.log(probability / (1 - probability))]
+    assert best is not None
+    draw_separator(axes, best, color="black", linewidth=2, zorder=2.5, label="separator")
+    for probability, color in ((0.1, COLORS[0]), (0.9, COLORS[1])) if result.w is not None else ():
+        line = best - [0, 0, np.log(probability / (1 - probability))]
         name = f"$p$(class 1) = {probability:g}"
         draw_separator(axes, line, color=color, linewidth=1.4, linestyle="--", label=name)
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(**LEGEND)
     titles = {"complete": "A separator without mistakes", "quasi-complete": "A separator with points on it"}
     titled(axes, titles.get(result.separation or "", "The minimum"), result)
     return figure

@@ -13,12 +13,12 @@ from cli726.text import counted, listed, number
 
 if TYPE_CHECKING:
     from cli726.logistic.descent import Comparison, GradientDescent, Reached
-    from cli726.logistic.optimum import NewtonResult
+    from cli726.logistic.optimum import NewtonResult, Optimum
     from cli726.logistic.stochastic import StochasticComparison
 
 __all__ = ["SHOWN", "aim", "explain_comparison", "explain_descent", "explain_newton", "explain_stochastic"]
 
-# Distances from the minimum that sentences and tables have room for.
+# Distances from the minimum that sentences and tables have room for: the first of those measured.
 SHOWN = (0.3, 0.1, 0.03, 0.01)
 # A premature stop is further from the minimum than so many tolerances.
 FAR = 10
@@ -34,30 +34,27 @@ def rates(etas: Sequence[float]) -> str:
     return ("rate " if len(etas) == 1 else "rates ") + listed([f"{eta:g}" for eta in etas])
 
 
-def aim(separation: str | None) -> str:
-    return "infimum" if separation else "minimum"
+def aim(optimum: Optimum) -> str:
+    return "infimum" if optimum.separation else "minimum"
 
 
-def above(gap: float, separation: str | None) -> str:
-    return f"{number(gap)} above the {aim(separation)}" if gap else f"at the {aim(separation)}, to rounding"
+def above(run: GradientDescent) -> str:
+    goal = aim(run.optimum)
+    return f"{number(run.gap)} above the {goal}" if run.gap else f"at the {goal}, to rounding"
 
 
-def explain_minimum(separation: str | None, rank: int, columns: int, infimum: float) -> Iterator[Finding]:
+def explain_minimum(best: Optimum, features: Sequence[str]) -> Iterator[Finding]:
     """Yield whether there is one minimum."""
-    evidence = {"separation": separation, "infimum": infimum, "rank": rank, "columns": columns}
-    never = f"so the loss has no minimum: its infimum is {number(infimum, 4)}, where it tends as the weights grow."
-    if separation == "complete":
-        yield Finding("", f"The classes are linearly separable, {never}", evidence)
-    elif separation:
-        text = (
-            "The classes are linearly separable but for points of both on the separator (quasi-complete separation), "
-        )
-        yield Finding("", text + never, evidence)
-    elif rank < columns:
-        text = (
-            f"The features and the bias are linearly dependent (rank {rank} of {columns}): many weight vectors share "
-        )
-        yield Finding("", text + "the minimum, and the one shown is one of them.", evidence)
+    columns = len(features) + 1
+    if best.separation:
+        but = ""
+        if best.separation != "complete":
+            but = " but for points of both on the separator (quasi-complete separation)"
+        text = f"so the loss has no minimum: its infimum is {number(best.nll, 4)}, where it tends as the weights grow."
+        yield Finding("", f"The classes are linearly separable{but}, {text}", {"separation": best.separation})
+    elif best.rank < columns:
+        text = f"The features and the bias are linearly dependent (rank {best.rank} of {columns}): many weight vectors"
+        yield Finding("", f"{text} share the minimum, and the one shown is one of them.", {"rank": best.rank})
 
 
 def explain_descent(run: GradientDescent) -> Iterator[Finding]:
@@ -67,59 +64,50 @@ def explain_descent(run: GradientDescent) -> Iterator[Finding]:
     else:
         yield oscillation(run)
         yield from valley(run)
-        ended = "the limit" if not run.converged else run.stop
-        yield Finding(
-            "5.1", f"After {counted(run.epochs, 'epoch')} ({ended}) the loss is {number(run.final, 4)}, "
-            f"{above(run.gap, run.separation)}{f', {number(run.optimum.nll, 4)}' if run.gap else ''}.",
-            {"nll": run.final, "gap": run.gap, "gradient_norm": run.gradient_norm, "epochs": run.epochs},
-        )  # fmt: skip
+        where = above(run) + (f", {number(run.optimum.nll, 4)}" if run.gap else "")
+        ended = f"After {counted(run.epochs, 'epoch')} ({run.stop if run.converged else 'the limit'})"
+        text = f"{ended} the loss is {number(run.final, 4)}, {where}."
+        yield Finding("5.1", text, {"nll": run.final, "gap": run.gap, "gradient_norm": run.gradient_norm})
         yield from premature("5.1", run)
-    yield from explain_minimum(run.separation, run.rank, run.w.shape[1], run.optimum.nll)
+    yield from explain_minimum(run.optimum, run.points.features)
     if run.slope_intercept is None:
         yield Finding("", "The figures of the separator need two features.")
     elif (vertical := np.flatnonzero(run.w[:, 1] == 0)).size:
-        where = (
-            f"in epoch {vertical[0]}" if vertical.size == 1 else f"{vertical.size} times, first in epoch {vertical[0]}"
-        )
-        text = (
-            "The separator has no slope and intercept ",
-            where,
-            ", where ",
-            m("w_2 = 0"),
-            ": the figure leaves that out.",
-        )
-        yield Finding("", text, {"undefined": vertical.tolist()})
+        where = f"{vertical.size} times, first " if vertical.size > 1 else ""
+        text = f"The separator has no slope and intercept {where}in epoch {vertical[0]}, where "
+        yield Finding("", (text, m("w_2 = 0"), ": the figure leaves that out."), {"undefined": vertical.tolist()})
 
 
 def diverged(question: str, run: GradientDescent) -> Finding:
-    return Finding(
-        question, f"At rate {run.eta:g} the descent diverged: {run.stop}.", {"eta": run.eta, "stop": run.stop}
-    )
+    return Finding(question, f"At rate {run.eta:g} the descent diverged: {run.stop}.", {"eta": run.eta})
+
+
+def certain(run: GradientDescent) -> bool:
+    """Return whether by the bound on the curvature no step at this rate can raise the loss."""
+    return run.eta * run.lambda_max.bound < 2 * (1 - 1e-12)
 
 
 def oscillation(run: GradientDescent) -> Finding:
     """Return the rises of the loss against the curvature that was met, and the separator's swings."""
-    rises, largest, bound = len(run.risen), run.largest_eta_q, run.lambda_max.bound
-    steps = counted(run.epochs, "step")
+    rises, largest, limit = len(run.risen), run.largest_eta_q, 2 / run.lambda_max.bound
     text: tuple[str | Math, ...]
-    most = () if largest is None else (f" (at most {largest:.3g})",)
+    most = "" if largest is None else f" (at most {largest:.3g})"
     averaged = ", averaged over the step; it changes the loss by "
     formula = m("-eta |g|^2 (1 - eta q / 2)")
-    law = ("; ", m("q"), " is the curvature along the gradient ", m("g"), averaged, formula, " (figure: curvature)")
+    law = (m("eta q > 2"), f"{most}; ", m("q"), " is the curvature along the gradient ", m("g"), averaged, formula)
     if rises:
         opening = "It oscillates because steps overshoot" if rises > 1 and run.swings > 1 else "Steps overshot"
-        where = ", exactly where " if not run.unexplained else "; a step raises it where "
-        text = (f"{'One step overshot' if rises == 1 else opening}: the loss rose in {rises} of {steps}{where}",
-                m("eta q > 2"), *most, *law)  # fmt: skip
-    elif run.eta * bound < 2 * (1 - 1e-12):
-        below = f" = {number(2 / bound)}, with the bound on the curvature, no step can raise it"
-        text = (f"The loss never rose in {steps}: below ", m("2 / lambda_max"), below)
+        where = "; a step raises it where " if run.unexplained else ", exactly where "
+        opening = f"{'One step overshot' if rises == 1 else opening}: the loss rose in {rises} of "
+        text = (f"{opening}{counted(run.epochs, 'step')}{where}", *law, " (figure: curvature)")
+    elif certain(run):
+        below = f" = {number(limit)}, with the bound on the curvature, no step can raise it"
+        text = (f"The loss never rose in {counted(run.epochs, 'step')}: below ", m("2 / lambda_max"), below)
     else:
-        text = (f"The loss never rose in {steps}: none met ", m("eta q > 2"), *most, *law)
+        text = (f"The loss never rose in {counted(run.epochs, 'step')}: none met ", *law, " (figure: curvature)")
     if run.turns > 1:
         text += (f". The separator swings: its slope turned back {run.turns} times (figure: separator-path)",)
-    evidence = {"risen": run.risen, "unexplained": run.unexplained, "largest_eta_q": largest, "eta": run.eta}
-    return Finding("5.1", (*text, "."), evidence | {"monotone_below": 2 / bound, "turns": run.turns})
+    return Finding("5.1", (*text, "."), {"rises": rises, "largest_eta_q": largest, "monotone_below": limit})
 
 
 def valley(run: GradientDescent) -> Iterator[Finding]:
@@ -141,11 +129,9 @@ def valley(run: GradientDescent) -> Iterator[Finding]:
 def premature(question: str, run: GradientDescent) -> Iterator[Finding]:
     if run.converged and run.gap > FAR * run.tol:
         crossed = "; the step that met it crossed the valley to nearly the same height" if run.false_stop else ""
-        yield Finding(
-            question, f"At rate {run.eta:g} the stopping rule ended the descent too early, after "
-            f"{counted(run.epochs, 'epoch')}: the loss is still {above(run.gap, run.separation)}{crossed}.",
-            {"eta": run.eta, "gap": run.gap, "gradient_norm": run.gradient_norm, "tol": run.tol},
-        )  # fmt: skip
+        text = f"At rate {run.eta:g} the stopping rule ended the descent too early, after "
+        text += f"{counted(run.epochs, 'epoch')}: the loss is still {above(run)}{crossed}."
+        yield Finding(question, text, {"gap": run.gap, "tol": run.tol})
 
 
 def explain_comparison(comparison: Comparison) -> Iterator[Finding]:
@@ -154,12 +140,11 @@ def explain_comparison(comparison: Comparison) -> Iterator[Finding]:
     finite = [run for run in comparison.runs if not run.diverged]
     if len(finite) > 1:
         yield from tradeoff(finite)
-        yield from preference(finite)
+        yield preference(finite)
         yield from fastest(finite)
     for run in finite:
         yield from premature("5.2", run)
-    first = comparison.runs[0]
-    yield from explain_minimum(first.separation, first.rank, first.w.shape[1], first.optimum.nll)
+    yield from explain_minimum(comparison.optimum, comparison.points.features)
 
 
 def tradeoff(runs: Sequence[GradientDescent]) -> Iterator[Finding]:
@@ -169,100 +154,82 @@ def tradeoff(runs: Sequence[GradientDescent]) -> Iterator[Finding]:
     ordered = bool(rough and smooth) and min(rough) > max(run.eta for run in smooth)
     if rough:
         times = listed([f"{counted(count, 'step')} at rate {eta:g}" for eta, count in rough.items()])
-        yield Finding(
-            "5.2", f"{'Large rates overshoot: t' if ordered else 'T'}he loss rose in {times}.", {"rises": rough}
-        )
-    if smooth:
-        bound = runs[0].lambda_max.bound
-        sure = [run for run in smooth if run.eta * bound < 2 * (1 - 1e-12)]
-        text = f"The loss never rose at {rates([run.eta for run in smooth])}"
-        if sure:
-            which = "" if sure == smooth else f" at {rates([run.eta for run in sure])}"
-            text += f" (below 2 / {number(bound)} = {number(2 / bound)} it can't{which})"
-        slow: list[GradientDescent] = []
-        if reached := near(runs):
-            level, took = reached[-1]
-            best, first = min(((r.evaluations or 0, run) for r, run in took), key=lambda pair: pair[0])
-            there = [run for _, run in took]
-            slow = [run for run in smooth if run not in there and not run.converged]
-            if slow:
-                they = "but they are" if len(slow) > 1 else "but it is"
-                who = (
-                    they
-                    if slow == smooth
-                    else f"{rates([run.eta for run in slow])} {they.removeprefix('but ').split()[1]}"
-                )
-                epochs = best // runs[0].points.count
-                text += f", {who} too slow to come within {level:g} of the {aim(runs[0].separation)} in "
-                text += f"{counted(runs[0].max_epochs, 'epoch')}; rate {first.eta:g} does in {epochs:,}"
-        opening = "Small rates are safe but slow. " if ordered and slow == smooth else ""
-        evidence = {
-            "never_rose": [run.eta for run in smooth],
-            "monotone_below": 2 / bound,
-            "slow": [run.eta for run in slow],
-        }
-        yield Finding("5.2", f"{opening}{text}.", evidence)
+        opening = "Large rates overshoot: the" if ordered else "The"
+        yield Finding("5.2", f"{opening} loss rose in {times}.", {"rises": rough})
+    if not smooth:
+        return
+    bound, sure = runs[0].lambda_max.bound, [run for run in smooth if certain(run)]
+    text = f"The loss never rose at {rates([run.eta for run in smooth])}"
+    if sure:
+        which = "" if sure == smooth else f" at {rates([run.eta for run in sure])}"
+        text += f" (below 2 / {number(bound)} = {number(2 / bound)} it can't{which})"
+    slow: list[GradientDescent] = []
+    if reached := near(runs):
+        level, took = reached[-1]
+        best, first = min(took, key=lambda pair: pair[0])
+        there = [run for _, run in took]
+        slow = [run for run in smooth if run not in there and not run.converged]
+        if slow:
+            are = "are" if len(slow) > 1 else "is"
+            who = rates([run.eta for run in slow]) if slow != smooth else "but they" if len(slow) > 1 else "but it"
+            text += f", {who} {are} too slow to come within {level:g} of the {aim(first.optimum)} in "
+            text += f"{counted(first.max_epochs, 'epoch')}; rate {first.eta:g} does in {best:,}"
+    opening = "Small rates are safe but slow. " if ordered and slow == smooth else ""
+    evidence = {"never_rose": [run.eta for run in smooth], "monotone_below": 2 / bound}
+    yield Finding("5.2", f"{opening}{text}.", evidence | {"slow": [run.eta for run in slow]})
 
 
-def near(runs: Sequence[GradientDescent]) -> list[tuple[float, list[tuple[Reached, GradientDescent]]]]:
-    """Return the rates that came within each distance shown, where it took any of them a step."""
+def near(runs: Sequence[GradientDescent]) -> list[tuple[float, list[tuple[int, GradientDescent]]]]:
+    """Return after how many epochs which rates came within each distance shown, where it took any of them a step."""
+
+    def epochs(run: GradientDescent, reached: Reached) -> int | None:
+        return None if reached.evaluations is None else reached.evaluations // run.points.count
+
     found = []
-    for reached in zip(*(run.within for run in runs), strict=True):
-        took = [(r, run) for r, run in zip(reached, runs, strict=True) if r.evaluations is not None]
-        if reached[0].level in SHOWN and any(r.evaluations for r, _ in took):
-            found.append((reached[0].level, took))
+    for place, level in enumerate(SHOWN):
+        arrivals = [(epochs(run, run.within[place]), run) for run in runs]
+        took = [(epoch, run) for epoch, run in arrivals if epoch is not None]
+        if any(epoch for epoch, _ in took):
+            found.append((level, took))
     return found
 
 
-def preference(runs: Sequence[GradientDescent]) -> Iterator[Finding]:
-    """Yield the rate that ends nearest to the minimum; those that print alike are ties."""
-    kind, ranked = runs[0].separation, sorted(runs, key=lambda run: run.gap)
+def preference(runs: Sequence[GradientDescent]) -> Finding:
+    """Return the rate that ends nearest to the minimum; those that print alike are ties."""
+    ranked = sorted(runs, key=lambda run: run.gap)
     best, following = ranked[:2]
     tied = [run.eta for run in runs if number(run.gap) == number(best.gap)]
     evidence = {"gap": {f"{run.eta:g}": run.gap for run in runs}}
     if len(tied) > 1:
-        which = "All rates" if len(tied) == len(runs) else rates(tied).capitalize()
-        yield Finding(
-            "5.2",
-            f"{which} end {'nearest and ' if len(tied) < len(runs) else ''}alike, {above(best.gap, kind)}.",
-            evidence,
-        )
-        return
+        which = "All rates end" if len(tied) == len(runs) else f"{rates(tied).capitalize()} end nearest and"
+        return Finding("5.2", f"{which} alike, {above(best)}.", evidence)
     calm = next((run for run in ranked if not run.risen), best)
-    others = [f"rate {following.eta:g}: {number(following.gap)}"]
+    others = f"rate {following.eta:g}: {number(following.gap)}"
     if calm not in (best, following):
-        others.append(f"rate {calm.eta:g}, the best that never raised the loss: {number(calm.gap)}")
-    yield Finding(
-        "5.2", f"Prefer rate {best.eta:g} here: after {counted(best.epochs, 'epoch')} it ends nearest, "
-        f"{above(best.gap, kind)} ({'; '.join(others)}).", evidence,
-    )  # fmt: skip
+        others += f"; rate {calm.eta:g}, the best that never raised the loss: {number(calm.gap)}"
+    text = f"Prefer rate {best.eta:g} here: after {counted(best.epochs, 'epoch')} it ends nearest, {above(best)}"
+    return Finding("5.2", f"{text} ({others}).", evidence)
 
 
 def fastest(runs: Sequence[GradientDescent]) -> Iterator[Finding]:
     """Yield which rate came near the minimum first, at each distance that any of them reached."""
-    rows = []
+    parts, evidence = [], {}
     for level, took in near(runs):
-        least = min(r.evaluations for r, _ in took if r.evaluations is not None)
-        rows.append(
-            (level, [run.eta for r, run in took if r.evaluations == least], least // runs[0].points.count, len(took))
-        )
-    if rows:
-        parts = [
-            f"within {level:g}: {rates(etas)} ({counted(epochs, 'epoch')}; {count} of {len(runs)} rates reach it)"
-            for level, etas, epochs, count in rows
-        ]
-        yield Finding(
-            "5.2", f"Fastest to the {aim(runs[0].separation)}, to stay {', '.join(parts)}.", {"fastest": rows}
-        )
+        least = min(epoch for epoch, _ in took)
+        first = [run.eta for epoch, run in took if epoch == least]
+        reach = f"{counted(least, 'epoch')}; {len(took)} of {len(runs)} rates reach it"
+        parts.append(f"within {level:g}: {rates(first)} ({reach})")
+        evidence[f"{level:g}"] = first
+    if parts:
+        text = f"Fastest to the {aim(runs[0].optimum)}, to stay {', '.join(parts)}."
+        yield Finding("5.2", text, {"fastest": evidence})
 
 
 def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
     """Yield the answer to 5.3: is stochastic gradient descent faster, and why."""
-    lost = [run.eta for run in result.runs if run.diverged]
-    if lost:
-        yield Finding(
-            "5.3", f"At {rates(lost)} it diverged: numbers grew beyond the largest float.", {"diverged": lost}
-        )
+    if lost := [run.eta for run in result.runs if run.diverged]:
+        text = f"At {rates(lost)} it diverged: numbers grew beyond the largest float."
+        yield Finding("5.3", text, {"diverged": lost})
     if result.updates == 1:
         yield Finding("5.3", f"No: with all {result.points.count} points in each batch it is gradient descent.")
     else:
@@ -274,42 +241,30 @@ def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
                 "5.3", f"Time on the clock is another matter: the {result.updates:,} updates of an epoch follow one "
                 "another, and take longer than gradient descent's one product with all points at once.",
             )  # fmt: skip
-    yield from explain_minimum(result.separation, result.rank, len(result.points.features) + 1, result.optimum.nll)
+    yield from explain_minimum(result.optimum, result.points.features)
 
 
 def verdict(result: StochasticComparison) -> Finding:
     """Return which method is faster, by the quickest rate of each at each distance that either reached."""
-    rows = []
-    for reached in zip(*(run.within for run in result.runs), strict=True):
-        one = min((r.evaluations for r in reached if r.evaluations is not None), default=None)
-        full = min((r.gradient_descent for r in reached if r.gradient_descent is not None), default=None)
-        if reached[0].level in SHOWN and (one, full) not in ((None, None), (0, 0)):
-            rows.append((reached[0].level, one, full))
-    price = (
-        f"an epoch's {result.points.count:,} gradient evaluations buy {result.updates:,} noisy updates instead of one"
-    )
-    goal, budget = aim(result.separation), result.epochs * result.points.count
-    if not rows:
+    goal, budget = aim(result.optimum), result.epochs * result.points.count
+    leads, told, evidence = [], [], {}
+    for place, level in enumerate(SHOWN):
+        reached = [run.within[place] for run in result.runs]
+        one = min((r.evaluations for r in reached if r.evaluations is not None), default=np.inf)
+        full = min((r.gradient_descent for r in reached if r.gradient_descent is not None), default=np.inf)
+        if (one, full) not in ((np.inf, np.inf), (0, 0)):
+            leads.append(full - one)
+            spent = [f"more than {budget:,}" if count == np.inf else f"{count:,}" for count in (one, full)]
+            told.append(f"to within {level:g} {' against '.join(spent)}")
+            evidence[f"{level:g}"] = (one, full)
+    buy = f"an epoch's {result.points.count:,} gradient evaluations buy {result.updates:,} noisy updates instead of one"
+    if not leads:
         text = f"No difference in {counted(result.epochs, 'epoch')}, by the table's distances from the {goal}"
-        return Finding("5.3", f"{text}, though {price}.", {"rows": rows})
-    leads = [(np.inf if full is None else full) - (np.inf if one is None else one) for _, one, full in rows]
-    if min(leads) >= 0 and max(leads) > 0:
-        opening = f"Yes, at equal cost: {price}"
-    else:
-        opening = (
-            f"No, not at equal cost, though {price}" if max(leads) <= 0 else f"That depends on the distance: {price}"
-        )
-    told = ", ".join(
-        f"to within {level:g} {spent(one, budget)} against {spent(full, budget)}" for level, one, full in rows
-    )
-    return Finding(
-        "5.3", f"{opening}. Evaluations to come near the {goal}, and stay, each method at its quickest rate: {told} "
-        "(figure: equal-cost).", {"rows": rows},
-    )  # fmt: skip
-
-
-def spent(evaluations: int | None, budget: int) -> str:
-    return f"more than {budget:,}" if evaluations is None else f"{evaluations:,}"
+        return Finding("5.3", f"{text}, though {buy}.")
+    opening = "Yes, at equal cost:" if min(leads) >= 0 else "That depends on the distance:"
+    opening = "No, not at equal cost, though" if max(leads) <= 0 else opening
+    text = f"{opening} {buy}. Evaluations to come near the {goal}, and stay, each method at its quickest rate:"
+    return Finding("5.3", f"{text} {', '.join(told)} (figure: equal-cost).", {"evaluations": evidence})
 
 
 def sides(result: StochasticComparison) -> Iterator[Finding]:
@@ -343,15 +298,13 @@ def settling(result: StochasticComparison) -> Iterator[Finding]:
 def explain_newton(result: NewtonResult) -> Iterator[Finding]:
     """Yield what Newton's method found."""
     if result.w is not None:
-        yield Finding(
-            "", (f"The minimum loss is {result.nll:.6g}, after {counted(result.iterations, 'Newton step')}; gradient ",
-                 "norm ", m(f"{result.gradient_norm:.1e}"), "."),
-            {"w": result.w, "nll": result.nll, "gradient_norm": result.gradient_norm},
-        )  # fmt: skip
+        steps = counted(result.iterations, "Newton step")
+        text = f"The minimum loss is {result.nll:.6g}, after {steps}; gradient norm "
+        yield Finding("", (text, m(f"{result.gradient_norm:.1e}"), "."), {"nll": result.nll})
         if result.condition is not None and result.condition > STEEP:
             yield Finding(
                 "", f"At the minimum the curvature differs {number(result.condition)}-fold between directions, which "
                 "makes gradient descent slow. Newton's method is affine-invariant: conditioning does not affect it.",
                 {"condition": result.condition},
             )  # fmt: skip
-    yield from explain_minimum(result.separation, result.rank, len(result.points.features) + 1, result.nll)
+    yield from explain_minimum(result, result.points.features)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from itertools import chain, pairwise
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,25 +42,27 @@ def softplus(a: Array) -> Array:
     return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
 
 
+def chunks(points: Points, rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Yield `rows` in parts, each small enough to meet all N points in one temporary array."""
+    size = max(1, CHUNK // len(points.X))
+    return (rows[first : first + size] for first in range(0, len(rows), size))
+
+
 def losses(points: Points, W: Array) -> Array:
     """Return the mean negative log-likelihood of each weight vector, (..., D) -> (...), in nats a point.
 
     Not finite where the weights aren't. Source: Bishop, eq. 4.90 / N, with log(1 + exp) kept whole, so that no label
     has probability 0.
     """
-    flat, turned = W.reshape(-1, W.shape[-1]), points.signed.T
-    size = max(1, CHUNK // len(points.X))
+    rows, turned = chunks(points, W.reshape(-1, W.shape[-1])), points.signed.T
     with np.errstate(over="ignore", invalid="ignore"):
-        parts = [softplus(-(flat[i : i + size] @ turned)).mean(axis=1) for i in range(0, len(flat), size)]
-    return np.concatenate(parts).reshape(W.shape[:-1])
+        return np.concatenate([softplus(-(part @ turned)).mean(axis=1) for part in rows]).reshape(W.shape[:-1])
 
 
 def gradients(points: Points, W: Array) -> Array:
     """Return the gradients of `losses`, (..., D) -> (..., D). Source: Bishop, eq. 4.91 / N."""
-    flat, signed = W.reshape(-1, W.shape[-1]), points.signed
-    size = max(1, CHUNK // len(signed))
-    parts = [sigmoid(-(flat[i : i + size] @ signed.T)) @ signed for i in range(0, len(flat), size)]
-    return -np.concatenate(parts).reshape(W.shape) / len(signed)
+    rows, signed = chunks(points, W.reshape(-1, W.shape[-1])), points.signed
+    return -np.concatenate([sigmoid(-(part @ signed.T)) @ signed for part in rows]).reshape(W.shape) / len(signed)
 
 
 def rounding(points: Points, W: Array, loss: Array) -> Array:
@@ -67,10 +70,9 @@ def rounding(points: Points, W: Array, loss: Array) -> Array:
 
     The softplus has slope 1 at most, so the error of an activation is the error of its loss; sums are pairwise.
     """
-    width = points.X.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.abs(W) @ np.abs(points.X).mean(axis=0)
-        return np.asarray(EPSILON * ((width + 2) * sizes + 32 * loss))
+        return np.asarray(EPSILON * ((points.X.shape[1] + 2) * sizes + 32 * loss))
 
 
 def hessian(points: Points, w: Array) -> Array:
@@ -93,24 +95,14 @@ def curvature_bound(points: Points) -> float:
 def step_curvature(points: Points, w: Array, slopes: Array, eta: float) -> Array:
     """Return the curvature that each step meets along the gradient, averaged over the step with weight 2 (1 - s).
 
-    With it the loss changes in a step by exactly -eta |g|^2 (1 - eta q / 2), by Taylor's theorem.
-
-    Args:
-        points: N points.
-        w: Weights before each step, shape (E, D).
-        slopes: Gradients there, shape (E, D).
-        eta: Learning rate.
-
-    Returns:
-        q of each step, shape (E,); NaN where the gradient is 0 or not finite.
+    With it the loss changes in a step by exactly -eta |g|^2 (1 - eta q / 2), by Taylor's theorem. Of weights before
+    each step and gradients there, (E, D) both -> (E,); NaN where the gradient is 0 or not finite.
     """
     q = np.full(len(w), np.nan)
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(slopes, axis=1)
     usable = np.flatnonzero(np.isfinite(norms) & (norms > 0))
-    size = max(1, CHUNK // len(points.X))
-    for first in range(0, len(usable), size):
-        part = usable[first : first + size]
+    for part in chunks(points, usable):
         # (E, N): each activation's rate of change along the gradient.
         along = (slopes[part] / norms[part, None]) @ points.X.T
         with np.errstate(over="ignore", invalid="ignore"):
@@ -139,14 +131,8 @@ def mean_variance(a: Array, reach: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One descent.
-
-    Attributes:
-        eta: Learning rate.
-        losses: Before each update and after the last, shape (E + 1,).
-        w: Weights there, shape (E + 1, D).
-        stop: What ended it: the change of the loss was below the tolerance, the epochs were used up, or the numbers
-            grew beyond the largest float.
+    """One descent: its learning rate; losses before each update and after the last, (E + 1,); weights there,
+    (E + 1, D); and what ended it: a change of the loss below the tolerance, the epochs, or too large numbers.
     """
 
     eta: float
@@ -181,11 +167,11 @@ def descend(points: Points, etas: Sequence[float], start: Array, max_epochs: int
         if len(ended) == len(etas):
             break
     loss, w = np.array(found), np.array(weights)  # (E + 1, R), (E + 1, R, D)
-    paths = []
-    for run, eta in enumerate(etas):
-        last, stop = ended.get(run, (max_epochs, "epochs"))
-        paths.append(Path(eta, loss[: last + 1, run], w[: last + 1, run], stop))
-    return paths
+    ends = [ended.get(run, (max_epochs, "epochs")) for run in range(len(etas))]
+    return [
+        Path(eta, loss[: last + 1, run], w[: last + 1, run], stop)
+        for run, (eta, (last, stop)) in enumerate(zip(etas, ends, strict=True))
+    ]
 
 
 def stochastic_paths(
@@ -203,18 +189,12 @@ def stochastic_paths(
     """
     columns = [np.ascontiguousarray(column) for column in points.signed.T]
     count = len(points.X)
-    width = len(etas) * shuffles * len(columns)
 
     def shuffled() -> Iterator[tuple[int, Iterable[Array]]]:
         for epoch, order in zip(range(epochs), orders(seed, shuffles, count), strict=False):
-            done = 0
-            for stop in checkpoints(count, batch_size) if epoch == 0 else [count]:
-                parts = stretches(order[done:stop], batch_size, width)
-                yield (
-                    epoch * count + stop,
-                    (gather(columns, part, min(batch_size, len(part)), len(etas)) for part in parts),
-                )
-                done = stop
+            marks = [0, *checkpoints(count, batch_size)] if epoch == 0 else [0, count]
+            for first, last in pairwise(marks):
+                yield epoch * count + last, gathered(columns, order[first:last], batch_size, len(etas))
 
     return steps(etas, start, shuffles, shuffled())
 
@@ -224,16 +204,11 @@ def steps(
 ) -> Iterator[tuple[int, Array]]:
     """Yield the weights of R rates and S orders, shape (R, S, D), at the start and after each of a sampler's stretches.
 
-    Args:
-        etas: R rates.
-        start: Weights, shape (D,).
-        shuffles: S.
-        sampler: Gives a number, which is handed on, and the batches up to there, as `advance` takes them.
+    The sampler gives a number, which is handed on, and the batches up to there, as `advance` takes them.
     """
     rates = np.repeat(np.array(etas), shuffles)  # (R * S,)
     W = np.repeat(start[:, None], len(rates), axis=1)  # (D, R * S)
-    yield 0, W.T.reshape(len(etas), shuffles, -1).copy()
-    for done, batches in sampler:
+    for done, batches in chain([(0, ())], sampler):
         for blocks in batches:
             advance(W, blocks, rates)
         yield done, W.T.reshape(len(etas), shuffles, -1).copy()
@@ -287,21 +262,15 @@ def checkpoints(count: int, size: int) -> list[int]:
     return sorted({min(int(batch) * size, count) for batch in batches})
 
 
-def stretches(order: npt.NDArray[np.intp], size: int, width: int) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield the order cut into runs of whole batches, small enough to gather; a short batch alone at the end."""
-    whole = len(order) - len(order) % size
-    stride = size * max(1, GATHERED // (size * width))
-    for first in range(0, whole, stride):
-        yield order[first : min(first + stride, whole)]
-    if whole < len(order):
-        yield order[whole:]
-
-
-def gather(columns: Sequence[Array], order: npt.NDArray[np.intp], size: int, rates: int) -> Array:
-    """Return the points of each update, shape (updates, D, R * S), or (updates, D, size, R * S) for several."""
-    updates, shuffles = len(order) // size, order.shape[1]
-    blocks = np.empty((updates, len(columns), size, rates, shuffles))
-    for feature, column in enumerate(columns):
-        blocks[:, feature] = column[order].reshape(updates, size, 1, shuffles)
-    shape = (updates, len(columns), size, -1) if size > 1 else (updates, len(columns), -1)
-    return blocks.reshape(shape)
+def gathered(columns: Sequence[Array], order: npt.NDArray[np.intp], size: int, rates: int) -> Iterator[Array]:
+    """Yield the points of each update in turn, as `advance` takes them; a short batch at the end comes alone."""
+    count, shuffles = order.shape
+    whole = count - count % size
+    stride = size * max(1, GATHERED // (size * len(columns) * rates * shuffles))
+    for first, last in pairwise(sorted({*range(0, whole, stride), whole, count})):
+        batch = min(size, last - first)
+        blocks = np.empty(((last - first) // batch, len(columns), batch, rates, shuffles))
+        for feature, column in enumerate(columns):
+            blocks[:, feature] = column[order[first:last]].reshape(-1, batch, 1, shuffles)
+        shape = (len(blocks), len(columns), batch, -1) if batch > 1 else (len(blocks), len(columns), -1)
+        yield blocks.reshape(shape)

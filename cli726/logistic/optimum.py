@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from cli726.document import Finding
 from cli726.errors import ComputationError
 from cli726.logistic.findings import explain_newton
 from cli726.logistic.model import EPSILON, hessian, sigmoid, softplus
-from cli726.logistic.points import Array, Points, Summary, center, summarise
-from cli726.logistic.separation import balanced, exact_rank, separate, separates, whole_rows
+from cli726.logistic.points import Array, Points, Summary
+from cli726.logistic.separation import Rows, balanced, exact_rank, separate, separates, whole_rows
 
-__all__ = ["Iteration", "Minimum", "NewtonResult", "Optimum", "find_optimum", "solve"]
+__all__ = ["Iteration", "NewtonResult", "Optimum", "find_optimum", "solve"]
 
 MAX_ITERATIONS = 300
 # Newton's decrement squared, about twice the loss still to be won, at which to stop: far below what float64 can tell
@@ -34,12 +33,8 @@ LARGEST_CONDITION = 1e12
 
 @dataclass(frozen=True)
 class Iteration:
-    """One Newton step: the state before it, and how it was taken.
-
-    Attributes:
-        nll: Loss before the step.
-        gradient_norm: Norm of its gradient, in the coordinates of w.
-        step: The share of the full Newton step that was taken, 1 or a power of 1/2; 0 for the last, which takes none.
+    """A state of Newton's method: loss, norm of its gradient in the coordinates of w, and the share of the full step
+    that was taken from there, 1 or a power of 1/2; 0 from the last, which takes none.
     """
 
     nll: float
@@ -49,92 +44,52 @@ class Iteration:
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """The minimum: its weights (D,), None where it is at infinity, and its loss, there the infimum."""
+    """The minimum.
+
+    Attributes:
+        w: Weights, shape (D,); None where they are at infinity.
+        nll: Loss; there the infimum.
+        separation: "complete" where the classes can be separated, "quasi-complete" where they can but for points of
+            both classes on the separator; None otherwise.
+        rank: Of X, exactly; below D, weights that differ in some directions give the same loss.
+        condition: Largest over smallest curvature at the minimum; None where there is no single minimum.
+    """
 
     w: Array | None
     nll: float
-
-
-@dataclass(frozen=True, eq=False)
-class Minimum:
-    """Everything about the minimum.
-
-    Attributes:
-        optimum: Weights and loss.
-        separation: "complete" where the classes can be separated, "quasi-complete" where they can but for points of
-            both classes on the separator; None otherwise.
-        direction: Unit vector (D,) that separates; None where `separation` is.
-        rank: Of X, exactly; below D, weights that differ in some directions give the same loss.
-        condition: Largest over smallest curvature at the minimum; None where there is no single minimum.
-        iterations: Every state of Newton's method, one more than the steps taken.
-        path: Weights before each step, shape (steps + 1, D).
-    """
-
-    optimum: Optimum
     separation: str | None
-    direction: Array | None
     rank: int
     condition: float | None
-    iterations: Sequence[Iteration]
-    path: Array
 
 
 @dataclass(frozen=True, eq=False)
-class NewtonResult:
-    """The minimum as an answer of its own; fields as in `Minimum`, `path_w` are the weights of `path`'s states."""
+class NewtonResult(Optimum):
+    """The minimum and how it was found: steps taken, the last gradient's norm, all states (one more than steps), and a
+    unit vector (D,) that separates, None where none does.
+    """
 
     data: str
     points: Summary
     iterations: int
-    w: Array | None
-    nll: float
     gradient_norm: float
-    separation: str | None
-    direction: Array | None
-    rank: int
-    condition: float | None
     path: Sequence[Iteration]
-    path_w: Array
+    direction: Array | None
     findings: tuple[Finding, ...] = ()
 
 
-def solve(points: Points, *, centered: bool = False) -> NewtonResult:
-    """Return the weights of minimum loss, by Newton's method with step halving from w = 0.
-
-    Args:
-        points: As they were read.
-        centered: Centre the inputs first.
-
-    Raises:
-        ComputationError: if the method fails to reach a vanishing gradient.
-
-    Source: Bishop (2006), section 4.3.3.
-    """
-    used = center(points) if centered else points
-    found = find_optimum(used)
-    bare = NewtonResult(
-        used.name, summarise(used), len(found.iterations) - 1, found.optimum.w, found.optimum.nll,
-        found.iterations[-1].gradient_norm, found.separation, found.direction, found.rank, found.condition,
-        found.iterations, found.path,
-    )  # fmt: skip
-    return replace(bare, findings=tuple(explain_newton(bare)))
-
-
-def find_optimum(points: Points) -> Minimum:
-    """Minimise the loss from w = 0, and decide whether there is a minimum.
+def solve(points: Points) -> NewtonResult:
+    """Return the weights of minimum loss, by Newton's method with step halving from w = 0, and whether there are any.
 
     Raises:
         ComputationError: if the loss can't be decreased though its gradient has not vanished.
 
-    Source: Bishop, section 4.3.3, eq. 4.99; step halving: Boyd and Vandenberghe (2004), section 9.5.2.
+    Source: Bishop (2006), section 4.3.3, eq. 4.99; step halving: Boyd and Vandenberghe (2004), section 9.5.2.
     """
     rows, scales = whole_rows(points.signed)
     A, back = standardised(points)
-    z, path, states = np.zeros(A.shape[1]), [], []
-    sides = False
+    z, states, sides = np.zeros(A.shape[1]), list[Iteration](), False
     for _ in range(MAX_ITERATIONS):
         w = back @ z
-        path.append(w)
         slope, step = newton_step(A, z)
         left = -float(slope @ step)
         sides = (A @ z).min() > 0 and separates(rows, scales, w)
@@ -145,32 +100,42 @@ def find_optimum(points: Points) -> Minimum:
             break
         z = z + length * step
     rank = full if numerical_rank(A) == (full := A.shape[1]) else exact_rank(rows)
-    if sides:
-        return Minimum(Optimum(None, 0.0), "complete", unit(w.tolist()), rank, None, states, np.array(path))
+    direction, boundary = (w.tolist(), []) if sides else separating(rows, scales, A, sigmoid(-(A @ z)))
+    if direction is not None:
+        at = list(boundary)
+        infimum = solve(replace(points, X=points.X[at], t=points.t[at])).nll * len(at) / len(rows) if at else 0.0
+        best = Optimum(None, infimum, "quasi-complete" if at else "complete", rank, None)
+    else:
+        if left > 1e-12 * states[-1].nll:
+            raise ComputationError(
+                f"Newton's method must end where the gradient vanishes, got norm {states[-1].gradient_norm:.1e} after "
+                f"{len(states)} iterations; rescale or centre the features"
+            )
+        least, *_, largest = np.linalg.eigvalsh(hessian(points, w))
+        condition = float(largest / least) if rank == full and largest < LARGEST_CONDITION * least else None
+        best = Optimum(w, states[-1].nll, None, rank, condition)
+    bare = NewtonResult(
+        **vars(best), data=points.name, points=points.summary, iterations=len(states) - 1, path=states,
+        gradient_norm=states[-1].gradient_norm, direction=None if direction is None else unit(direction),
+    )  # fmt: skip
+    return replace(bare, findings=tuple(explain_newton(bare)))
+
+
+def find_optimum(points: Points) -> Optimum:
+    """Return what `solve` finds, for descents to be judged by."""
+    found = solve(points)
+    return Optimum(found.w, found.nll, found.separation, found.rank, found.condition)
+
+
+def separating(
+    rows: Rows, scales: Sequence[Fraction], A: Array, weights: Array
+) -> tuple[Sequence[Fraction] | None, Sequence[int]]:
+    """Return a vector that separates, or None, and the points on every boundary; `weights` as Newton's method ended."""
     # Either all points hold each other in balance, or those do that have not been left behind.
-    weights = sigmoid(-(A @ z))
     guesses = (np.arange(len(rows)), np.flatnonzero(weights > BEHIND * weights.max()))
     known = next((part.tolist() for part in guesses if balanced([rows[n] for n in part], A[part], weights[part])), ())
     direction, boundary = separate(rows, known)
-    if direction is not None:
-        exact = [value * scale for value, scale in zip(direction, scales, strict=True)]
-        infimum = find_optimum(chosen(points, boundary)).optimum.nll * len(boundary) / len(rows) if boundary else 0.0
-        kind = "quasi-complete" if boundary else "complete"
-        return Minimum(Optimum(None, infimum), kind, unit(exact), rank, None, states, np.array(path))
-    nll = states[-1].nll
-    if left > 1e-12 * nll:
-        raise ComputationError(
-            f"Newton's method must end where the gradient vanishes, got norm {states[-1].gradient_norm:.1e} after "
-            f"{len(states)} iterations; rescale or centre the features"
-        )
-    least, *_, largest = np.linalg.eigvalsh(hessian(points, w))
-    condition = float(largest / least) if rank == full and largest < LARGEST_CONDITION * least else None
-    return Minimum(Optimum(w, nll), None, None, rank, condition, states, np.array(path))
-
-
-def chosen(points: Points, rows: Sequence[int]) -> Points:
-    """Return some of the points."""
-    return Points(points.name, points.X[rows], points.t[rows], points.features, points.bias, points.means)
+    return direction and [value * scale for value, scale in zip(direction, scales, strict=True)], boundary
 
 
 def unit(direction: Sequence[float] | Sequence[Fraction]) -> Array:
@@ -193,8 +158,7 @@ def standardised(points: Points) -> tuple[Array, Array]:
     widest = np.abs(X - middle).max(axis=0)
     # Beside the widest no spread is so small that squares of the coordinates would overflow.
     spread = np.maximum(np.where(spread > 0, spread, np.where(widest > 0, widest, 1.0)), 1e-150 * widest)
-    signs = 2 * points.t - 1
-    A = np.column_stack([(X - middle) / spread, np.ones(len(X))]) * signs[:, None]
+    A = np.column_stack([(X - middle) / spread, np.ones(len(X))]) * (2 * points.t - 1)[:, None]
     back = np.diag(np.append(1 / spread, 1.0))
     back[-1, :-1] = -middle / spread
     return A, back
@@ -219,8 +183,7 @@ def newton_step(A: Array, z: Array) -> tuple[Array, Array]:
     root = np.sqrt(wrong * sigmoid(a) / len(A))
     _, sizes, Vt = np.linalg.svd(A * root[:, None], full_matrices=False)
     kept = sizes > sizes[0] * max(A.shape) * EPSILON
-    step: npt.NDArray[np.float64] = Vt[kept].T @ (-(Vt[kept] @ slope) / sizes[kept] ** 2)
-    return slope, step
+    return slope, np.asarray(Vt[kept].T @ (-(Vt[kept] @ slope) / sizes[kept] ** 2))
 
 
 def halved(A: Array, z: Array, step: Array, decrement: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cli726.errors import RequestError
 
-__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "Summary", "center", "load_points", "summarise"]
+__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "Summary", "center", "load_points"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -29,6 +29,19 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infini
 
 
 @dataclass(frozen=True, eq=False)
+class Summary:
+    """Points in short: N, points of class 0 and of class 1, names of the features (the bias comes after them), how the
+    bias came ("read from the file" or "added"), and what centring took from each feature (None where it didn't).
+    """
+
+    count: int
+    classes: tuple[int, int]
+    features: tuple[str, ...]
+    bias: str
+    means: Array | None
+
+
+@dataclass(frozen=True, eq=False)
 class Points:
     """N labelled points with D - 1 features and a bias.
 
@@ -36,9 +49,7 @@ class Points:
         name: Whose points: "bundled points", or the file's name.
         X: ndarray of shape (N, D); the last column is the bias, 1 in every row.
         t: ndarray of shape (N,), labels 0 and 1.
-        features: D - 1 names.
-        bias: How the column of ones came: "read from the file" or "added".
-        means: What centring took from each feature, shape (D - 1,); None for points as they were read.
+        features, bias, means: As in `Summary`.
     """
 
     name: str
@@ -53,37 +64,17 @@ class Points:
         """The rows of X times +1 for class 1, -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
         return self.X * (2 * self.t - 1)[:, None]
 
-
-@dataclass(frozen=True, eq=False)
-class Summary:
-    """The points in short.
-
-    Attributes:
-        count: N.
-        classes: Points of class 0 and of class 1.
-        features: Their names; the bias comes after them.
-        bias: "read from the file" or "added".
-        means: What centring took from each feature; None where the inputs are as they were read.
-    """
-
-    count: int
-    classes: tuple[int, int]
-    features: tuple[str, ...]
-    bias: str
-    means: Array | None
-
-
-def summarise(points: Points) -> Summary:
-    """Return the points in short."""
-    ones = int(points.t.sum())
-    return Summary(len(points.t), (len(points.t) - ones, ones), points.features, points.bias, points.means)
+    @property
+    def summary(self) -> Summary:
+        """The points in short."""
+        ones = int(self.t.sum())
+        return Summary(len(self.t), (len(self.t) - ones, ones), self.features, self.bias, self.means)
 
 
 def center(points: Points) -> Points:
     """Return the same points with each feature's mean taken away; the bias column stays 1."""
     means = points.X[:, :-1].mean(axis=0)
-    X = np.column_stack([points.X[:, :-1] - means, np.ones(len(points.X))])
-    return Points(points.name, X, points.t, points.features, points.bias, means)
+    return replace(points, X=np.column_stack([points.X[:, :-1] - means, points.X[:, -1]]), means=means)
 
 
 def load_points(path: Path | None = None) -> Points:
@@ -104,9 +95,8 @@ def load_points(path: Path | None = None) -> Points:
         raise RequestError(f"{name} holds no points: each line must hold features and a label, such as '4.9 0.8 1 0'")
     width = len(names or rows[0][1])
     if width < 2:
-        raise RequestError(
-            f"{name}, line {rows[0][0]}: a line must hold at least one feature and a label, got 1 column"
-        )
+        rule = "a line must hold at least one feature and a label, got 1 column"
+        raise RequestError(f"{name}, line {rows[0][0]}: {rule}")
     table = np.array([parse(fields, width, f"{name}, line {line}") for line, fields in rows])  # (N, columns)
     X, t = table[:, :-1], table[:, -1]
     if len(set(t)) == 1:
@@ -126,12 +116,12 @@ def read_text(file: Path, name: str) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        raise RequestError(f"there is no file {str(file)!r}: give an existing file of points to --data") from None
+        rule = f"there is no file {str(file)!r}: give an existing file of points to --data"
     except IsADirectoryError:
-        raise RequestError(f"{str(file)!r} is a folder: give a file of points to --data") from None
+        rule = f"{str(file)!r} is a folder: give a file of points to --data"
     except UnicodeDecodeError:
-        example = "give lines of features and a label, such as '4.9 0.8 1 0'"
-        raise RequestError(f"{name} is not a text file: {example}") from None
+        rule = f"{name} is not a text file: give lines of features and a label, such as '4.9 0.8 1 0'"
+    raise RequestError(rule)
 
 
 def split_records(text: str, name: str) -> list[tuple[int, list[str]]]:

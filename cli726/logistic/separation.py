@@ -50,16 +50,14 @@ def separates(rows: Rows, scales: Sequence[Fraction], w: Array) -> bool:
     """Return whether these very weights have every point on its side."""
     if not np.isfinite(w).all():
         return False
-    exact = [Fraction(value) / scale for value, scale in zip(w.tolist(), scales, strict=True)]
-    direction = whole(exact)
+    direction = whole([Fraction(value) / scale for value, scale in zip(w.tolist(), scales, strict=True)])
     return all(dot(direction, row) > 0 for row in rows)
 
 
 def whole(values: Sequence[Fraction]) -> Vector:
     """Return the least integers in the same proportions."""
     common = lcm(*(value.denominator for value in values))
-    numbers = [value.numerator * (common // value.denominator) for value in values]
-    return reduced(numbers)
+    return reduced([value.numerator * (common // value.denominator) for value in values])
 
 
 def reduced(vector: Vector) -> Vector:
@@ -70,15 +68,11 @@ def reduced(vector: Vector) -> Vector:
 def balanced(rows: Rows, coordinates: Array, weights: Array) -> bool:
     """Return whether weights near these, all positive, balance the points exactly: then no vector separates any.
 
-    Args:
-        rows: N points.
-        coordinates: The same in some basis that floats can work with, shape (N, D).
-        weights: Shape (N,), positive, near to balance.
+    The N `rows` again in `coordinates` (N, D), a basis that floats can work with; `weights` (N,) are near to balance.
     """
     shares = [max(1, int(Fraction(weight) * (1 << 1000))) for weight in weights.tolist()]
-    rest = [dot(shares, column) for column in zip(*rows, strict=True)]
     # The points that take up the rest: independent, and heavy enough to stay positive.
-    left, chosen, largest = coordinates * weights[:, None], [], 0.0
+    left, chosen, largest = coordinates * weights[:, None], list[int](), 0.0
     for _ in range(coordinates.shape[1]):
         sizes = (left**2).sum(axis=1)
         heaviest = int(sizes.argmax())
@@ -88,9 +82,7 @@ def balanced(rows: Rows, coordinates: Array, weights: Array) -> bool:
         chosen.append(heaviest)
         unit = left[heaviest] / np.sqrt(sizes[heaviest])
         left = left - np.outer(left @ unit, unit)
-    found = solve(
-        [[*column, value] for column, value in zip(zip(*(rows[n] for n in chosen), strict=True), rest, strict=True)]
-    )
+    found = solve([[*(column[n] for n in chosen), dot(shares, column)] for column in zip(*rows, strict=True)])
     if found is None:
         return False
     taken, scale = found
@@ -153,16 +145,18 @@ def flattest(rows: Rows) -> list[Fraction]:
     return [Fraction(part, sum(found[0])) for part in found[0]]
 
 
-def eliminated(vectors: dict[int, Vector], by: Vector, pivot: int) -> dict[int, Vector]:
-    """Return the vectors without what they have of `by`, each up to a positive factor; those left with nothing go."""
+def eliminated(vectors: dict[int, Vector], by: Vector) -> tuple[dict[int, Vector], int]:
+    """Return the vectors without what they have of `by`, each up to a positive factor, and the pivot.
+
+    Those left with nothing go.
+    """
+    pivot = next(j for j, value in enumerate(by) if value)
     size, sign = abs(by[pivot]), 1 if by[pivot] > 0 else -1
     changed = {
         n: reduced([size * value - sign * vector[pivot] * part for value, part in zip(vector, by, strict=True)])
-        if vector[pivot]
-        else vector
         for n, vector in vectors.items()
     }
-    return {n: vector for n, vector in changed.items() if any(vector)}
+    return {n: vector for n, vector in changed.items() if any(vector)}, pivot
 
 
 def separate(rows: Rows, known: Collection[int] = ()) -> tuple[list[Fraction] | None, list[int]]:
@@ -177,8 +171,9 @@ def separate(rows: Rows, known: Collection[int] = ()) -> tuple[list[Fraction] | 
     done: list[tuple[int, Vector]] = []
     direction: list[Fraction] | None = None
     while vectors:
-        names, chosen = list(vectors), list(known)
+        chosen: Collection[int] = known
         if not known:
+            names = list(vectors)
             found, positions = nearest(list(vectors.values()))
             if any(found):
                 direction = [Fraction(value) for value in found]
@@ -188,16 +183,12 @@ def separate(rows: Rows, known: Collection[int] = ()) -> tuple[list[Fraction] | 
         for n in chosen:
             if n in vectors:
                 by = vectors[n]
-                pivot = next(j for j, value in enumerate(by) if value)
+                vectors, pivot = eliminated(vectors, by)
                 done.append((pivot, by))
-                vectors = eliminated(vectors, by, pivot)
     if direction is not None:
         for pivot, by in reversed(done):
-            others = sum(
-                (value * part for j, (value, part) in enumerate(zip(direction, by, strict=True)) if j != pivot),
-                Fraction(0),
-            )
-            direction[pivot] = -others / by[pivot]
+            direction[pivot] = Fraction(0)
+            direction[pivot] = -sum(map(mul, direction, by), Fraction(0)) / by[pivot]
     return direction, [n for n in range(len(rows)) if n not in vectors]
 
 
@@ -205,7 +196,6 @@ def exact_rank(rows: Rows) -> int:
     """Return the number of independent rows."""
     vectors, rank = {n: row for n, row in enumerate(rows) if any(row)}, 0
     while vectors:
-        by = next(iter(vectors.values()))
-        vectors = eliminated(vectors, by, next(j for j, value in enumerate(by) if value))
+        vectors, _ = eliminated(vectors, next(iter(vectors.values())))
         rank += 1
     return rank

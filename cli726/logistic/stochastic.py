@@ -13,15 +13,14 @@ from cli726.document import Finding
 from cli726.errors import RequestError
 from cli726.logistic.descent import LEVELS, RATES, Reached, check_rates, choose_start, settled
 from cli726.logistic.findings import explain_stochastic
-from cli726.logistic.model import descend, losses, rounding, stochastic_paths
+from cli726.logistic.model import Path, descend, losses, rounding, stochastic_paths
 from cli726.logistic.optimum import Optimum, find_optimum
-from cli726.logistic.points import Array, Points, Summary, center, summarise
+from cli726.logistic.points import Array, Points, Summary
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["Band", "StochasticComparison", "StochasticRun", "stochastic_descent"]
 
 SILENT = Silent()
-LOW, MEDIAN, HIGH = 10, 50, 90
 # Updates that take seconds, so that somebody will want to see them pass.
 LONG = 500_000
 # For how much of the run a median must have stayed near the minimum: a last value that happens to be low is no arrival.
@@ -43,8 +42,8 @@ class Band:
 
 
 @dataclass(frozen=True, eq=False)
-class StochasticRun:
-    """One rate, with E epochs: the band and `gradient_descent` (its loss at the same evaluations) have shape (E + 1,),
+class StochasticRun(Band):
+    """One rate, with E epochs: its band and `gradient_descent` (its loss at the same evaluations) have shape (E + 1,),
     the band of the `first_epoch` apart. `diverged`: in any shuffle; `within`: when the median came near the minimum;
     `gap`: its mean excess over the minimum in the last quarter of the epochs; `noise_floor`: the same, where the run is
     long enough to show that it has settled there.
@@ -52,15 +51,11 @@ class StochasticRun:
 
     eta: float
     diverged: bool
-    evaluations: npt.NDArray[np.int64]
-    nll_median: Array
-    nll_low: Array
-    nll_high: Array
     first_epoch: Band
     gradient_descent: Array
     within: tuple[Reached, ...]
     gap: float
-    noise_floor: float | None
+    noise_floor: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +73,6 @@ class StochasticComparison:
     shuffles: int
     seed: int
     optimum: Optimum
-    separation: str | None
-    rank: int
     rounding: float
     runs: tuple[StochasticRun, ...]
     findings: tuple[Finding, ...] = ()
@@ -87,19 +80,18 @@ class StochasticComparison:
 
 def stochastic_descent(
     points: Points, etas: Sequence[float] = RATES, *, epochs: int = 500, batch_size: int = 1, shuffles: int = 20,
-    seed: int = 0, start: Sequence[float] | None = None, centered: bool = False, reporter: Reporter = SILENT,
+    seed: int = 0, start: Sequence[float] | None = None, reporter: Reporter = SILENT,
 ) -> StochasticComparison:  # fmt: skip
     """Descend stochastically at several rates, reshuffling every epoch, and by gradient descent at the same cost.
 
     Args:
-        points: N points, as they were read.
+        points: N points, as they were read or centred.
         etas: Learning rates.
         epochs: Passes over the points, at least 1.
         batch_size: Points an update, 1 to N.
         shuffles: Independent orders, at least 1; the same ones at every rate.
         seed: Of the shuffles.
         start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
-        centered: Descend on centred inputs.
         reporter: Told about every epoch where there is much to do.
 
     Raises:
@@ -110,56 +102,44 @@ def stochastic_descent(
     check_rates(etas)
     if min(epochs, shuffles) < 1:
         raise RequestError(f"--epochs and --shuffles must be at least 1, got {epochs} and {shuffles}")
-    if not 1 <= batch_size <= len(points.X):
-        raise RequestError(f"--batch-size must be from 1 to the number of points, {len(points.X)}, got {batch_size}")
-    w = choose_start(points, start)
-    used = center(points) if centered else points
-    minimum = find_optimum(used)
-    updates = -(-len(used.X) // batch_size)
-    paths = stochastic_paths(used, etas, w, epochs, batch_size, seed, shuffles)
+    count = len(points.X)
+    if not 1 <= batch_size <= count:
+        raise RequestError(f"--batch-size must be from 1 to the number of points, {count}, got {batch_size}")
+    w, optimum, updates = choose_start(points, start), find_optimum(points), -(-count // batch_size)
+    paths = stochastic_paths(points, etas, w, epochs, batch_size, seed, shuffles)
     if epochs * updates > LONG:
-        paths = reported(paths, reporter, epochs, len(used.X), epochs * updates)
+        paths = reported(paths, reporter, epochs, count, epochs * updates)
     taken, weights = zip(*paths, strict=True)
-    found = losses(used, np.array(weights))  # (checkpoints, R, S)
-    runs = []
-    for run, (eta, full) in enumerate(zip(etas, descend(used, etas, w, epochs, 0.0), strict=True)):
-        # Where gradient descent overflows its path ends; the epochs that it lacks have no loss.
-        reference = np.full(epochs + 1, np.nan)
-        reference[: len(full.losses)] = full.losses
-        runs.append(summarise_run(eta, np.array(taken), found[:, run], reference, minimum.optimum.nll, len(used.X)))
+    found = losses(points, np.array(weights))  # (checkpoints, R, S)
+    runs = [
+        summarise_run(full, np.array(taken), found[:, run], optimum.nll, epochs, count)
+        for run, full in enumerate(descend(points, etas, w, epochs, 0.0))
+    ]
     finite = np.isfinite(found)
-    error = rounding(used, np.array(weights)[finite], found[finite]).max(initial=0.0)
+    error = rounding(points, np.array(weights)[finite], found[finite]).max(initial=0.0)
     bare = StochasticComparison(
-        data=used.name, points=summarise(used), epochs=epochs, batch_size=batch_size, updates=updates,
-        shuffles=shuffles, seed=seed, optimum=minimum.optimum, separation=minimum.separation, rank=minimum.rank,
-        rounding=2 * float(error), runs=tuple(runs),
+        data=points.name, points=points.summary, epochs=epochs, batch_size=batch_size, updates=updates,
+        shuffles=shuffles, seed=seed, optimum=optimum, rounding=2 * float(error), runs=tuple(runs),
     )  # fmt: skip
-    floors = noise_floors(bare, used)
-    bare = replace(bare, runs=tuple(replace(run, noise_floor=floor) for run, floor in zip(runs, floors, strict=True)))
+    bare = replace(bare, runs=tuple(replace(run, noise_floor=noise_floor(bare, run, points)) for run in runs))
     return replace(bare, findings=tuple(explain_stochastic(bare)))
 
 
-def noise_floors(result: StochasticComparison, points: Points) -> list[float | None]:
-    """Return where each run has settled above the minimum: where one that starts at the minimum is, too.
+def noise_floor(result: StochasticComparison, run: StochasticRun, points: Points) -> float | None:
+    """Return where a run has settled above the minimum: where one that starts at the minimum is, too.
 
     Both see the same shuffles; what they still have of their starts keeps them apart, one above and one below.
     """
-    floors: list[float | None] = [None] * len(result.runs)
-    least, w = result.optimum.nll, result.optimum.w
-    quarter = result.epochs // 4
-    if result.epochs < SETTLING or result.updates == 1 or w is None:
-        return floors
-    for place, run in enumerate(result.runs):
-        before = float((run.nll_median[-2 * quarter : -quarter] - least).mean())
-        if abs(before - run.gap) <= STEADY * run.gap and run.gap > 1e6 * result.rounding:
-            paths = stochastic_paths(
-                points, [run.eta], w, result.epochs, result.batch_size, result.seed, result.shuffles
-            )
-            ends = deque((weights[0] for _, weights in paths), maxlen=quarter)
-            late = losses(points, np.array(ends))
-            if abs(float(np.median(late, axis=1).mean()) - least - run.gap) <= STEADY * run.gap:
-                floors[place] = run.gap
-    return floors
+    least, w, quarter = result.optimum.nll, result.optimum.w, result.epochs // 4
+    if result.epochs < SETTLING or result.updates == 1 or w is None or not run.gap > 1e6 * result.rounding:
+        return None
+    before = float((run.nll_median[-2 * quarter : -quarter] - least).mean())
+    if not abs(before - run.gap) <= STEADY * run.gap:
+        return None
+    paths = stochastic_paths(points, [run.eta], w, result.epochs, result.batch_size, result.seed, result.shuffles)
+    ends = deque((weights[0] for _, weights in paths), maxlen=quarter)
+    late = float(np.median(losses(points, np.array(ends)), axis=1).mean()) - least
+    return run.gap if abs(late - run.gap) <= STEADY * run.gap else None
 
 
 def reported(
@@ -175,35 +155,37 @@ def reported(
 
 
 def summarise_run(
-    eta: float, evaluations: npt.NDArray[np.int64], found: Array, reference: Array, least: float, count: int
+    full: Path, evaluations: npt.NDArray[np.int64], found: Array, least: float, epochs: int, count: int
 ) -> StochasticRun:
     """Return the bands of one rate, and when it came near the minimum, beside gradient descent.
 
     Args:
-        eta: Learning rate.
+        full: Gradient descent.
         evaluations: Of each checkpoint, shape (C,).
         found: Losses there, of each shuffle, shape (C, S).
-        reference: Loss of gradient descent after each epoch, shape (E + 1,).
         least: The minimum loss.
+        epochs: E.
         count: N.
     """
+    # Where gradient descent overflows its path ends; the epochs that it lacks have no loss.
+    reference = np.full(epochs + 1, np.nan)
+    reference[: len(full.losses)] = full.losses
     ends, first = evaluations % count == 0, evaluations <= count
-    whole, opening = band(evaluations[ends], found[ends]), band(evaluations[first], found[first])
-    gap = whole.nll_median - least
-    within = []
-    for level in LEVELS:
-        epochs = settled(gap, level, round(HELD * len(gap))), settled(reference - least, level)
-        within.append(Reached(level, *(None if epoch is None else epoch * count for epoch in epochs)))
-    quarter = max(1, (len(gap) - 1) // 4)
+    whole = band(evaluations[ends], found[ends])
+    gap, quarter = whole.nll_median - least, max(1, epochs // 4)
+    hold = round(HELD * len(gap))
+    within = [
+        Reached(level, settled(gap, level, count, hold), settled(reference - least, level, count)) for level in LEVELS
+    ]
     return StochasticRun(
-        eta=eta, diverged=not bool(np.isfinite(found).all()), evaluations=whole.evaluations,
-        nll_median=whole.nll_median, nll_low=whole.nll_low, nll_high=whole.nll_high, first_epoch=opening,
-        gradient_descent=reference, within=tuple(within), gap=float(gap[-quarter:].mean()), noise_floor=None,
+        **vars(whole), eta=full.eta, diverged=not bool(np.isfinite(found).all()),
+        first_epoch=band(evaluations[first], found[first]), gradient_descent=reference, within=tuple(within),
+        gap=float(gap[-quarter:].mean()),
     )  # fmt: skip
 
 
 def band(evaluations: npt.NDArray[np.int64], found: Array) -> Band:
     """Return quantiles over the shuffles, (C, S) -> (C,) each; a diverged one counts as infinitely bad."""
     with np.errstate(invalid="ignore"):
-        low, median, high = np.percentile(np.nan_to_num(found, nan=np.inf), [LOW, MEDIAN, HIGH], axis=1)
+        low, median, high = np.percentile(np.nan_to_num(found, nan=np.inf), [10, 50, 90], axis=1)
     return Band(evaluations, median, low, high)

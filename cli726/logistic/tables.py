@@ -19,6 +19,7 @@ Result: TypeAlias = GradientDescent | Comparison | StochasticComparison | Newton
 
 # Feature names, and Newton steps at either end, that a screen has room for.
 NAMED, STEPS = 6, 12
+WITHIN = [f"within {level:g}" for level in SHOWN]
 QUESTIONS = {
     "5.1": "Gradient descent: why do the separator's path and the loss oscillate?",
     "5.2": "Learning rates compared: their relative advantages",
@@ -58,10 +59,9 @@ def short(value: float | None, digits: int = 4) -> str:
 
 def weights(points: Summary, question: str, **columns: Array | None) -> Table:
     """Return a row for each weight."""
-    names = [*points.features, "bias"]
     rows = [
         [name, *(short(None if w is None else float(w[i]), 6) for w in columns.values())]
-        for i, name in enumerate(names)
+        for i, name in enumerate([*points.features, "bias"])
     ]
     return Table("Weights", ["weight", *columns], rows, question)
 
@@ -69,18 +69,17 @@ def weights(points: Summary, question: str, **columns: Array | None) -> Table:
 def descent_tables(run: GradientDescent) -> Sequence[Table]:
     curvature = run.lambda_max
     rows = [
-        ("at the start", short(run.nll[0], 4), curvature.start),
-        (f"after {counted(run.epochs, 'epoch')}", short(run.final, 4), curvature.end),
-        (f"at the {aim(run.separation)}", short(run.optimum.nll, 4), curvature.optimum),
-        ("bound, anywhere", "", curvature.bound),
+        ("at the start", run.nll[0], curvature.start),
+        (f"after {counted(run.epochs, 'epoch')}", run.final, curvature.end),
+        (f"at the {aim(run.optimum)}", run.optimum.nll, curvature.optimum),
+        ("bound, anywhere", None, curvature.bound),
     ]
+    cells = [(name, short(loss), short(value), short(2 / value if value else None)) for name, loss, value in rows]
+    columns = ["", "loss", "largest curvature", "2 / curvature"]
     return [
         weights(run.points, "5.1", start=run.w[0], end=run.w[-1], minimum=run.optimum.w),
-        Table(
-            "Losses and curvatures", ["", "loss", "largest curvature", "2 / curvature"],
-            [(name, loss, short(value), short(2 / value if value else None)) for name, loss, value in rows], "5.1",
-        ),
-    ]  # fmt: skip
+        Table("Losses and curvatures", columns, cells, "5.1"),
+    ]
 
 
 def ended(run: GradientDescent) -> str:
@@ -89,60 +88,37 @@ def ended(run: GradientDescent) -> str:
 
 
 def comparison_tables(result: Comparison) -> Sequence[Table]:
-    count = result.points.count
-
     def near(reached: Reached) -> str:
-        return "never" if reached.evaluations is None else f"{reached.evaluations // count:,}"
+        return "never" if reached.evaluations is None else f"{reached.evaluations // result.points.count:,}"
 
     rows = [
         (
             f"{run.eta:g}", f"{run.epochs:,}", ended(run), short(run.final), short(run.gap, 3), f"{len(run.risen):,}",
-            short(run.largest_eta_q, 3), *(near(reached) for reached in run.within if reached.level in SHOWN),
+            short(run.largest_eta_q, 3), *map(near, run.within[: len(SHOWN)]),
         )
         for run in result.runs
     ]  # fmt: skip
-    goal = aim(result.runs[0].separation)
-    columns = [
-        "rate", "epochs", "ended by", "loss", "above", "rises", ("largest ", m("eta q")),
-        *(f"within {level:g}" for level in SHOWN),
-    ]  # fmt: skip
-    title = (
-        f"Loss at the end, and above the {goal} {short(result.optimum.nll)}; epochs to within a distance of it, to stay"
-    )
-    return [Table(title, columns, rows, "5.2")]
+    columns = ["rate", "epochs", "ended by", "loss", "above", "rises", ("largest ", m("eta q")), *WITHIN]
+    title = f"Loss at the end, and above the {aim(result.optimum)} {short(result.optimum.nll)}; "
+    return [Table(title + "epochs to within a distance of it, to stay", columns, rows, "5.2")]
 
 
 def stochastic_tables(result: StochasticComparison) -> Sequence[Table]:
     def pair(reached: Reached) -> str:
         return " / ".join("never" if n is None else f"{n:,}" for n in (reached.evaluations, reached.gradient_descent))
 
-    ends = [
-        (
-            f"{run.eta:g}", *(short(float(band[-1])) for band in (run.nll_median, run.nll_low, run.nll_high)),
-            short(run.gap, 2), short(float(run.gradient_descent[-1])),
-        )
-        for run in result.runs
-    ]  # fmt: skip
-    cost = [
-        (f"{run.eta:g}", *(pair(reached) for reached in run.within if reached.level in SHOWN)) for run in result.runs
-    ]
-    size = ", ".join(
-        [
-            counted(result.epochs, "epoch") + " of " + counted(result.updates, "update"),
-            counted(result.shuffles, "shuffle"),
-        ]
-    )
+    ends, cost = [], []
+    for run in result.runs:
+        band = (short(float(values[-1])) for values in (run.nll_median, run.nll_low, run.nll_high))
+        ends.append([f"{run.eta:g}", *band, short(run.gap, 2), short(float(run.gradient_descent[-1]))])
+        cost.append([f"{run.eta:g}", *map(pair, run.within[: len(SHOWN)])])
+    title = f"Loss after {counted(result.epochs, 'epoch')} of {counted(result.updates, 'update')}, "
+    columns = ["rate", "median", "10 %", "90 %", "mean excess, last quarter", "gradient descent"]
+    spent = f"Gradient evaluations to within a distance of the {aim(result.optimum)}, to stay: "
     return [
-        Table(
-            f"Loss after {size}", ["rate", "median", "10 %", "90 %", "mean excess, last quarter", "gradient descent"],
-            ends, "5.3",
-        ),
-        Table(
-            "Gradient evaluations to within a distance of the "
-            f"{aim(result.separation)}, to stay: stochastic / gradient descent",
-            ["rate", *(f"within {level:g}" for level in SHOWN)], cost, "5.3",
-        ),
-    ]  # fmt: skip
+        Table(title + counted(result.shuffles, "shuffle"), columns, ends, "5.3"),
+        Table(spent + "stochastic / gradient descent", ["rate", *WITHIN], cost, "5.3"),
+    ]
 
 
 def newton_tables(result: NewtonResult) -> Sequence[Table]:
@@ -153,7 +129,5 @@ def newton_tables(result: NewtonResult) -> Sequence[Table]:
     if len(rows) > 2 * STEPS:
         rows = [*rows[:STEPS], ("...", "", "", ""), *rows[-STEPS:]]
     found = {"minimum": result.w} if result.w is not None else {"direction that separates": result.direction}
-    return [
-        Table("Newton's method", ["step", "loss", "gradient norm", "share of the step"], rows),
-        weights(result.points, "", **found),
-    ]
+    columns = ["step", "loss", "gradient norm", "share of the step"]
+    return [Table("Newton's method", columns, rows), weights(result.points, "", **found)]

@@ -56,7 +56,7 @@ def section(data: Path | None) -> Section:
             "rates": [f"{run.eta:g}" for run in compared.runs],
             "shuffles": stochastic.shuffles,
             "minimum": f"{descent.optimum.nll:.4g}",
-            "goal": "infimum" if descent.separation else "minimum",
+            "goal": "infimum" if descent.optimum.separation else "minimum",
         },
         figures={stem: made[stem] for stem in FIGURES if stem in made},
     )

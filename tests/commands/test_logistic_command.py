@@ -91,7 +91,7 @@ def test_gd_json_holds_to_the_contract(cmpt726):
     assert_allclose(result["slope_intercept"][-1][0], -result["w"][-1][0] / result["w"][-1][1])
     assert result["rises"] == [k for k in range(1, epochs) if result["nll"][k] > result["nll"][k - 1]]
     assert set(result["lambda_max"]) == {"start", "end", "optimum", "bound"}
-    assert set(result["optimum"]) == {"w", "nll"}
+    assert {"w", "nll"} <= set(result["optimum"])
     assert result["converged"] is False
     assert "500 epochs" in result["stop"]
     assert all(finding["text"] for finding in result["findings"])

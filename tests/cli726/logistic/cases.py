@@ -9,7 +9,7 @@ from itertools import combinations
 import mpmath
 import numpy as np
 
-from cli726.logistic import Points
+from cli726.logistic import Points, center
 
 mpmath.mp.dps = 40
 KINDS = ("plain", "apart", "outlier", "wide", "grid", "twins", "mirrored", "collinear", "far")
@@ -21,10 +21,10 @@ def points_of(X, t, name="made"):
     return Points(name, np.column_stack([X, np.ones(len(X))]), np.asarray(t, dtype=float), names, "added")
 
 
-def drawn(seed, largest=10):
+def drawn(seed):
     """Points of a kind of their own, of one or two features."""
     rng = np.random.default_rng(seed)
-    kind, width, count = KINDS[seed % len(KINDS)], int(rng.integers(1, 3)), int(rng.integers(2, largest + 1))
+    kind, width, count = KINDS[seed % len(KINDS)], int(rng.integers(1, 3)), int(rng.integers(2, 11))
     X = rng.normal(size=(count, width)).round(3)
     t = rng.integers(0, 2, count)
     if kind == "apart":
@@ -159,13 +159,10 @@ def blur(points, w):
 
 
 def options(seed):
-    """Rate, epochs, tolerance, centring: anything that the command takes."""
+    """Points, epochs, tolerance, centring: anything that the command takes."""
     rng = np.random.default_rng([seed, 1])
-    return {
-        "max_epochs": int(rng.choice([1, 2, 5, 40])),
-        "tol": float(rng.choice([0, 1e-9, 1e-5, 1e-2])),
-        "centered": bool(rng.random() < 0.3),
-    }
+    chosen = {"max_epochs": int(rng.choice([1, 2, 5, 40])), "tol": float(rng.choice([0, 1e-9, 1e-5, 1e-2]))}
+    return center(drawn(seed)) if rng.random() < 0.3 else drawn(seed), chosen
 
 
 def rate(seed):

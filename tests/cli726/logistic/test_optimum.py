@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cli726.logistic import center, load_points, solve
 from cli726.logistic.model import gradients, losses
-from cli726.logistic.optimum import find_optimum, halved, loss_of, newton_step, standardised
+from cli726.logistic.optimum import halved, loss_of, newton_step, standardised
 from cli726.logistic.separation import balanced, exact_rank, nearest, separate, separates, whole_rows
 from cli726.logistic.separation import solve as solved
 from tests.cli726.logistic.cases import drawn, exact, independent, points_of, separation
@@ -37,13 +37,13 @@ def programme(signed):
 def test_the_minimum_is_scikit_learns_unpenalised_one(points):
     oracle = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky", max_iter=200)
     oracle.fit(points.X[:, :2], points.t)
-    found = find_optimum(points)
-    assert_allclose(found.optimum.w, [*oracle.coef_[0], oracle.intercept_[0]], atol=1e-6)
-    assert np.linalg.norm(gradients(points, found.optimum.w)) < 1e-14
+    found = solve(points)
+    assert_allclose(found.w, [*oracle.coef_[0], oracle.intercept_[0]], atol=1e-6)
+    assert np.linalg.norm(gradients(points, found.w)) < 1e-14
 
 
 def test_centring_moves_only_the_bias():
-    raw, centred = find_optimum(POINTS).optimum, find_optimum(center(POINTS)).optimum
+    raw, centred = solve(POINTS), solve(center(POINTS))
     assert_allclose(raw.w[:2], centred.w[:2], rtol=1e-10)
     assert_allclose(raw.nll, centred.nll, rtol=1e-14)
 
@@ -55,11 +55,11 @@ def test_separation_is_what_linear_programmes_say(data):
     X = data.draw(arrays(np.float64, (count, width), elements=st.integers(-3, 3)))
     t = data.draw(st.lists(st.integers(0, 1), min_size=count, max_size=count).filter(lambda t: len(set(t)) == 2))
     points = points_of(X, t)
-    found = find_optimum(points)
+    found = solve(points)
     assert found.separation == programme(points.signed)
     assert found.rank == np.linalg.matrix_rank(points.X)
     if not found.separation:
-        assert np.linalg.norm(gradients(points, found.optimum.w)) < 1e-8
+        assert np.linalg.norm(gradients(points, found.w)) < 1e-8
 
 
 def test_separation_rank_and_boundary_are_exact_for_any_spread():
@@ -122,9 +122,9 @@ def test_the_hulls_nearest_direction_has_all_points_on_its_side_or_is_0():
 
 
 def test_the_infimum_under_quasi_complete_separation_is_that_of_the_points_on_the_line():
-    found = find_optimum(points_of([[-1], [0], [0], [1]], [0, 0, 1, 1]))
+    found = solve(points_of([[-1], [0], [0], [1]], [0, 0, 1, 1]))
     assert found.separation == "quasi-complete"
-    assert_allclose(found.optimum.nll, np.log(2) / 2, rtol=1e-12)
+    assert_allclose(found.nll, np.log(2) / 2, rtol=1e-12)
     assert_allclose(found.direction, [1, 0])
 
 
@@ -142,7 +142,7 @@ def test_thirty_features_are_quick():
 @pytest.mark.parametrize("scale", [1e-90, 1e-3, 1e90])
 def test_units_do_not_matter(scale):
     X, t = np.array([[1.0], [2.0], [3.0], [4.0]]), [0, 1, 0, 1]
-    plain, scaled = find_optimum(points_of(X, t)).optimum, find_optimum(points_of(scale * X, t)).optimum
+    plain, scaled = solve(points_of(X, t)), solve(points_of(scale * X, t))
     assert_allclose(scaled.nll, plain.nll, rtol=1e-14)
     assert_allclose(scaled.w * [scale, 1], plain.w, rtol=1e-10)
 
@@ -157,18 +157,18 @@ def test_no_spread_is_too_wide():
 
 def test_collinear_features_have_the_loss_of_one_of_them():
     X, t = np.array([[1.0], [2.0], [3.0], [4.0]]), [0, 1, 0, 1]
-    one, both = find_optimum(points_of(X, t)), find_optimum(points_of(np.hstack([X, 2 * X]), t))
+    one, both = solve(points_of(X, t)), solve(points_of(np.hstack([X, 2 * X]), t))
     assert (one.rank, both.rank, both.condition) == (2, 2, None)
-    assert_allclose(both.optimum.nll, one.optimum.nll, rtol=1e-14)
+    assert_allclose(both.nll, one.nll, rtol=1e-14)
 
 
 def test_the_loss_falls_in_every_step():
     result = solve(POINTS)
     assert all(after.nll <= before.nll * (1 + 1e-13) for before, after in pairwise(result.path))
     assert result.path[-1].step == 0
-    assert_allclose([state.nll for state in result.path], losses(POINTS, result.path_w), rtol=1e-12)
-    norms = np.linalg.norm(gradients(POINTS, result.path_w), axis=1)
-    assert_allclose([state.gradient_norm for state in result.path], norms, rtol=1e-6, atol=1e-15)
+    for state, w in ((result.path[0], np.zeros(3)), (result.path[-1], result.w)):
+        assert_allclose(state.nll, losses(POINTS, w), rtol=1e-12)
+        assert_allclose(state.gradient_norm, np.linalg.norm(gradients(POINTS, w)), rtol=1e-6, atol=1e-15)
 
 
 @given(far=arrays(np.float64, 3, elements=st.floats(-5, 5)))

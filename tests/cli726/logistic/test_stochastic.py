@@ -48,10 +48,11 @@ def test_the_default_answer_is_the_assignments():
 
 
 @pytest.mark.parametrize(
-    "slow", [{"etas": [1e-4], "shuffles": 5}, {"epochs": 39}, {"batch_size": 200, "centered": True, "etas": [0.5]}]
+    "slow",
+    [{"etas": [1e-4], "shuffles": 5}, {"epochs": 39}, {"batch_size": 200, "points": center(POINTS), "etas": [0.5]}],
 )
 def test_nothing_settles_that_is_slow_short_or_without_noise(slow):
-    result = stochastic_descent(POINTS, **{"etas": [0.3], "epochs": 60, "shuffles": 2} | slow)
+    result = stochastic_descent(**{"points": POINTS, "etas": [0.3], "epochs": 60, "shuffles": 2} | slow)
     assert result.runs[0].noise_floor is None
     assert "fluctuates" not in texts(result)
 
