@@ -24,7 +24,7 @@ ROWS = 600
 
 def refuses(store, wanted):
     """Neither a load nor `verify` trusts the entry; what both say of it."""
-    with pytest.raises(UntrustedDataError, match=f"cache clear {wanted.key[:12]}") as refusal:
+    with pytest.raises(UntrustedDataError, match=f"cache clear {wanted.key[:12]} ") as refusal:
         build(store.folder, wanted)
     (verdict,) = store.verify(wanted.key)
     assert verdict.state != "ok"
@@ -232,6 +232,9 @@ def test_manifests_that_lie_consistently_are_refused(store, entry, wanted):
     for content in NONSENSE:
         (entry / "manifest.json").write_bytes(content)
         refuses(store, wanted)
+    for size, reason in ((2**20, "rules of its format"), (2**20 + 1, "is larger than 1048576 bytes")):
+        (entry / "manifest.json").write_bytes(b" " * size)
+        assert reason in refuses(store, wanted)
 
 
 def test_another_versions_entry_is_foreign_and_not_damaged(store, entry, wanted):

@@ -25,7 +25,9 @@ def never(rows):
 @pytest.mark.parametrize("shape", [(64,), (4, 4, 8)])
 def test_what_is_built_is_found_again_bit_for_bit(store, dtype, shape):
     wanted = a_request(shape=shape, dtype=dtype)
+    began = time.monotonic()
     built = build(store.folder, wanted)
+    assert built.seconds <= time.monotonic() - began
     hit = store.get_or_build(wanted, images_of(wanted), never)
     assert (built.state, hit.state) == ("built", "hit")
     assert built.seconds == hit.seconds > 0
@@ -154,6 +156,8 @@ def test_losing_the_sidecar_loses_only_the_times(store, entry, wanted):
     for content in (
         '{"built": "yesterday", "seconds": 1}',
         '{"built": "2026-01-01", "seconds": ' + "9" * 400 + "}",
+        '{"built": "2026-01-01", "seconds": 3.2e9}',  # a hundred years
+        '{"built": "2026-01-01", "seconds": -1}',
         "[]",
     ):
         (entry / "usage.json").write_text(content)
@@ -161,6 +165,8 @@ def test_losing_the_sidecar_loses_only_the_times(store, entry, wanted):
     for size, times in ((4096, ("2026-01-01T00:00:00", 0)), (4097, (None, None))):
         (entry / "usage.json").write_text('{"built": "2026-01-01", "seconds": 0}'.ljust(size))
         assert (store.entries()[0].built, store.entries()[0].seconds) == times
+    (entry / "usage.json").write_text('{"built": "2026-01-01", "seconds": 3199999999.5}')
+    assert store.entries()[0].seconds == 3199999999.5
     (entry / "usage.json").unlink()
     hit = build(store.folder, wanted)
     assert (hit.state, hit.seconds) == ("hit", None)
@@ -273,6 +279,7 @@ def test_a_listing_shows_what_the_manifest_says(store, entry, wanted):
     assert info.bytes == sum(path.stat().st_size for path in entry.iterdir())
     assert store.info(wanted.key[:8]) == info
     manifest = json.loads((entry / "manifest.json").read_text())
+    assert (entry / "manifest.json").read_text() == json.dumps(manifest, sort_keys=True, indent=1) + "\n"
     assert manifest["sha256"] == hashlib.sha256((entry / "features.h5").read_bytes()).hexdigest()
     assert manifest["key"] == wanted.key == entry.name
 
@@ -359,8 +366,8 @@ def test_parts_of_the_dead_are_removed_and_parts_of_the_living_are_not(store, wa
         assert not lock.exists()
         assert ours.exists()
         assert theirs.exists()
-    for hours, reasons in ((23, []), (25, ["left over"])):
-        old = time.time() - hours * 3600
+    for seconds, reasons in ((24 * 3600 - 15, []), (24 * 3600 + 15, ["left over"])):
+        old = time.time() - seconds
         for path in (theirs / "features.h5", theirs):
             os.utime(path, (old, old))
         assert [removal.reason for removal in store.prunable()] == reasons

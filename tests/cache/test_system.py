@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cache import errors, system
+from tests.cache.building import build
 
 GIGA = 2**30
 LIMIT_2 = {"memory.max": f"{3 * GIGA}\n", "memory.current": f"{2 * GIGA}\n"}
@@ -55,6 +56,17 @@ def test_a_process_is_alive_or_not():
     assert system.is_alive(1)
     assert system.is_alive(10**30)
     assert not system.is_alive(2**22 + 1)  # above any process number of Linux
+
+
+def test_new_files_are_for_reading_and_writing_as_far_as_the_user_lets_others(store, wanted):
+    before = os.umask(0o022)
+    try:
+        build(store.folder, wanted)
+        (store.path(wanted.key) / "usage.json").unlink()
+        build(store.folder, wanted)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in store.path(wanted.key).iterdir()} == {0o644}
 
 
 def test_windows_syncs_no_folders_and_sends_no_signals(tmp_path: Path, monkeypatch):
