@@ -13,6 +13,7 @@ import numpy as np
 from mpmath import mp, mpf
 
 from cli726.backprop import Backprop, LayeredNetwork, Variable, document, solve
+from cli726.backprop.findings import certain
 from cli726.choices import Hidden
 from cli726.document import Document
 from cli726.document.content import plain
@@ -272,6 +273,17 @@ def test_settings_and_tables_state_numbers_that_are_right() -> None:
             cells = (a, z, delta, *gradients.strip("()").split(", "))
             exactly = (passed[layer - 2][k - 1], sent[layer - 1][k - 1], *map(exact.derivative, variables))
             assert all(map(agrees, cells, exactly)), (cells, exactly)
+
+
+def test_numbers_have_four_digits_in_tables_six_in_answers_and_of_many_two_are_shown() -> None:
+    for count, x, gradients in ((4, "(1, 2, 3, 4)", "(3.333, 6.667, 10, 13.33)"), (5, "(1, 2, ...)", "(5, 10, ...)")):
+        weights = np.full((1, count), 1 / 3)
+        content = document(solve(LayeredNetwork((weights,)), np.arange(1.0, count + 1), np.zeros(1)))
+        assert plain(content.lead[-1]).startswith(f"x = {x}, t = 0: y = {gradients.split(',')[0][1:]}, Eₙ = ")
+        assert plain(content.tables[0].rows[0][-1]) == gradients
+        assert content.findings[0].text.endswith({4: " = 3.33333.", 5: " = 5."}[count])
+    numbers = [(1 / 3, 0), (0.123456, 1e-3), (1e-9, 1e-8), (0, 0), (2, 1), (30, 1)]
+    assert [certain(*number) for number in numbers] == ["0.333333", "0.12", "0 ± 2e-08", "0", "0 ± 6e+00", "3e+01"]
 
 
 def test_a_wrong_derivative_is_refused() -> None:

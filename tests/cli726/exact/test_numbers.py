@@ -31,8 +31,9 @@ def test_number_is_exact(text):
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_number_refuses_what_it_can_not_compute_with(text):
-    with pytest.raises(RequestError, match="a number must be finite"):
+    with pytest.raises(RequestError, match="a number must be finite") as refusal:
         exact.number(text)
+    assert f'got "{text[:40]}";' in str(refusal.value)
 
 
 @given(st.lists(fractions, min_size=2, max_size=2), fractions)

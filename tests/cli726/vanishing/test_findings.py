@@ -50,6 +50,8 @@ def test_what_is_said_of_a_network_holds(part: int) -> None:
         result = analyse(oracle.setting, oracle.hidden, oracle.connect)
         answers = document([result])
         said = [finding.text for finding in answers.findings if finding.evidence]
+        first = [item.evidence["log10"] for item in answers.findings if "bound_log10" in item.evidence]
+        assert first in ([], [result.log10[0]])
         for text in said:
             kind = next(kind for kind in ("≈", "at z =", "gradients") if kind in text)
             {"≈": check_size, "at z =": check_pushed, "gradients": check_zeros}[kind](oracle, text)
@@ -96,6 +98,7 @@ def check_pushed(oracle: Oracle, text: str) -> None:
         assert states(size, log10(pushed.rate((looked, 1, 1)))), text
         with oracle.precision():
             exact = pushed.run[0][place, 1]
+            assert ("−" in output) == (1 - exact < 0.01), text
             assert states(output, log10(1 - exact if "−" in output else exact)), text
 
 
@@ -191,4 +194,11 @@ def test_questions_stand_in_the_assignments_order_with_the_formula_of_each() -> 
 @given(st.floats(-5000, 300), st.decimals(min_value="1e-400", max_value="1e9"))
 def test_numbers_are_rounded_as_they_are_meant(size: float, value: Decimal) -> None:
     assert states(magnitude(size), size)
+    assert len(Decimal(at_most(value)).normalize().as_tuple().digits) <= 3
     assert value <= Decimal(at_most(value)) <= value * Decimal("1.0101")
+
+
+def test_numbers_of_ordinary_size_have_no_exponent() -> None:
+    sizes = {"0.00012": -3.92, "1.0e-04": -4.0, "99": 1.9973, "100": 1.9979, "95499": 4.98, "1.0e+05": 5.0,
+             "1.0e-07": -7.001, "0": -math.inf}  # fmt: skip
+    assert [magnitude(size) for size in sizes.values()] == list(sizes)

@@ -108,6 +108,8 @@ def test_plain_gradients_are_the_exact_ones_while_nothing_is_lost() -> None:
         assert_allclose(plain[Dtype.float64], exact, rtol=1e-9, atol=1e-15)
         assert_allclose(plain[Dtype.float32], exact, rtol=2e-2, atol=1e-4)
         assert [plain[dtype].dtype for dtype in Dtype] == ["float32", "float64"]
+    # At a = 0 the slope is 0, and no 0 has a sign.
+    assert list(map(str, analyse(Setting(2, bias="-1"), *RELU_CHAIN).plain[Dtype.float64])) == ["0.0", "0.0"]
 
 
 def test_formats_lose_what_decimals_keep() -> None:
@@ -119,7 +121,8 @@ def test_formats_lose_what_decimals_keep() -> None:
     assert result.log10[highest - 1] < math.log10(2.0**-149) < result.log10[highest + 2]
     assert told["first_layer_bound"] == pytest.approx(4.0**-151, rel=1e-9)
     assert analyse(Setting(), *RELU_BIPARTITE).to_json()["overflow_layer"] == {"float32": 152, "float64": None}
-    assert analyse(Setting(weight="1000"), *RELU_CHAIN).to_json()["first_layer_bound"] is None
+    for weight, depth, bound in (("1000", 152, None), ("10", 309, None), ("10", 308, 1e307)):
+        assert analyse(Setting(depth, weight), *RELU_CHAIN).to_json()["first_layer_bound"] == bound
 
 
 @pytest.mark.parametrize(("depth", "layers", "place"), [(2, (1, 2), 2), (3, (1, 2, 3), 2), (6, (1, 3, 6), 3)])
@@ -127,6 +130,7 @@ def test_saturation_is_what_biases_do(depth: int, layers: tuple[int, ...], place
     setting = Setting(depth=depth, weight="1/2", bias="0.1", x="1,2")
     pushed: Any = analyse(setting, *LOGISTIC_BIPARTITE).saturation
     assert (pushed.layers, pushed.place) == (layers, place)
+    assert_allclose(pushed.push, -pushed.push[::-1])
     for row, push in enumerate(pushed.push):
         oracle = Oracle(setting, *LOGISTIC_BIPARTITE, push)
         z, slope = float(oracle.run[0][place, 1]), float(oracle.run[1][place, 1])
@@ -138,13 +142,14 @@ def test_saturation_is_what_biases_do(depth: int, layers: tuple[int, ...], place
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *(({"weight": rule}, "--weight takes") for rule in ("", "x", "normal:", "normal:0", "uniform:1", "1001")),
+        *(({"weight": rule}, "--weight takes") for rule in ("", "x" * 50, "normal:", "normal:0", "uniform:1", "1001")),
         *(({"depth": depth}, "--depth must be from 1") for depth in (0, 20_001)),
         *(({name: text}, "got 2000") for name, text in (("bias", "2000"), ("t", "-2000"), ("x", "1,2000"))),
         *(({name: text}, f"--{name}") for name, text in (("x", "1"), ("x", "1,nan"), ("bias", ""), ("t", "inf"))),
     ],
 )
 def test_settings_that_make_no_network_are_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(RequestError, match=message) as refusal:
         build(replace(Setting(), **change), *RELU_CHAIN)
+    assert "x" * 50 not in change.values() or f'got "{"x" * 40}"' in str(refusal.value)
     assert build(Setting(depth=20_000, weight="1000", bias="-1000"), *RELU_CHAIN).depth == 20_000
