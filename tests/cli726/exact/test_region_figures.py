@@ -16,7 +16,7 @@ from PIL import Image
 
 from cli726 import exact, glm, softmax
 from cli726.drawing import BOUNDARY, MEETING_POINT, styled
-from cli726.exact.plane import class_color, pale
+from cli726.exact.plane import class_color, pale, reaching
 from cli726.glm import figures as glm_figures
 from cli726.softmax import figures as softmax_figures
 from tests.cli726.exact.settings import settings
@@ -54,7 +54,11 @@ def test_red_lines_are_ties_and_green_points_are_vertices(classes):
             shares = softmax.evaluate(result.weights, (Fraction(x[0]), Fraction(x[1]))).probabilities
             assert_allclose([shares[k - 1] for k in boundary.tied], max(shares), rtol=1e-9)
     assert [tuple(line.get_xydata()[0]) for line in lines(axes, MEETING_POINT)] == [v.x for v in result.vertices]
+    outlines = [patch.get_xy().T for patch in axes.patches]
+    areas = [abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2 for x, y in outlines]
+    assert sum(areas) == pytest.approx(np.ptp(axes.get_xlim()) ** 2)
     for text in axes.texts:
+        assert text.get_clip_on()
         k = int(text.get_text().strip("$C_{}"))
         assert softmax.evaluate(result.weights, tuple(map(Fraction, text.get_position()))).region == k
 
@@ -64,6 +68,8 @@ def test_the_assignments_axes():
     assert axes.get_xlim() == axes.get_ylim() == (-5, 5)
     (axes,) = drawn(softmax_figures.regions, solve(softmax.ASSIGNMENT), Fraction(2)).axes
     assert axes.get_xlim() == axes.get_ylim() == (-2, 2)
+    for x, half in ((5, 5), (6, Fraction(36, 5)), (50, 60), (51, 5)):
+        assert reaching((Fraction(-x), Fraction(1)), (Fraction(0), Fraction(2)), Fraction(5)) == half
 
 
 @pytest.mark.parametrize("weights", settings(3, 48))

@@ -97,7 +97,7 @@ class Oracle:
 
     def __init__(self, weights):
         self.weights = weights
-        self.empty_ones = set()
+        self.empty_ones, self.same_ones = set(), set()
 
     def surface(self, k, formula, shape, rest):
         w0, w1, w2 = w = self.weights[int(k) - 1]
@@ -141,6 +141,7 @@ class Oracle:
 
     def never(self):
         assert len(set(self.weights)) == 1
+        self.same_ones = settings.coinciding(self.weights)
 
     def sides(self, inner, inside, conic, equation, described, outer, outside, them):
         w, v = self.weights[int(inner) - 1], self.weights[int(outer) - 1]
@@ -170,7 +171,8 @@ class Oracle:
             assert (score(w, x) > score(v, x)) == within or truth(equation, x)
 
     def same(self, who):
-        assert len({self.weights[k - 1] for k in numbers(who)}) == 1 < len(numbers(who))
+        assert len(set(self.weights)) > 1
+        self.same_ones.add(tuple(numbers(who)))
 
     def empty(self, who):
         self.empty_ones |= set(numbers(who))
@@ -199,6 +201,7 @@ def test_every_sentence_is_true(weights):
         judge(oracle, *match.groups())
     first = {k for k in range(1, len(weights) + 1) if weights.index(weights[k - 1]) == k - 1}
     assert oracle.empty_ones == {k for k in first if not has_area(weights, k)}
+    assert oracle.same_ones == settings.coinciding(weights)
     assert [item.question for item in content.findings][:3] == ["2.1", "2.2", "2.3"]
     assert [item.text[:3] for item in content.findings[:2]] == ["y1 ", "y2 "]
 

@@ -14,6 +14,7 @@ from cli726.softmax.figures import figures
 from cli726.softmax.findings import document
 from tests.cli726.exact.settings import (
     FAR,
+    coinciding,
     coordinates,
     has_area,
     height,
@@ -37,7 +38,7 @@ class Oracle:
         self.points = meeting_points(weights)
         self.with_area = [k for k in range(1, len(weights) + 1) if has_area(weights, k)]
         self.distinct = [k for k in self.with_area if weights.index(weights[k - 1]) == k - 1]
-        self.named = {"ray": set(), "segment": set(), "region": set(), "empty": set()}
+        self.named = {"ray": set(), "segment": set(), "region": set(), "empty": set(), "same": set()}
 
     def at(self, way, distance, sign=1):
         x, d = way.start or way.through, way.exact_direction
@@ -204,7 +205,7 @@ class Oracle:
         assert sum(exact) - exact[i - 1] - exact[j - 1] < 1e-30
 
     def same(self, who):
-        assert len({self.weights[k - 1] for k in numbers(who)}) == 1 < len(numbers(who))
+        self.named["same"].add(tuple(numbers(who)))
 
     def empty(self, who):
         self.named["empty"] |= set(numbers(who))
@@ -304,6 +305,7 @@ def test_every_sentence_is_true(weights):
     # Nothing is left out: every boundary and region is told of, and each question has an answer.
     assert {item.classes for item in oracle.result.boundaries} == oracle.named["ray"] | oracle.named["segment"]
     assert oracle.named["region"] == set(oracle.distinct)
+    assert oracle.named["same"] == coinciding(weights)
     assert oracle.named["empty"] == {
         k for k in range(1, len(weights) + 1) if k not in oracle.with_area and weights.index(weights[k - 1]) == k - 1
     }
