@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cli726.document import Document
-    from cli726.findings import Finding
 
 PIPE_WIDTH = 100
 # Where COLUMNS says less, as 0 from a terminal that doesn't know, nothing could be read at all.
@@ -29,7 +28,7 @@ NARROWEST = 20
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A Rich console for results (stdout) or notices (stderr); in a pipe of a fixed width, so that logs don't vary."""
+    """Return a Rich console for results (stdout) or notices (stderr); in a pipe its width is fixed: logs don't vary."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -41,7 +40,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def plain(text: str) -> str:
-    """`printable` text with Rich's markup escaped: for names that come from files."""
+    """Return `printable` text with Rich's markup escaped: for names that come from files."""
     from rich.markup import escape
 
     return escape(printable(text))
@@ -53,7 +52,7 @@ def notice(text: str) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON types; what is undefined or infinite becomes null, arrays lists, fractions strings.
+    """Return plain JSON types; what is undefined or infinite becomes null, arrays lists, fractions strings.
 
     Lone surrogates, which stand for the bytes of an undecodable file name, become visible escapes.
 
@@ -83,7 +82,7 @@ def jsonable(value: Any) -> Any:
 
 
 def harmless(document: str) -> str:
-    """The same JSON document with every character escaped that could move the cursor, colour or reorder a terminal."""
+    """Return the same JSON document, every character escaped that could move the cursor, colour or reorder text."""
     return re.sub(r"[^\n -~]", lambda c: c[0] if printable(c[0]) == c[0] else json.dumps(c[0])[1:-1], document)
 
 
@@ -117,7 +116,7 @@ def emit(
 
 
 def table(title: str | None, *columns: str, rows: Iterable[Sequence[object]], numeric: int = 1) -> Table:
-    """A Rich table in the house's look; columns from the `numeric`-th on are right-aligned. Cells are plain text."""
+    """Return a table in the house's look; columns from the `numeric`-th on are right-aligned, cells are plain text."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -131,22 +130,8 @@ def table(title: str | None, *columns: str, rows: Iterable[Sequence[object]], nu
     return result
 
 
-def findings(items: Iterable[Finding]) -> list[RenderableType]:
-    """Findings as a bulleted list, wrapped with a hanging indent."""
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    for item in items:
-        grid.add_row("•", Text(printable(item.text)))
-    return [Padding(grid, (0, 0, 1, 0))] if grid.row_count else []
-
-
 def document(content: Document) -> Iterator[RenderableType]:
-    """A document, question by question: its number and wording, the answers, then the evidence."""
+    """Yield a document question by question: its number and wording, the answers, then the evidence."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

@@ -1,1 +1,0 @@
-"""Figures: a function takes a result and returns a matplotlib Figure."""
