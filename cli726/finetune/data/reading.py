@@ -60,8 +60,8 @@ class Reading:
 
 
 def text_of(name: str | Path) -> str:
-    """Return a file's name as text: bytes that aren't UTF-8 can be written nowhere."""
-    return os.fsencode(name).decode(errors="replace")
+    """Return a file's name as text that can be written anywhere: bytes that aren't UTF-8 as \\xNN, so that two stay two."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 class Pile:

@@ -198,14 +198,16 @@ def test_items_that_cannot_be_read_are_skipped_with_their_reason(own: bool) -> N
 def test_names_that_are_no_text_are_written_as_their_bytes(tmp_path: Path, weights_file: Path) -> None:
     folder = write_pictures(tmp_path / "data", 30)
     strange = (folder / "rows").rename(folder / os.fsdecode(b"caf\xe9"))
+    other = (folder / "columns").rename(folder / os.fsdecode(b"caf\xe8"))
     (strange / "001.png").rename(strange / os.fsdecode(b"\xff.png"))
     (folder / "cross" / os.fsdecode(b"\xfe.png")).write_bytes(b"broken")
     found = load_folder(folder)
-    assert found.classes == ("caf\ufffd", "columns", "cross")
-    assert "caf\ufffd/\ufffd.png" in found.pools["train"].names
-    assert [one.name for one in found.left_out] == ["cross/\ufffd.png"]
+    assert other.is_dir()
+    assert found.classes == ("caf\\xe8", "caf\\xe9", "cross"), "two names stay two classes"
+    assert "caf\\xe9/\\xff.png" in found.pools["train"].names
+    assert [one.name for one in found.left_out] == ["cross/\\xfe.png"]
     result = finetune(small_run(folder, weights_file, epochs=1), tmp_path / "run")
-    assert result.to_json()["dataset"]["class_names"][0] == "caf\ufffd"
+    assert result.to_json()["dataset"]["class_names"][1] == "caf\\xe9"
 
 
 @pytest.fixture(scope="module")
