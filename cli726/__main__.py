@@ -1,13 +1,15 @@
 """The console entry point: `cmpt726`, and `python -m cli726`, which is the same."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cli726
 
 # For `-m` Python puts the current folder first on the path; a `cache.py` there would stand in for ours.
-if sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd():
-    sys.path[0] = str(cli726.ROOT)
+with suppress(OSError):  # the current folder may be gone
+    if sys.path and Path(sys.path[0] or ".").resolve() == Path.cwd():
+        sys.path[0] = str(cli726.ROOT)
 
 
 def main() -> None:

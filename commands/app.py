@@ -29,7 +29,7 @@ from commands import (
     softmax,
     vanishing,
 )
-from commands.interrupts import await_interrupts, interrupt_behind
+from commands.interrupts import await_interrupts, interrupt_behind, leave_interrupts
 from commands.options import App, examples
 from commands.streams import flush, mute, open_streams
 
@@ -170,4 +170,6 @@ def main() -> None:
         if launch.speaks(error):
             sys.stderr = stderr
         status = status_of(error)
-    sys.exit(finish(status))
+    status = finish(status)
+    leave_interrupts()
+    sys.exit(status)

@@ -61,6 +61,8 @@ def store_of(cache_dir: Path | None) -> "Store":
 
 def quantity(text: str, units: dict[str, int], rule: str) -> float:
     """Return a number times its unit, or raise RequestError with the rule."""
+    if text.strip() == "0":  # in any unit
+        return 0.0
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]+)\s*", text.lower(), re.ASCII)
     if not found or found[2] not in units:
         raise RequestError(f"{rule}; got {text!r}")

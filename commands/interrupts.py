@@ -8,7 +8,7 @@ from types import FrameType
 
 from cli726.errors import Interrupted
 
-__all__ = ["await_interrupts", "interrupt_behind"]
+__all__ = ["await_interrupts", "interrupt_behind", "leave_interrupts"]
 
 # Seconds from one look at whether a library is still being loaded to the next; and the longest that it is waited for.
 PAUSE = 0.02
@@ -45,6 +45,14 @@ def await_interrupts() -> None:
     """From now on SIGINT and SIGTERM raise `Interrupted`."""
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def leave_interrupts() -> None:
+    """Let SIGINT and SIGTERM end the process as they usually do: nothing of ours runs any more."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if hasattr(signal, "setitimer"):  # a look that is still to come would end the process by SIGALRM
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def interrupt_behind(error: BaseException) -> Interrupted | None:

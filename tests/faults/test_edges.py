@@ -49,7 +49,7 @@ def test_closed_streams_are_no_streams(tmp_path: Path, closed: str) -> None:
 
 
 def test_nothing_asks_where_nobody_can_answer(tmp_path: Path) -> None:
-    (tmp_path / "v1" / "ab" / "something").mkdir(parents=True)
+    (tmp_path / "v1" / "ab" / ("ab" * 32)).mkdir(parents=True)
     for nobody in ("<&-", "< /dev/null"):
         done = in_shell(f"cmpt726 cache clear --cache-dir . {nobody}", tmp_path)
         assert done.returncode == 2

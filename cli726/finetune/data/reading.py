@@ -60,7 +60,7 @@ class Reading:
 
 
 def text_of(name: str | Path) -> str:
-    """Return a file's name as text that can be written anywhere: bytes that aren't UTF-8 as \\xNN, so that two stay two."""
+    """Return a file's name as text for any stream: bytes that aren't UTF-8 as \\xNN, so that two stay two."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 

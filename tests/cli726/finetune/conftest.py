@@ -44,12 +44,16 @@ def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("data") / "shapes", 72)
 
 
+# What the weights files say that they were trained on.
+STATED = {"data": {"name": "noise", "digest": "0"}}
+
+
 @pytest.fixture(scope="session")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file as `pretrain` writes them, of random weights."""
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     network = Network(lively_backbone(), torch.nn.Linear(64, 100))
-    save_weights(path, network, NORMALIZATION, {"data": {"name": "noise", "digest": "0"}})
+    save_weights(path, network, NORMALIZATION, STATED)
     return path
 
 
@@ -73,7 +77,7 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file for the small network."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     with shrunk():
-        save_weights(path, Network(lively_backbone(), torch.nn.Linear(resnet.width(), 100)), NORMALIZATION, {})
+        save_weights(path, Network(lively_backbone(), torch.nn.Linear(resnet.width(), 100)), NORMALIZATION, STATED)
     return path
 
 
