@@ -16,6 +16,7 @@ from cli726.text import printable
 from commands import (
     backprop,
     cache,
+    check,
     data,
     doctor,
     evaluate,
@@ -78,6 +79,7 @@ for problem in (softmax, glm, backprop, vanishing):
     name = problem.__name__.rpartition(".")[2]
     app.command(name, epilog=problem.EPILOG, rich_help_panel=PROBLEMS)(getattr(problem, name))
 app.add_typer(logistic.app, rich_help_panel=PROBLEMS)
+app.command(cls=check.Check, epilog=check.EPILOG, rich_help_panel=PROBLEMS)(check.check)
 app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
 app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
 app.command(epilog=evaluate.EPILOG, rich_help_panel=TUNING)(evaluate.evaluate)

@@ -320,6 +320,7 @@ CONTRACT = {
     "lr compare": f"--eta {DRAWING}",
     "lr sgd": f"--eta --epochs --batch-size --shuffles --seed {DRAWING}",
     "lr newton": "--json",
+    "check": "--list --from --hint --json --class --layers --x --t --weights --depth --data --eta --start",
     "finetune": "--dataset --data-dir --test-fraction --val-fraction --weights --cache --no-cache --recompute "
     "--cache-dir --epochs --unfreeze-after --unfreeze --head --dropout --batch-norm --l2 --weight-decay --optimizer "
     "--lr --backbone-lr --momentum --schedule --batch-size --label-smoothing --preset --solver --augment "

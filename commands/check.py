@@ -1,0 +1,156 @@
+"""`cmpt726 check`: is an answer right, and if not, where does it differ."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli726.errors import RequestError
+from cli726.text import typed_path
+from commands.options import Command, Json, Seed, examples
+from commands.render import emit, table
+
+if TYPE_CHECKING:
+    from cli726.check import Verdict
+
+EPILOG = examples(
+    'cmpt726 check 1.1 "1/3, 1/3, 1/3"', 'cmpt726 check 3.2 "(y - t) * z_2^(3)"', "cmpt726 check 3.5 --hint 1"
+)
+WRONG = 10
+
+
+class Check(Command):
+    """A command whose answer may begin with a minus sign."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {word}" if re.match(r"-(?!-|h$).", word) else word for word in args])
+
+
+PROBLEMS, DESCENTS = "Other parameters", "Other parameters of problem 5"
+
+
+def option(*flags: str, panel: str = PROBLEMS, metavar: str, help: str, **rest: Any) -> Any:
+    return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=panel, **rest)
+
+
+CLASSES = option("--class", metavar="W,W,W", help="A class of problem 1 or 2, as their commands take it; repeat.")
+LAYERS = option("--layers", metavar="N,N,...", help="Units in each layer of problem 3, inputs first.")
+X = option("--x", metavar="X1,X2,...", help="Inputs of problem 3, for answers that are numbers.")
+T = option("--t", metavar="T,...", help="Targets of problem 3, for answers that are numbers.")
+WEIGHTS = option("--weights", metavar="FILE", parser=typed_path, help="Weights of problem 3, as backprop takes them.")
+DEPTH = option("--depth", metavar="N", help="Layers of weights of problem 4.")
+DATA = option("--data", panel=DESCENTS, metavar="FILE", parser=typed_path, help="Points (default: bundled).")
+ETA = option("--eta", panel=DESCENTS, metavar="RATE", help="Learning rate of the file; repeat for one a column.")
+START = option("--start", panel=DESCENTS, metavar="W1,...,BIAS", help="Weights to start from.")
+TOL = option("--tol", panel=DESCENTS, metavar="NATS", help="Tolerance of the stopping rule.")
+EPOCHS = option("--max-epochs", panel=DESCENTS, metavar="N", help="Most epochs.", min=1, max=100_000)
+
+
+def check(
+    question: Annotated[str | None, typer.Argument(help="Its number, from 1.1 to 5.3.")] = None,
+    answer: Annotated[
+        str | None, typer.Argument(help="What you found, in quotes; for 5.1 to 5.3 a file. - reads standard input.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the questions, and how answers are typed.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", parser=typed_path, metavar="FILE", help="TOML file with an answer a line; a table with marks."
+        ),
+    ] = None,
+    hint: Annotated[
+        int | None,
+        typer.Option("--hint", min=1, max=3, metavar="1|2|3", help="Help: the rule, the symbols, a first step."),
+    ] = None,
+    classes: Annotated[list[str] | None, CLASSES] = None,
+    layers: Annotated[str | None, LAYERS] = None,
+    x: Annotated[str | None, X] = None,
+    t: Annotated[str | None, T] = None,
+    weights: Annotated[Path | None, WEIGHTS] = None,
+    depth: Annotated[int, DEPTH] = 152,
+    data: Annotated[Path | None, DATA] = None,
+    etas: Annotated[list[float] | None, ETA] = None,
+    start: Annotated[str | None, START] = None,
+    tol: Annotated[float, TOL] = 1e-5,
+    max_epochs: Annotated[int, EPOCHS] = 500,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say whether an answer is right, and if not, which slip it has and where."""
+    from cli726 import check as checks
+
+    if listing:
+        return show_list(as_json)
+    if source is None and question is None:
+        raise RequestError('name a question and an answer, as in `cmpt726 check 3.1 "y - t"`, or use --list or --from')
+    if hint is not None:
+        text = checks.hint(question or "", hint)
+        return emit({"question": question, "hint": text}, lambda: [text], as_json=as_json)
+    first = None
+    if start is not None:
+        from cli726.vectors import vector
+
+        first = vector(start, start.count(",") + 1, "--start").tolist()
+    parameters = checks.Parameters(
+        classes=classes or None, layers=layers, x=x, t=t, weights=weights, depth=depth, data=data, etas=etas or None,
+        start=first, tol=tol, max_epochs=max_epochs, seed=seed,
+    )  # fmt: skip
+    if source is not None:
+        rows, marks = checks.marked(checks.read_answers(source), parameters)
+        emit({"answers": rows, "marks": marks}, lambda: mark_table(rows, marks), as_json=as_json)
+        status = WRONG if any(row["right"] is False for row in rows) else 2 * any(row["right"] is None for row in rows)
+        raise typer.Exit(status)
+    asked, text = question or "", typed_answer(question or "", answer)
+    verdict = checks.check(asked, text, parameters)
+    emit(verdict, lambda: shown(verdict, text), as_json=as_json)
+    raise typer.Exit(0 if verdict.right else WRONG)
+
+
+def typed_answer(question: str, answer: str | None) -> str:
+    """Return the answer as text, from standard input or, for problem 5, a file."""
+    from cli726.check import question as find
+    from cli726.check.descents import read
+
+    asked = find(question)
+    if answer is None:
+        raise RequestError(
+            f'{question} needs an answer: {asked.form}, as in `cmpt726 check {question} "{asked.example}"`'
+        )
+    if answer == "-":
+        return sys.stdin.read() if question.startswith("5.") else sys.stdin.read().strip()
+    return read(typed_path(answer)) if question.startswith("5.") else answer.strip()
+
+
+def shown(verdict: "Verdict", text: str) -> Iterator[Any]:
+    """Yield what a person reads: the verdict, and a mark under the place of a slip."""
+    from rich.text import Text
+
+    from cli726.text import printable
+
+    yield Text(f"{verdict.question}  {'' if verdict.right else 'wrong: '}{printable(verdict.message)}")
+    if verdict.where and "\n" not in text:
+        first, last = verdict.where
+        if last <= 90:
+            yield Text(f"     {printable(text)}\n     {' ' * (first - 1)}{'^' * (last - first + 1)}")
+
+
+def mark_table(rows: list[dict[str, Any]], marks: Mapping[str, int]) -> Iterator[Any]:
+    from rich.text import Text
+
+    words = {True: "right", False: "wrong", None: "not understood"}
+    yield table(
+        None, "question", "", "why", rows=[(r["question"], words[r["right"]], r["message"]) for r in rows], numeric=9
+    )
+    yield Text(f"{marks['earned']} of {marks['possible']} marks")
+
+
+def show_list(as_json: bool) -> None:
+    """Print the questions, the form of an answer, and an example of each."""
+    from cli726.check import QUESTIONS
+
+    rows = [(number, one.form, one.example) for number, one in QUESTIONS.items()]
+    payload = {"questions": [dict(zip(("question", "form", "example"), row, strict=True)) for row in rows]}
+    emit(payload, lambda: [table(None, "question", "an answer is", "example", rows=rows, numeric=9)], as_json=as_json)
