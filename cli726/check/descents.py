@@ -6,27 +6,36 @@ What the student's program printed is read; the program is never run.
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cli726.check.answers import Parameters, Verdict, decided
 from cli726.check.slips import Slip
 from cli726.errors import RequestError
 from cli726.logistic import RATES, load_points
 from cli726.logistic.descent import check_rates, choose_start
-from cli726.logistic.model import descend, gradients, losses, orders
+from cli726.logistic.model import descend, gradients, losses
 from cli726.logistic.points import Array, Points
 
-__all__ = ["gradient", "read", "stochastic"]
+__all__ = [
+    "OTHER_RATES",
+    "Column",
+    "Variant",
+    "agreement",
+    "columns",
+    "gradient",
+    "head",
+    "read",
+    "run",
+    "said_digits",
+    "verdict",
+]
 
 NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)(?:nan|[-+]?inf)(?!\w)", re.ASCII
@@ -36,9 +45,6 @@ MOST_BYTES, FEWEST = 20_000_000, 3
 # many digits on: where a program takes log(1 - y) of y near 1, more don't agree.
 SAME, SINGLE, NAMED, OPENING = 1e-8, 1e-3, 3.5, 6
 OTHER_RATES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.001)
-SEEDS = (0, 1, 2, 42, 123, 726, 1234)
-TRIED = 3  # epochs in which orders are told apart
-Order = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -229,7 +235,7 @@ def descent(
     ]
     shifts = (0, 1) if lost else (0,)
     for few in (count, OPENING):  # large steps blow rounding up: then the first epochs tell
-        part = [Column(one.values[:few], one.reach[:few]) if one else None for one in given]
+        part = head(given, few)
         digits = [max(agreement(part, one, shift) for shift in shifts) for one in tried]
         best = max(range(len(tried)), key=digits.__getitem__)
         if digits[best] >= NAMED:
@@ -277,132 +283,6 @@ def gradient(question: str, text: str, parameters: Parameters) -> Verdict:
     return verdict(question, slip, note)
 
 
-def known_orders(parameters: Parameters, count: int, epochs: int) -> Iterator[tuple[str, list[Order]]]:
-    """Yield the orders that can be known: those of `cmpt726 lr sgd`, and of NumPy's and Python's usual seeds."""
-    shuffles = list(islice(orders(parameters.seed, 20, count), epochs))
-    for k in range(20):
-        yield f"cmpt726's shuffle {k} of seed {parameters.seed}", [order[:, k] for order in shuffles]
-    for seed in SEEDS:
-        makers: Sequence[Any] = (np.random.RandomState(seed), np.random.default_rng(seed))
-        for maker, name in zip(makers, ("RandomState", "default_rng"), strict=True):
-            fresh = [np.asarray(maker.permutation(count)) for _ in range(epochs)]
-            yield f"{name}({seed}).permutation", fresh
-            kept, again = np.arange(count), []
-            for order in fresh:
-                kept = kept[order]
-                again.append(kept)
-            yield f"{name}({seed}).shuffle", again
-        source, listed, python = random.Random(seed), list(range(count)), []  # noqa: S311 - what students use
-        for _ in range(epochs):
-            source.shuffle(listed)
-            python.append(np.array(listed))
-        yield f"random.shuffle with seed {seed}", python
-
-
-def sweep(points: Points, orders_of: Sequence[list[Order]], steps: Array, start: Array) -> Array:
-    """Return the weights at the start and after every epoch, shape (epochs + 1, K, D), of K descents in lockstep.
-
-    Args:
-        orders_of: The order of each epoch, for each descent.
-        steps: Rates, signed, 0 for a weight that isn't updated: shape (K, D).
-    """
-    W = np.repeat(start[None], len(steps), axis=0)
-    found, signed = [W.copy()], points.signed
-    with np.errstate(all="ignore"):
-        for epoch in range(len(orders_of[0])):
-            for index in np.stack([order[epoch] for order in orders_of], axis=1):
-                x = signed[index]  # (K, D)
-                W += steps * (x / (1 + np.exp((W * x).sum(axis=1)))[:, None])
-            found.append(W.copy())
-    return np.array(found)
-
-
-def stochastic(question: str, text: str, parameters: Parameters) -> Verdict:
-    """Judge stochastic gradient descent, as far as its order of the points can be known.
-
-    Raises:
-        RequestError: where it can't be known: then neither right nor wrong can be said.
-    """
-    points = load_points(parameters.data)
-    start = choose_start(points, parameters.start)
-    rates = list(parameters.etas or RATES)
-    check_rates(rates)
-    lost, weights = columns(text, len(start), len(rates))
-    if len(lost) > 1:
-        found = [
-            one_stochastic(question, points, start, [e], c, None, parameters) for e, c in zip(rates, lost, strict=True)
-        ]
-        return next((one for one in found if not one.right), found[0])
-    return one_stochastic(question, points, start, rates, lost[0] if lost else None, weights, parameters)
-
-
-def one_stochastic(
-    question: str, points: Points, start: Array, rates: Sequence[float], lost: Column | None, weights: Column | None,
-    parameters: Parameters,
-) -> Verdict:  # fmt: skip
-    """Judge one descent, at any of some rates."""
-    count, epochs = len(points.X), len((lost or weights).values)  # type: ignore[union-attr]
-    shown = min(epochs, 500)
-    few = min(epochs, TRIED)
-    asked = list(dict.fromkeys([*rates, *OTHER_RATES]))
-    mask = np.append(np.ones(len(start) - 1), 0.0)
-    trials: list[tuple[str, str, list[Order], Array, float]] = []
-    for name, drawn in known_orders(parameters, count, few):
-        once = [drawn[0]] * few
-        for eta in asked:
-            slip = "" if eta in rates else "other rate"
-            full = np.full(len(start), eta)
-            trials.append((slip, f"eta {eta:g}, order {name}", drawn, full, eta))
-            if eta in rates:
-                trials += [
-                    ("shuffled once", f"shuffled once, not in every epoch (order {name})", once, full, eta),
-                    ("wrong sign", f"the step goes up the gradient (order {name})", drawn, -full, eta),
-                    ("bias not updated", f"the bias isn't updated (order {name})", drawn, full * mask, eta),
-                ]
-    plain = [np.arange(count)] * few
-    for eta in asked:
-        full = np.full(len(start), eta)
-        slip = "no shuffling" if eta in rates else "no shuffling, other rate"
-        trials.append(
-            (slip, f"the points are not shuffled (eta {eta:g}): all of one class come first", plain, full, eta)
-        )
-    paths = sweep(points, [one[2] for one in trials], np.array([one[3] for one in trials]), start)
-    found = losses(points, paths)
-    head = [Column(c.values[:few], c.reach[:few]) if c else None for c in (lost, weights)]
-    enough = 5  # no two orders give the same five digits
-    for k, (slip, told, drawn, steps, _) in enumerate(trials):
-        for shift in (0, 1):
-            one = Variant(slip, told, found[shift:, k], paths[shift:, k])
-            if agreement(head, one) < enough:
-                continue
-            if shown > few:
-                used = (
-                    [drawn[0]] * shown
-                    if "shuffl" in slip
-                    else dict(known_orders(parameters, count, shown))[told.rpartition("order ")[2].rstrip(")")]
-                )
-                whole = sweep(points, [used], steps[None], start)
-                one = Variant(slip, told, losses(points, whole)[shift:, 0], whole[shift:, 0])
-            digits = agreement([Column(c.values[:shown], c.reach[:shown]) if c else None for c in (lost, weights)], one)
-            if digits >= enough:
-                note = f"{told} ({said_digits(digits, (lost, weights))} agree in {shown} epochs)"
-                return verdict(question, Slip(slip, note, None) if slip else None, note)
-    for eta in rates:
-        path = Variant("", "", *run(points, eta, start, epochs + 1))
-        if max(agreement((lost, weights), path, k) for k in (0, 1)) >= enough:
-            return verdict(
-                question,
-                Slip("not stochastic", f"that is gradient descent at eta {eta:g}, all points at once", None),
-                "",
-            )
-    usual = found[:, [k for k, one in enumerate(trials) if one[0] == ""]]
-    seen = "" if lost is None else (
-        "; the losses lie where shuffled descents at these rates lie"
-        if all(usual[k : k + 2].min() <= v <= usual[k : k + 2].max() for k, v in enumerate(lost.values[:few]))
-        else "; the losses lie outside of what shuffled descents at these rates give"
-    )  # fmt: skip
-    raise RequestError(
-        "this can't be decided: the numbers depend on your own random order, which can't be known"
-        + seen
-        + "; shuffle with np.random.default_rng(0).permutation(N) in every epoch, and check that"
-    )
+def head(given: Sequence[Column | None], epochs: int) -> list[Column | None]:
+    """Return the first epochs of losses and weights."""
+    return [Column(one.values[:epochs], one.reach[:epochs]) if one else None for one in given]

@@ -10,6 +10,7 @@ from typing import Any
 
 from cli726.check import descents, formulas, plane
 from cli726.check.answers import Parameters, Verdict
+from cli726.check.stochastic import stochastic
 from cli726.errors import RequestError
 
 __all__ = ["QUESTIONS", "Question", "check", "hint", "marked", "question", "read_answers"]
@@ -52,7 +53,8 @@ QUESTIONS: Mapping[str, Question] = {
         "two regions meet where their scores are equal", "y1 and y2", "set y1 = y2, and collect what has no x"),
         plane.boundary),
     "3.1": Question(5, "formula, or number", "y - t", (
-        CHAIN, "E_n, y and t; y = a_1^(4)", "differentiate the square; what becomes of the factor 1/2?"), formulas.derivative),
+        CHAIN, "E_n, y and t; y = a_1^(4)",
+        "differentiate the square; what becomes of the factor 1/2?"), formulas.derivative),
     "3.2": Question(5, "formula, or number", "delta_1^(4) z_2^(3)", (
         CHAIN, "delta_1^(4), and the activation a_1^(4) as a sum of weights times outputs",
         "which term of a_1^(4) has the weight w_12^(3)?"), formulas.derivative),
@@ -86,7 +88,7 @@ QUESTIONS: Mapping[str, Question] = {
         descents.gradient),
     "5.3": Question(15, "file: losses or weights by epoch", "losses.csv", (
         "one point an update, a fresh order in every epoch", "the gradient of one point, not their mean",
-        "shuffle at the beginning of every epoch, for the labels are sorted"), descents.stochastic),
+        "shuffle at the beginning of every epoch, for the labels are sorted"), stochastic),
 }  # fmt: skip
 
 
