@@ -22,7 +22,7 @@ from cli726.logistic.model import (
     step_curvature,
 )  # fmt: skip
 from cli726.logistic.optimum import Optimum, find_optimum
-from cli726.logistic.points import LARGEST, Array, Points, Summary, center
+from cli726.logistic.points import LARGEST, Array, Points, center
 
 __all__ = [
     "LEVELS", "RATES", "Comparison", "Form", "GradientDescent", "LambdaMax", "Reached", "check_rates", "choose_start",
@@ -41,11 +41,11 @@ WORTHWHILE = 1.2
 
 @dataclass(frozen=True)
 class LambdaMax:
-    """Largest eigenvalue of the loss's second derivatives: at the start; at the end (None if it diverged); at the
-    minimum (None if at infinity); and what it can't exceed anywhere.
+    """Largest curvature: at the start; at the end (None if it diverged); at the minimum (None if at infinity); and what
+    it can't exceed anywhere.
     """
 
-    start: float
+    start: float | None
     end: float | None
     optimum: float | None
     bound: float
@@ -53,8 +53,8 @@ class LambdaMax:
 
 @dataclass(frozen=True)
 class Form:
-    """A descent on inputs as they were read, or centred: the bound on the curvature; the condition number at the
-    minimum (None where there is no single one); epochs; steps in which the loss rose; the loss of the last weights.
+    """A descent on inputs as they were read, or centred: curvature's bound, condition number at the minimum (None where
+    there is no single one), epochs, steps in which the loss rose, loss of the last weights.
     """
 
     bound: float
@@ -66,10 +66,8 @@ class Form:
 
 @dataclass(frozen=True)
 class Reached:
-    """When a descent came within `level` (nats a point) of the minimum, to stay there to the end of its run.
-
-    `evaluations` are gradients of single points; None if it didn't. `gradient_descent`: the same of gradient descent
-    with the same rate, where the two are compared.
+    """Gradients of single points before a descent came within `level` (nats a point) of the minimum, to stay; None if
+    it didn't. `gradient_descent`: the same of gradient descent with the same rate, where the two are compared.
     """
 
     level: float
@@ -92,7 +90,7 @@ class GradientDescent:
     """
 
     data: str
-    points: Summary
+    points: Points
     eta: float
     max_epochs: int
     tol: float
@@ -132,7 +130,7 @@ class Comparison:
     """Gradient descent at several rates."""
 
     data: str
-    points: Summary
+    points: Points
     optimum: Optimum
     runs: tuple[GradientDescent, ...]
     findings: tuple[Finding, ...] = ()
@@ -143,12 +141,8 @@ def gradient_descent(
 ) -> GradientDescent:
     """Descend on the mean negative log-likelihood, and measure why it does what it does.
 
-    Args:
-        points: As they were read, or centred; of the former, what centring changes is measured where the loss rises.
-        eta: Learning rate.
-        max_epochs: At least 1.
-        tol: Stop when the loss changes by less than this, in nats a point; 0 never stops.
-        start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
+    It stops when the loss changes by less than `tol` nats a point; 0 never stops. `start` has a weight for each feature
+    and the bias; default 0.1, 0, ..., 0. What centring changes is measured where the loss rises.
 
     Raises:
         RequestError: for a rate, tolerance, number of epochs or start that is none.
@@ -173,7 +167,7 @@ def compare(
     """Descend at several rates; arguments and errors as for `gradient_descent`."""
     runs = measured(points, etas, max_epochs, tol, start)
     runs = [replace(run, findings=tuple(explain_descent(run))) for run in runs]
-    bare = Comparison(points.name, points.summary, runs[0].optimum, tuple(runs))
+    bare = Comparison(points.name, points, runs[0].optimum, tuple(runs))
     return replace(bare, findings=tuple(explain_comparison(bare)))
 
 
@@ -205,20 +199,17 @@ def measure(points: Points, optimum: Optimum, path: Path, max_epochs: int, tol: 
         gap[np.abs(gap) <= error + 64 * EPSILON * optimum.nll] = 0.0
         norms = np.linalg.norm(slopes, axis=1)
     lines = slope_intercept(points, w)
-    converged = path.stop == "tolerance"
+    converged, diverged = path.stop == "tolerance", path.stop == "overflow"
     met = eta_q[counted & np.isfinite(eta_q)]
-    curvature = LambdaMax(
-        start=largest_eigenvalue(hessian(points, w[0])),
-        end=None if path.stop == "overflow" else largest_eigenvalue(hessian(points, w[-1])),
-        optimum=None if optimum.w is None else largest_eigenvalue(hessian(points, optimum.w)),
-        bound=curvature_bound(points),
-    )
+    ends = w[0], None if diverged else w[-1], optimum.w
+    start, end, least = (None if at is None else largest_eigenvalue(hessian(points, at)) for at in ends)
     return GradientDescent(
-        data=points.name, points=points.summary, eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
+        data=points.name, points=points, eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
         nll=nll, final=float(loss[-1]), w=w, slope_intercept=lines, converged=converged,
-        diverged=path.stop == "overflow", stop=reason(path, max_epochs, tol),
+        diverged=diverged, stop=reason(path, max_epochs, tol),
         false_stop=converged and bool(path.eta * norms[-3] ** 2 > FALSE * tol) and crossed(points, slopes, error),
-        optimum=optimum, gap=float(gap[-1]), gradient_norm=float(norms[-1]), lambda_max=curvature, eta_q=eta_q,
+        optimum=optimum, gap=float(gap[-1]), gradient_norm=float(norms[-1]), eta_q=eta_q,
+        lambda_max=LambdaMax(start, end, least, curvature_bound(points)),
         rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
         risen=tuple((np.flatnonzero(rose) + 1).tolist()),
         unexplained=tuple((np.flatnonzero(counted & ((eta_q > 2) != rose)) + 1).tolist()),
@@ -245,11 +236,7 @@ def check_rates(etas: Sequence[float]) -> None:
 
 
 def choose_start(points: Points, start: Sequence[float] | None) -> Array:
-    """Return weights to start from, shape (D,): as given, or the course's, 0.1 for the first feature and 0 elsewhere.
-
-    Raises:
-        RequestError: for a wrong number of weights, or one that is not finite or absurdly large.
-    """
+    """Return weights to start from, shape (D,): as given, if they are as they must be, or the course's."""
     count = points.X.shape[1]
     if start is None:
         return np.array([0.1] + [0.0] * (count - 1))
@@ -273,10 +260,7 @@ def reason(path: Path, max_epochs: int, tol: float) -> str:
 
 
 def slope_intercept(points: Points, w: Array) -> Array | None:
-    """Return the separator x2 = slope x1 + intercept of each weight vector, (K, 3) -> (K, 2); NaN where w2 is 0.
-
-    None for other than two features.
-    """
+    """Return x2 = slope x1 + intercept for each w, (K, 3) -> (K, 2), NaN where w2 is 0; None unless 2 features."""
     if len(points.features) != 2:
         return None
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -298,10 +282,7 @@ def slope_turns(slopes: Array) -> int:
 
 
 def settled(gap: Array, level: float, cost: int, hold: int = 1) -> int | None:
-    """Return the evaluations before the first value of `gap` (n,) from which all stay within `level`.
-
-    A value costs `cost` evaluations; None where fewer than `hold` are left.
-    """
+    """Return the evaluations, `cost` each, before the first of at least `hold` values at the end all within `level`."""
     above = np.flatnonzero(~(gap <= level))
     first = int(above[-1]) + 1 if above.size else 0
     return first * cost if first <= len(gap) - max(1, hold) else None

@@ -41,8 +41,8 @@ LINES = [color for color in COLORS if color != "#F0E442"]
 OVERSHOT = COLORS[5]
 # What a logarithmic axis shows: smaller distances from the minimum are rounding, larger losses a divergence.
 SMALLEST, LARGEST = 1e-16, 1e290
-# Epochs drawn on a logarithmic axis, where more would hide each other; a span below which it has room for more labels.
-DRAWN, SHORT = 100, 300
+# Epochs drawn on a logarithmic axis, where more would hide each other.
+DRAWN = 100
 
 
 def figures(result: Result, points: Points) -> dict[str, Draw]:
@@ -74,10 +74,7 @@ def source(result: Result) -> str:
 
 def literal(text: str) -> str:
     """Return a foreign name for Matplotlib to print as it stands: no mathematics, no controls, not too long."""
-    plain = shown([text], len(text))[0]
-    if len(plain) > LONGEST_NAME:
-        plain = f"{plain[: LONGEST_NAME // 2]}…{plain[-LONGEST_NAME // 2 :]}"
-    return plain.replace("$", r"\$")
+    return shown([text], LONGEST_NAME)[0].replace("$", r"\$")
 
 
 def titled(axes: Axes, title: str, result: Result, x: str = "", y: str = "") -> None:
@@ -268,11 +265,7 @@ def positive(values: Array) -> Array:
 
 
 def plain_ticks(axes: Axes) -> None:
-    """Write plain numbers on logarithmic axes: counts on the lower; on the other 2, 3 and 5 too where it is short."""
-
-    def between(value: float, _: object) -> str:
-        return f"{value:g}" if np.divide(*axes.get_ylim()) > 1 / SHORT and f"{value:e}"[0] in "235" else ""
-
+    """Write plain counts on the lower of logarithmic axes, and see that the other has an extent."""
     tops = [sibling.dataLim.ymax for sibling in axes.get_shared_y_axes().get_siblings(axes)]
     if not any(0 < top < np.inf for top in tops):
         axes.set_ylim(0.1, 1)  # with nothing that a logarithmic axis can show, Matplotlib would fail
@@ -280,7 +273,6 @@ def plain_ticks(axes: Axes) -> None:
     if high / low < 1.1:
         axes.set_ylim(low / 2, high * 2)  # where all is the same, differences in the last digits would fill the axis
     axes.xaxis.set(major_formatter=lambda value, _: f"{value:,.0f}", minor_formatter=NullFormatter())
-    axes.yaxis.set(major_formatter=lambda value, _: f"{value:g}", minor_formatter=between)
 
 
 def draw_run(axes: Axes, x: Array, band: Sequence[Array], above: float = 0.0, **style: Any) -> None:
@@ -295,7 +287,7 @@ def stochastic_losses(result: StochasticComparison) -> Figure:
     axes = (figure := new_figure(7.4, 5.0)).subplots()
     for number, run in enumerate(result.runs):
         evaluations, *band = joined_bands(run)
-        epochs, rest = np.divmod(evaluations, result.points.count)
+        epochs, rest = np.divmod(evaluations, len(result.points.X))
         iterations = epochs * result.updates + np.ceil(rest / result.batch_size)
         draw_run(axes, iterations, band, label=f"{run.eta:g}", linewidth=1.3, **look(len(iterations), number))
     say_if_empty(axes, "no loss that this axis could show")
@@ -364,16 +356,11 @@ def newton_steps(result: NewtonResult) -> Figure:
 
 
 def best_separator(result: NewtonResult, points: Points) -> Figure:
-    """The points, the best separator, and the lines on which class 1 has probability 0.1 and 0.9."""
+    """The points and the best separator."""
     figure, axes = scatter_points(points)
     best = result.w if result.w is not None else result.direction
     assert best is not None
     draw_separator(axes, best, color="black", linewidth=2, zorder=2.5, label="separator")
-    for probability, color in ((0.1, COLORS[0]), (0.9, COLORS[1])) if result.w is not None else ():
-        line = best - [0, 0, np.log(probability / (1 - probability))]
-        name = f"$p$(class 1) = {probability:g}"
-        draw_separator(axes, line, color=color, linewidth=1.4, linestyle="--", label=name)
     figure.legend(**LEGEND)
-    titles = {"complete": "A separator without mistakes", "quasi-complete": "A separator with points on it"}
-    titled(axes, titles.get(result.separation or "", "The minimum"), result)
+    titled(axes, "A direction that separates" if result.w is None else "The minimum", result)
     return figure

@@ -183,7 +183,7 @@ def near(runs: Sequence[GradientDescent]) -> list[tuple[float, list[tuple[int, G
     """Return after how many epochs which rates came within each distance shown, where it took any of them a step."""
 
     def epochs(run: GradientDescent, reached: Reached) -> int | None:
-        return None if reached.evaluations is None else reached.evaluations // run.points.count
+        return None if reached.evaluations is None else reached.evaluations // len(run.points.X)
 
     found = []
     for place, level in enumerate(SHOWN):
@@ -231,7 +231,7 @@ def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
         text = f"At {rates(lost)} it diverged: numbers grew beyond the largest float."
         yield Finding("5.3", text, {"diverged": lost})
     if result.updates == 1:
-        yield Finding("5.3", f"No: with all {result.points.count} points in each batch it is gradient descent.")
+        yield Finding("5.3", f"No: with all {len(result.points.X)} points in each batch it is gradient descent.")
     else:
         yield verdict(result)
         yield from sides(result)
@@ -246,7 +246,7 @@ def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
 
 def verdict(result: StochasticComparison) -> Finding:
     """Return which method is faster, by the quickest rate of each at each distance that either reached."""
-    goal, budget = aim(result.optimum), result.epochs * result.points.count
+    goal, count = aim(result.optimum), len(result.points.X)
     leads, told, evidence = [], [], {}
     for place, level in enumerate(SHOWN):
         reached = [run.within[place] for run in result.runs]
@@ -254,10 +254,10 @@ def verdict(result: StochasticComparison) -> Finding:
         full = min((r.gradient_descent for r in reached if r.gradient_descent is not None), default=np.inf)
         if (one, full) not in ((np.inf, np.inf), (0, 0)):
             leads.append(full - one)
-            spent = [f"more than {budget:,}" if count == np.inf else f"{count:,}" for count in (one, full)]
+            spent = [f"more than {result.epochs * count:,}" if n == np.inf else f"{n:,}" for n in (one, full)]
             told.append(f"to within {level:g} {' against '.join(spent)}")
             evidence[f"{level:g}"] = (one, full)
-    buy = f"an epoch's {result.points.count:,} gradient evaluations buy {result.updates:,} noisy updates instead of one"
+    buy = f"an epoch's {count:,} gradient evaluations buy {result.updates:,} noisy updates instead of one"
     if not leads:
         text = f"No difference in {counted(result.epochs, 'epoch')}, by the table's distances from the {goal}"
         return Finding("5.3", f"{text}, though {buy}.")

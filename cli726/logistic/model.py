@@ -114,8 +114,8 @@ def step_curvature(points: Points, w: Array, slopes: Array, eta: float) -> Array
 def mean_variance(a: Array, reach: Array) -> Array:
     """Return the integral over s from 0 to 1 of 2 (1 - s) sigma'(a - s r), elementwise.
 
-    It is Taylor's remainder of the softplus, 2 (f(a - r) - f(a) + r sigma(a)) / r^2, which is the same for (-a, -r):
-    with a <= 0 nothing large cancels. For a small reach r it is the Taylor series of sigma'.
+    It is Taylor's remainder of the softplus, 2 (f(a - r) - f(a) + r sigma(a)) / r^2, the same for (-a, -r): with a <= 0
+    nothing large cancels. For a small reach r it is the Taylor series of sigma'.
     """
     turn = np.where(a > 0, -1.0, 1.0)
     a, r = a * turn, reach * turn
@@ -131,9 +131,7 @@ def mean_variance(a: Array, reach: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One descent: its learning rate; losses before each update and after the last, (E + 1,); weights there,
-    (E + 1, D); and what ended it: a change of the loss below the tolerance, the epochs, or too large numbers.
-    """
+    """One descent: losses (E + 1,) and weights (E + 1, D) before each update and after the last; what ended it."""
 
     eta: float
     losses: Array
@@ -179,11 +177,9 @@ def stochastic_paths(
 ) -> Iterator[tuple[int, Array]]:
     """Yield stochastic gradient descent from `start` at R rates in S orders of the points, drawn anew for every epoch.
 
-    An update takes the next `batch_size` points (fewer at an epoch's end) and their mean gradient.
-
-    Yields:
-        Per-example gradient evaluations so far, and the weights, shape (R, S, D): at the start, at `checkpoints` in
-        the first epoch, at the end of every epoch.
+    An update takes the next `batch_size` points (fewer at an epoch's end) and their mean gradient. Yields per-example
+    gradient evaluations so far, and the weights, shape (R, S, D): at the start, at `checkpoints` in the first epoch,
+    at the end of every epoch.
 
     Source: Bishop (2006), eq. 5.43; reshuffling: Bottou (2012), "Stochastic Gradient Descent Tricks", section 4.1.
     """
@@ -215,16 +211,12 @@ def steps(
 
 
 def advance(W: Array, blocks: Array, rates: Array) -> None:
-    """Make one update after the other, each for all runs at once, in place.
+    """Make one update after the other, each for all runs at once, in place: of weights W (D, K), at rates (K,).
 
-    An update is seven calls that allocate nothing; at this size their fixed costs are the time, so every call counts.
-
-    Args:
-        W: Weights, shape (D, K).
-        blocks: Points, the label's sign folded in, so that the gradient at one is -sigma(-signed @ w) signed; shape
-            (updates, D, K), or (updates, D, B, K) for batches of B; K may be 1 where all runs take the same.
-        rates: Shape (K,).
+    `blocks` are signed points, (updates, D, K), or (updates, D, B, K) for batches of B; their K may be 1 where all runs
+    take the same. The gradient at one is -sigma(-signed @ w) signed.
     """
+    # An update is seven calls that allocate nothing: at this size their fixed costs are the time.
     several = blocks.ndim == 4
     weights = W[:, None] if several else W
     product = np.empty(np.broadcast_shapes(blocks.shape[1:], weights.shape))
@@ -247,10 +239,8 @@ def advance(W: Array, blocks: Array, rates: Array) -> None:
 
 
 def orders(seed: int, shuffles: int, count: int) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield a fresh order of `count` points for every epoch and shuffle, shape (count, shuffles), without end.
-
-    A shuffle's orders depend on the seed and its own number alone: more shuffles leave the first ones as they were.
-    """
+    """Yield a fresh order of `count` points for every epoch and shuffle, shape (count, shuffles), without end."""
+    # A shuffle's orders depend on the seed and its own number alone: more shuffles leave the first ones as they were.
     streams = [np.random.default_rng([seed, shuffle]) for shuffle in range(shuffles)]
     while True:
         yield np.stack([stream.permutation(count) for stream in streams], axis=1)

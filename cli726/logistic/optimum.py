@@ -15,7 +15,7 @@ from cli726.document import Finding
 from cli726.errors import ComputationError
 from cli726.logistic.findings import explain_newton
 from cli726.logistic.model import EPSILON, hessian, sigmoid, softplus
-from cli726.logistic.points import Array, Points, Summary
+from cli726.logistic.points import Array, Points
 from cli726.logistic.separation import Rows, balanced, exact_rank, separate, separates, whole_rows
 
 __all__ = ["Iteration", "NewtonResult", "Optimum", "find_optimum", "solve"]
@@ -33,9 +33,7 @@ LARGEST_CONDITION = 1e12
 
 @dataclass(frozen=True)
 class Iteration:
-    """A state of Newton's method: loss, norm of its gradient in the coordinates of w, and the share of the full step
-    that was taken from there, 1 or a power of 1/2; 0 from the last, which takes none.
-    """
+    """A state of Newton's method: loss, its gradient's norm, and the share of the full step taken next (last: 0)."""
 
     nll: float
     gradient_norm: float
@@ -44,15 +42,11 @@ class Iteration:
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """The minimum.
+    """The minimum: weights (D,), None where they are at infinity, and loss, there the infimum.
 
-    Attributes:
-        w: Weights, shape (D,); None where they are at infinity.
-        nll: Loss; there the infimum.
-        separation: "complete" where the classes can be separated, "quasi-complete" where they can but for points of
-            both classes on the separator; None otherwise.
-        rank: Of X, exactly; below D, weights that differ in some directions give the same loss.
-        condition: Largest over smallest curvature at the minimum; None where there is no single minimum.
+    `separation` is "complete" where the classes can be separated, "quasi-complete" where they can but for points of
+    both on the separator, or None; `rank` that of X, exactly: below D, weights that differ in some directions give the
+    same loss; `condition` largest over smallest curvature, None where there is no single minimum.
     """
 
     w: Array | None
@@ -64,12 +58,12 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class NewtonResult(Optimum):
-    """The minimum and how it was found: steps taken, the last gradient's norm, all states (one more than steps), and a
-    unit vector (D,) that separates, None where none does.
+    """The minimum and how it was found: steps, the last gradient's norm, all states (one more than steps), and a unit
+    vector (D,) that separates, if one does.
     """
 
     data: str
-    points: Summary
+    points: Points
     iterations: int
     gradient_norm: float
     path: Sequence[Iteration]
@@ -115,7 +109,7 @@ def solve(points: Points) -> NewtonResult:
         condition = float(largest / least) if rank == full and largest < LARGEST_CONDITION * least else None
         best = Optimum(w, states[-1].nll, None, rank, condition)
     bare = NewtonResult(
-        **vars(best), data=points.name, points=points.summary, iterations=len(states) - 1, path=states,
+        **vars(best), data=points.name, points=points, iterations=len(states) - 1, path=states,
         gradient_norm=states[-1].gradient_norm, direction=None if direction is None else unit(direction),
     )  # fmt: skip
     return replace(bare, findings=tuple(explain_newton(bare)))

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cli726.errors import RequestError
 
-__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "Summary", "center", "load_points"]
+__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "center", "load_points"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -29,19 +29,6 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infini
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
-    """Points in short: N, points of class 0 and of class 1, names of the features (the bias comes after them), how the
-    bias came ("read from the file" or "added"), and what centring took from each feature (None where it didn't).
-    """
-
-    count: int
-    classes: tuple[int, int]
-    features: tuple[str, ...]
-    bias: str
-    means: Array | None
-
-
-@dataclass(frozen=True, eq=False)
 class Points:
     """N labelled points with D - 1 features and a bias.
 
@@ -49,7 +36,9 @@ class Points:
         name: Whose points: "bundled points", or the file's name.
         X: ndarray of shape (N, D); the last column is the bias, 1 in every row.
         t: ndarray of shape (N,), labels 0 and 1.
-        features, bias, means: As in `Summary`.
+        features: D - 1 names.
+        bias: How the column of ones came: "read from the file" or "added".
+        means: What centring took from each feature, shape (D - 1,); None for points as they were read.
     """
 
     name: str
@@ -65,10 +54,13 @@ class Points:
         return self.X * (2 * self.t - 1)[:, None]
 
     @property
-    def summary(self) -> Summary:
-        """The points in short."""
-        ones = int(self.t.sum())
-        return Summary(len(self.t), (len(self.t) - ones, ones), self.features, self.bias, self.means)
+    def classes(self) -> tuple[int, int]:
+        """Points of class 0 and of class 1."""
+        return int((self.t == 0).sum()), int((self.t == 1).sum())
+
+    def to_json(self) -> dict[str, Any]:
+        named = {"features": self.features, "bias": self.bias, "means": self.means}
+        return {"count": len(self.t), "classes": self.classes, **named}
 
 
 def center(points: Points) -> Points:

@@ -146,10 +146,7 @@ def flattest(rows: Rows) -> list[Fraction]:
 
 
 def eliminated(vectors: dict[int, Vector], by: Vector) -> tuple[dict[int, Vector], int]:
-    """Return the vectors without what they have of `by`, each up to a positive factor, and the pivot.
-
-    Those left with nothing go.
-    """
+    """Return what is left of the vectors without `by`, each up to a positive factor, and the pivot; zeros go."""
     pivot = next(j for j, value in enumerate(by) if value)
     size, sign = abs(by[pivot]), 1 if by[pivot] > 0 else -1
     changed = {
@@ -169,27 +166,23 @@ def separate(rows: Rows, known: Collection[int] = ()) -> tuple[list[Fraction] | 
         return None, list(known)
     vectors = {n: reduced(row) for n, row in enumerate(rows) if any(row)}
     done: list[tuple[int, Vector]] = []
-    direction: list[Fraction] | None = None
-    while vectors:
-        chosen: Collection[int] = known
-        if not known:
+    direction: list[Fraction] = []
+    while vectors and not direction:
+        chosen, known = known, ()
+        if not chosen:
             names = list(vectors)
             found, positions = nearest(list(vectors.values()))
-            if any(found):
-                direction = [Fraction(value) for value in found]
-                break
-            chosen = [names[position] for position in positions]
-        known = ()
+            direction = [Fraction(value) for value in found] if any(found) else []
+            chosen = [] if direction else [names[position] for position in positions]
         for n in chosen:
             if n in vectors:
                 by = vectors[n]
                 vectors, pivot = eliminated(vectors, by)
                 done.append((pivot, by))
-    if direction is not None:
-        for pivot, by in reversed(done):
-            direction[pivot] = Fraction(0)
-            direction[pivot] = -sum(map(mul, direction, by), Fraction(0)) / by[pivot]
-    return direction, [n for n in range(len(rows)) if n not in vectors]
+    for pivot, by in reversed(done) if direction else ():
+        direction[pivot] = Fraction(0)
+        direction[pivot] = -sum(map(mul, direction, by), Fraction(0)) / by[pivot]
+    return direction or None, [n for n in range(len(rows)) if n not in vectors]
 
 
 def exact_rank(rows: Rows) -> int:

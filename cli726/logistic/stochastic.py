@@ -15,7 +15,7 @@ from cli726.logistic.descent import LEVELS, RATES, Reached, check_rates, choose_
 from cli726.logistic.findings import explain_stochastic
 from cli726.logistic.model import Path, descend, losses, rounding, stochastic_paths
 from cli726.logistic.optimum import Optimum, find_optimum
-from cli726.logistic.points import Array, Points, Summary
+from cli726.logistic.points import Array, Points
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["Band", "StochasticComparison", "StochasticRun", "stochastic_descent"]
@@ -43,10 +43,9 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class StochasticRun(Band):
-    """One rate, with E epochs: its band and `gradient_descent` (its loss at the same evaluations) have shape (E + 1,),
-    the band of the `first_epoch` apart. `diverged`: in any shuffle; `within`: when the median came near the minimum;
-    `gap`: its mean excess over the minimum in the last quarter of the epochs; `noise_floor`: the same, where the run is
-    long enough to show that it has settled there.
+    """One rate: its band and `gradient_descent`, the loss of that at the same evaluations, of shape (epochs + 1,), and
+    the band of the first epoch. `gap`: the median's mean excess over the minimum in the last quarter of the epochs;
+    `noise_floor`: the same, where the run is long enough to show that it has settled there.
     """
 
     eta: float
@@ -60,13 +59,10 @@ class StochasticRun(Band):
 
 @dataclass(frozen=True, eq=False)
 class StochasticComparison:
-    """Stochastic gradient descent at several rates, beside gradient descent at equal cost.
-
-    `updates` are those of an epoch; `rounding` is what differences of the losses must exceed to be any.
-    """
+    """Several rates; `updates` of an epoch; `rounding`, which differences of the losses must exceed to be any."""
 
     data: str
-    points: Summary
+    points: Points
     epochs: int
     batch_size: int
     updates: int
@@ -84,15 +80,8 @@ def stochastic_descent(
 ) -> StochasticComparison:  # fmt: skip
     """Descend stochastically at several rates, reshuffling every epoch, and by gradient descent at the same cost.
 
-    Args:
-        points: N points, as they were read or centred.
-        etas: Learning rates.
-        epochs: Passes over the points, at least 1.
-        batch_size: Points an update, 1 to N.
-        shuffles: Independent orders, at least 1; the same ones at every rate.
-        seed: Of the shuffles.
-        start: Weights, one for each feature and the bias; default 0.1, 0, ..., 0.
-        reporter: Told about every epoch where there is much to do.
+    An update takes `batch_size` points; the `shuffles` are independent orders, the same ones at every rate; `start` as
+    for `gradient_descent`; the reporter hears of every epoch where there is much to do.
 
     Raises:
         RequestError: for a rate, batch size, number or start that is none.
@@ -118,7 +107,7 @@ def stochastic_descent(
     finite = np.isfinite(found)
     error = rounding(points, np.array(weights)[finite], found[finite]).max(initial=0.0)
     bare = StochasticComparison(
-        data=points.name, points=points.summary, epochs=epochs, batch_size=batch_size, updates=updates,
+        data=points.name, points=points, epochs=epochs, batch_size=batch_size, updates=updates,
         shuffles=shuffles, seed=seed, optimum=optimum, rounding=2 * float(error), runs=tuple(runs),
     )  # fmt: skip
     bare = replace(bare, runs=tuple(replace(run, noise_floor=noise_floor(bare, run, points)) for run in runs))
@@ -157,15 +146,9 @@ def reported(
 def summarise_run(
     full: Path, evaluations: npt.NDArray[np.int64], found: Array, least: float, epochs: int, count: int
 ) -> StochasticRun:
-    """Return the bands of one rate, and when it came near the minimum, beside gradient descent.
+    """Return the bands of one rate, beside gradient descent (`full`), and when each came near the `least` loss.
 
-    Args:
-        full: Gradient descent.
-        evaluations: Of each checkpoint, shape (C,).
-        found: Losses there, of each shuffle, shape (C, S).
-        least: The minimum loss.
-        epochs: E.
-        count: N.
+    Of C checkpoints, `evaluations` (C,) until then, and losses `found` in each shuffle (C, S).
     """
     # Where gradient descent overflows its path ends; the epochs that it lacks have no loss.
     reference = np.full(epochs + 1, np.nan)
@@ -173,14 +156,13 @@ def summarise_run(
     ends, first = evaluations % count == 0, evaluations <= count
     whole = band(evaluations[ends], found[ends])
     gap, quarter = whole.nll_median - least, max(1, epochs // 4)
-    hold = round(HELD * len(gap))
-    within = [
-        Reached(level, settled(gap, level, count, hold), settled(reference - least, level, count)) for level in LEVELS
+    arrivals = [
+        (settled(gap, at, count, round(HELD * len(gap))), settled(reference - least, at, count)) for at in LEVELS
     ]
     return StochasticRun(
         **vars(whole), eta=full.eta, diverged=not bool(np.isfinite(found).all()),
-        first_epoch=band(evaluations[first], found[first]), gradient_descent=reference, within=tuple(within),
-        gap=float(gap[-quarter:].mean()),
+        first_epoch=band(evaluations[first], found[first]), gradient_descent=reference,
+        gap=float(gap[-quarter:].mean()), within=tuple(map(Reached, LEVELS, *zip(*arrivals, strict=True))),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from cli726.document import Document, Table, m
 from cli726.logistic.descent import Comparison, GradientDescent, Reached
 from cli726.logistic.findings import SHOWN, aim
 from cli726.logistic.optimum import NewtonResult
-from cli726.logistic.points import Array, Summary
+from cli726.logistic.points import Array, Points
 from cli726.logistic.stochastic import StochasticComparison
 from cli726.text import counted
 
@@ -39,15 +39,15 @@ def document(result: Result) -> Document:
         case NewtonResult():
             number, tables = "", newton_tables(result)
     asked = {number: QUESTIONS[number]} if number else {}
-    return Document([source(result.data, result.points)], asked, result.findings, tables)
+    return Document([source(result.points)], asked, result.findings, tables)
 
 
-def source(name: str, points: Summary) -> str:
+def source(points: Points) -> str:
     """Return the first line: whose points."""
     zeros, ones = points.classes
     names = ", ".join(points.features) if len(points.features) <= NAMED else f"{len(points.features)} of them"
     centred = " (centred)" if points.means is not None else ""
-    return f"Data: {name}: {zeros} of class 0, {ones} of class 1; features {names}{centred}; bias {points.bias}"
+    return f"Data: {points.name}: {zeros} of class 0, {ones} of class 1; features {names}{centred}; bias {points.bias}"
 
 
 def short(value: float | None, digits: int = 4) -> str:
@@ -57,7 +57,7 @@ def short(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{digits}g}" if abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
-def weights(points: Summary, question: str, **columns: Array | None) -> Table:
+def weights(points: Points, question: str, **columns: Array | None) -> Table:
     """Return a row for each weight."""
     rows = [
         [name, *(short(None if w is None else float(w[i]), 6) for w in columns.values())]
@@ -89,7 +89,7 @@ def ended(run: GradientDescent) -> str:
 
 def comparison_tables(result: Comparison) -> Sequence[Table]:
     def near(reached: Reached) -> str:
-        return "never" if reached.evaluations is None else f"{reached.evaluations // result.points.count:,}"
+        return "never" if reached.evaluations is None else f"{reached.evaluations // len(result.points.X):,}"
 
     rows = [
         (

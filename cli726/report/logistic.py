@@ -49,8 +49,8 @@ def section(data: Path | None) -> Section:
         document=whole,
         data={
             "source": points.name,
-            "points": descent.points.count,
-            "classes": descent.points.classes,
+            "points": len(points.X),
+            "classes": points.classes,
             "rate": f"{descent.eta:g}",
             "start": ", ".join(f"{value:g}" for value in descent.w[0]),
             "rates": [f"{run.eta:g}" for run in compared.runs],
