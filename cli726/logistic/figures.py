@@ -130,11 +130,12 @@ def separator_path(run: GradientDescent) -> Figure:
     axes.scatter(lines[1:, 0], lines[1:, 1], c=shades, s=9, zorder=2.5)
     frame_path(axes, lines[np.isfinite(lines).all(axis=1)])
     first = int(np.flatnonzero(np.isfinite(lines[:, 0]))[0])
-    place(axes, lines[first], f"epoch {first}", "o", -1)
+    marks = {f"epoch {first}": ("o", lines[first])}
     if run.optimum.w is not None and run.optimum.w[1]:
-        best = -run.optimum.w[[0, 2]] / run.optimum.w[1]
-        # The name on the side that the path does not come from.
-        place(axes, best, "minimum", "*", -1 if lines[-1, 0] > best[0] else 1)
+        marks["minimum"] = "*", -run.optimum.w[[0, 2]] / run.optimum.w[1]
+    for name, (marker, at) in marks.items():
+        axes.plot(*at, marker, color=OVERSHOT, markersize=10, markeredgecolor="white", zorder=4, label=name)
+    figure.legend(**LEGEND)
     titled(axes, "Separator in slope–intercept space", run)
     axes.set(xlabel="slope", ylabel="intercept")
     return figure
@@ -149,17 +150,6 @@ def frame_path(axes: Axes, known: Array) -> None:
         margin = 0.25 * (most - least) + 1e-2 * np.abs(most) + 1e-12
         low, high = least - margin, most + margin
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-
-
-def place(axes: Axes, at: Array, name: str, marker: str, side: int) -> None:
-    """Draw a named mark, if it lies inside the axes; its name on the left (-1) or the right (1)."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    if left <= at[0] <= right and bottom <= at[1] <= top:
-        axes.plot(*at, marker, color=OVERSHOT, markersize=13 if marker == "*" else 8, markeredgecolor="white", zorder=4)
-        # Away from the nearer of top and bottom, where the name might run into the title or the axis.
-        up = 1 if at[1] < (bottom + top) / 2 else -1
-        axes.annotate(name, (at[0], at[1]), xytext=(9 * side, 4 * up), textcoords="offset points", zorder=5,
-                      ha="left" if side > 0 else "right", va="bottom" if up > 0 else "top")  # fmt: skip
 
 
 def loss_by_epoch(run: GradientDescent) -> Figure:

@@ -79,7 +79,7 @@ def explain_descent(run: GradientDescent) -> Iterator[Finding]:
 
 
 def diverged(question: str, run: GradientDescent) -> Finding:
-    return Finding(question, f"At rate {run.eta:g} the descent diverged: {run.stop}.", {"eta": run.eta})
+    return Finding(question, f"At rate {run.eta:g} the descent diverged: {run.stop}.")
 
 
 def certain(run: GradientDescent) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cli726.drawing import styled
@@ -111,11 +112,8 @@ def test_a_separator_is_drawn_where_it_is_whatever_the_unit():
 
 
 def io_axes(scale, shift):
-    from matplotlib.figure import Figure
-
     axes = Figure().subplots()
-    axes.set_xlim(shift, shift + scale)
-    axes.set_ylim(shift, shift + scale)
+    axes.set(xlim=(shift, shift + scale), ylim=(shift, shift + scale))
     return axes
 
 
