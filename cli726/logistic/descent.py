@@ -9,18 +9,9 @@ import numpy as np
 
 from cli726.document import Finding
 from cli726.errors import RequestError
+from cli726.logistic import model
 from cli726.logistic.findings import explain_comparison, explain_descent
-from cli726.logistic.model import (
-    EPSILON,
-    Path,
-    curvature_bound,
-    descend,
-    gradients,
-    hessian,
-    largest_eigenvalue,
-    rounding,
-    step_curvature,
-)  # fmt: skip
+from cli726.logistic.model import EPSILON, Path
 from cli726.logistic.optimum import Optimum, find_optimum
 from cli726.logistic.points import LARGEST, Array, Points, center
 
@@ -66,8 +57,8 @@ class Form:
 
 @dataclass(frozen=True)
 class Reached:
-    """Gradients of single points before a descent came within `level` (nats a point) of the minimum, to stay; None if
-    it didn't. `gradient_descent`: the same of gradient descent with the same rate, where the two are compared.
+    """Gradients of single points before a descent came within `level` nats a point of the minimum, to stay, if it did;
+    `gradient_descent`: the same of gradient descent at the same rate, where the two are compared.
     """
 
     level: float
@@ -154,7 +145,7 @@ def gradient_descent(
         run = replace(run, centred=run.form)
     else:
         other, centred = center(points), None
-        if run.risen and curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
+        if run.risen and model.curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
             centred = measured(other, [eta], max_epochs, tol, start)[0].form
         run = replace(run, as_read=run.form, centred=centred)
     return replace(run, findings=tuple(explain_descent(run)))
@@ -180,18 +171,17 @@ def measured(
         raise RequestError(f"--max-epochs must be at least 1, got {max_epochs}")
     if not 0 <= tol < np.inf:
         raise RequestError(f"--tol must be a finite number, 0 or more, got {tol:g}; 0 never stops early")
-    optimum = find_optimum(points)
-    paths = descend(points, etas, choose_start(points, start), max_epochs, tol)
-    return [measure(points, optimum, path, max_epochs, tol) for path in paths]
+    optimum, w = find_optimum(points), choose_start(points, start)
+    return [measure(points, optimum, path, max_epochs, tol) for path in model.descend(points, etas, w, max_epochs, tol)]
 
 
 def measure(points: Points, optimum: Optimum, path: Path, max_epochs: int, tol: float) -> GradientDescent:
     """Return everything about one descent."""
     loss, w, nll = path.losses, path.w, path.losses[:-1]
     with np.errstate(over="ignore", invalid="ignore"):
-        slopes = gradients(points, w)
-        eta_q = path.eta * step_curvature(points, w[:-1], slopes[:-1], path.eta)
-        error = rounding(points, w, loss)
+        slopes = model.gradients(points, w)
+        eta_q = path.eta * model.step_curvature(points, w[:-1], slopes[:-1], path.eta)
+        error = model.rounding(points, w, loss)
         changes = np.diff(loss)
         counted = np.abs(changes) > error[1:] + error[:-1]
         rose = counted & (changes > 0)
@@ -202,14 +192,14 @@ def measure(points: Points, optimum: Optimum, path: Path, max_epochs: int, tol: 
     converged, diverged = path.stop == "tolerance", path.stop == "overflow"
     met = eta_q[counted & np.isfinite(eta_q)]
     ends = w[0], None if diverged else w[-1], optimum.w
-    start, end, least = (None if at is None else largest_eigenvalue(hessian(points, at)) for at in ends)
+    start, end, least = (None if at is None else model.largest_eigenvalue(model.hessian(points, at)) for at in ends)
     return GradientDescent(
         data=points.name, points=points, eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
         nll=nll, final=float(loss[-1]), w=w, slope_intercept=lines, converged=converged,
         diverged=diverged, stop=reason(path, max_epochs, tol),
         false_stop=converged and bool(path.eta * norms[-3] ** 2 > FALSE * tol) and crossed(points, slopes, error),
         optimum=optimum, gap=float(gap[-1]), gradient_norm=float(norms[-1]), eta_q=eta_q,
-        lambda_max=LambdaMax(start, end, least, curvature_bound(points)),
+        lambda_max=LambdaMax(start, end, least, model.curvature_bound(points)),
         rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
         risen=tuple((np.flatnonzero(rose) + 1).tolist()),
         unexplained=tuple((np.flatnonzero(counted & ((eta_q > 2) != rose)) + 1).tolist()),
@@ -238,8 +228,7 @@ def check_rates(etas: Sequence[float]) -> None:
 def choose_start(points: Points, start: Sequence[float] | None) -> Array:
     """Return weights to start from, shape (D,): as given, if they are as they must be, or the course's."""
     count = points.X.shape[1]
-    if start is None:
-        return np.array([0.1] + [0.0] * (count - 1))
+    start = [0.1] + [0.0] * (count - 1) if start is None else start
     if len(start) != count:
         names = ", ".join([*points.features, "bias"])
         raise RequestError(f"--start must give {count} weights, for {names}, got {len(start)}; separate them by commas")
@@ -251,12 +240,11 @@ def choose_start(points: Points, start: Sequence[float] | None) -> Array:
 
 def reason(path: Path, max_epochs: int, tol: float) -> str:
     """Return what ended a descent, in words."""
-    if path.stop == "tolerance":
-        change = abs(path.losses[-2] - path.losses[-3])
-        return f"the loss changed by {change:.2g}, less than the tolerance {tol:g}"
+    if path.stop == "epochs":
+        return f"the limit of {max_epochs} epochs"
     if path.stop == "overflow":
         return f"the numbers grew beyond the largest float in epoch {len(path.losses) - 2}"
-    return f"the limit of {max_epochs} epochs"
+    return f"the loss changed by {abs(path.losses[-2] - path.losses[-3]):.2g}, less than the tolerance {tol:g}"
 
 
 def slope_intercept(points: Points, w: Array) -> Array | None:

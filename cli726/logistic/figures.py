@@ -128,7 +128,13 @@ def separator_path(run: GradientDescent) -> Figure:
     shades = epoch_colors(figure, axes, run.epochs).to_rgba(np.arange(1, len(lines)))
     axes.add_collection(LineCollection(list(segments[known]), colors=shades[known], linewidths=1))
     axes.scatter(lines[1:, 0], lines[1:, 1], c=shades, s=9, zorder=2.5)
-    frame_path(axes, lines[np.isfinite(lines).all(axis=1)])
+    path, (low, high) = lines[np.isfinite(lines).all(axis=1)], COURSE
+    least, most = np.percentile(path, [5, 95], axis=0)  # without the wildest swings, of which the first steps are full
+    inside = ((path >= low) & (path <= high)).all(axis=1).mean()
+    if inside < INSIDE or ((most - least) / (high - low)).max() < FILLED:
+        margin = 0.25 * (most - least) + 1e-2 * np.abs(most) + 1e-12
+        low, high = least - margin, most + margin
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     first = int(np.flatnonzero(np.isfinite(lines[:, 0]))[0])
     marks = {f"epoch {first}": ("o", lines[first])}
     if run.optimum.w is not None and run.optimum.w[1]:
@@ -141,24 +147,13 @@ def separator_path(run: GradientDescent) -> Figure:
     return figure
 
 
-def frame_path(axes: Axes, known: Array) -> None:
-    """Choose the course's axes where they hold most of the path and it fills some of them; else axes that fit it."""
-    low, high = COURSE
-    least, most = np.percentile(known, [5, 95], axis=0)  # without the wildest swings, of which the first steps are full
-    inside = ((known >= low) & (known <= high)).all(axis=1).mean()
-    if inside < INSIDE or ((most - least) / (high - low)).max() < FILLED:
-        margin = 0.25 * (most - least) + 1e-2 * np.abs(most) + 1e-12
-        low, high = least - margin, most + margin
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-
-
 def loss_by_epoch(run: GradientDescent) -> Figure:
     """The course's figure 3: the loss against epochs, with the minimum."""
     axes = (figure := new_figure()).subplots()
     axes.plot(np.append(run.nll, run.final), linewidth=FINE, **look(run.epochs))
+    axes.set_xlim(0, run.epochs)
     mark_minimum(axes, run.optimum)
     titled(axes, "Training logistic regression", run, "epoch", NLL)
-    axes.set_xlim(0, run.epochs)
     return figure
 
 
@@ -189,11 +184,9 @@ def scatter_points(points: Points) -> tuple[Figure, Axes]:
         x, y = points.X[points.t == label, :2].T
         axes.scatter(x, y, s=26, marker=marker, color=COLORS[label], edgecolor="white", linewidth=0.5, zorder=3,
                      label=f"class {label}")  # fmt: skip
-    low, high = points.X[:, :2].min(axis=0), points.X[:, :2].max(axis=0)
-    margin = np.where(high > low, 0.05 * (high - low), np.maximum(1.0, 0.05 * np.abs(high)))
-    (left, bottom), (right, top) = low - margin, high + margin
     one, two = map(literal, points.features)
-    axes.set(xlabel=one, ylabel=two, xlim=(left, right), ylim=(bottom, top))
+    axes.set(xlabel=one, ylabel=two)
+    axes.margins(0.05)
     return figure, axes
 
 
@@ -304,32 +297,26 @@ def equal_cost(result: StochasticComparison) -> Figure:
     rows = -(-len(result.runs) // columns)
     figure = new_figure(max(5.5, 3.2 * columns), 1.2 + 2.4 * rows)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    name = "stochastic" if result.shuffles == 1 else "stochastic: median, 10 to 90 %"
     for axes, run in zip(panels.flat, result.runs, strict=False):
-        panel(axes, run, result)
+        evaluations, *band = joined_bands(run)
+        draw_run(axes, evaluations, band, result.optimum.nll, label=name, linewidth=FINE, **look(len(evaluations)))
+        full = positive(run.gradient_descent[1:] - result.optimum.nll)
+        axes.loglog(run.evaluations[1:], full, label="gradient descent", linewidth=FINE, **look(len(full), 5))
+        say_if_empty(axes, f"nothing above the\n{aim(result.optimum)} to show")
+        axes.set_title(rf"$\eta$ = {run.eta:g}", loc="left", fontsize=11)
+        axes.set_xlim(result.batch_size, max(run.evaluations[-1], result.batch_size + 1))
     for place, axes in enumerate(panels.flat):
         plain_ticks(axes)
         axes.xaxis.set(major_locator=LogLocator(numticks=5), minor_locator=NullLocator())
+        axes.tick_params(labelbottom=place >= len(result.runs) - columns)
         if place >= len(result.runs):
             axes.set_axis_off()
-        elif place >= len(result.runs) - columns:
-            axes.set_xlabel("gradient evaluations")
-            axes.tick_params(labelbottom=True)
+    figure.supxlabel("gradient evaluations", fontsize=11)
     figure.supylabel(f"loss above the {aim(result.optimum)} (nats a point)", fontsize=11)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(2, columns))
     figure.text(0.995, 0.985, source(result), ha="right", va="top", fontsize=9, color="0.35")
     return figure
-
-
-def panel(axes: Axes, run: StochasticRun, result: StochasticComparison) -> None:
-    """Draw one rate of `equal_cost`."""
-    name = "stochastic" if result.shuffles == 1 else "stochastic: median, 10 to 90 %"
-    evaluations, *band = joined_bands(run)
-    draw_run(axes, evaluations, band, result.optimum.nll, label=name, linewidth=FINE, **look(len(evaluations)))
-    reference = positive(run.gradient_descent[1:] - result.optimum.nll)
-    axes.loglog(run.evaluations[1:], reference, label="gradient descent", linewidth=FINE, **look(len(reference), 5))
-    say_if_empty(axes, f"nothing above the\n{aim(result.optimum)} to show")
-    axes.set_title(rf"$\eta$ = {run.eta:g}", loc="left", fontsize=11)
-    axes.set_xlim(result.batch_size, max(run.evaluations[-1], result.batch_size + 1))
 
 
 def newton_steps(result: NewtonResult) -> Figure:

@@ -90,21 +90,20 @@ def certain(run: GradientDescent) -> bool:
 def oscillation(run: GradientDescent) -> Finding:
     """Return the rises of the loss against the curvature that was met, and the separator's swings."""
     rises, largest, limit = len(run.risen), run.largest_eta_q, 2 / run.lambda_max.bound
-    text: tuple[str | Math, ...]
-    most = "" if largest is None else f" (at most {largest:.3g})"
-    averaged = ", averaged over the step; it changes the loss by "
-    formula = m("-eta |g|^2 (1 - eta q / 2)")
-    law = (m("eta q > 2"), f"{most}; ", m("q"), " is the curvature along the gradient ", m("g"), averaged, formula)
+    steps, most = counted(run.epochs, "step"), "" if largest is None else f" (at most {largest:.3g})"
+    law: tuple[str | Math, ...] = (
+        m("eta q > 2"), f"{most}; ", m("q"), " is the curvature along the gradient ", m("g"),
+        ", averaged over the step; it changes the loss by ", m("-eta |g|^2 (1 - eta q / 2)"), " (figure: curvature)",
+    )  # fmt: skip
     if rises:
         opening = "It oscillates because steps overshoot" if rises > 1 and run.swings > 1 else "Steps overshot"
         where = "; a step raises it where " if run.unexplained else ", exactly where "
-        opening = f"{'One step overshot' if rises == 1 else opening}: the loss rose in {rises} of "
-        text = (f"{opening}{counted(run.epochs, 'step')}{where}", *law, " (figure: curvature)")
+        text = (f"{'One step overshot' if rises == 1 else opening}: the loss rose in {rises} of {steps}{where}", *law)
     elif certain(run):
         below = f" = {number(limit)}, with the bound on the curvature, no step can raise it"
-        text = (f"The loss never rose in {counted(run.epochs, 'step')}: below ", m("2 / lambda_max"), below)
+        text = (f"The loss never rose in {steps}: below ", m("2 / lambda_max"), below)
     else:
-        text = (f"The loss never rose in {counted(run.epochs, 'step')}: none met ", *law, " (figure: curvature)")
+        text = (f"The loss never rose in {steps}: none met ", *law)
     if run.turns > 1:
         text += (f". The separator swings: its slope turned back {run.turns} times (figure: separator-path)",)
     return Finding("5.1", (*text, "."), {"rises": rises, "largest_eta_q": largest, "monotone_below": limit})
@@ -237,10 +236,10 @@ def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
         yield from sides(result)
         yield from settling(result)
         if result.updates >= MANY_UPDATES:
+            text = f"Time on the clock is another matter: the {result.updates:,} updates of an epoch follow one another"
             yield Finding(
-                "5.3", f"Time on the clock is another matter: the {result.updates:,} updates of an epoch follow one "
-                "another, and take longer than gradient descent's one product with all points at once.",
-            )  # fmt: skip
+                "5.3", text + ", and take longer than gradient descent's one product with all points at once."
+            )
     yield from explain_minimum(result.optimum, result.points.features)
 
 

@@ -83,7 +83,6 @@ def hessian(points: Points, w: Array) -> Array:
 
 
 def largest_eigenvalue(matrix: Array) -> float:
-    """Return the largest eigenvalue of a symmetric matrix."""
     return float(np.linalg.eigvalsh(matrix)[-1])
 
 
@@ -183,8 +182,7 @@ def stochastic_paths(
 
     Source: Bishop (2006), eq. 5.43; reshuffling: Bottou (2012), "Stochastic Gradient Descent Tricks", section 4.1.
     """
-    columns = [np.ascontiguousarray(column) for column in points.signed.T]
-    count = len(points.X)
+    columns, count = [np.ascontiguousarray(column) for column in points.signed.T], len(points.X)
 
     def shuffled() -> Iterator[tuple[int, Iterable[Array]]]:
         for epoch, order in zip(range(epochs), orders(seed, shuffles, count), strict=False):

@@ -95,7 +95,12 @@ def solve(points: Points) -> NewtonResult:
         z = z + length * step
     rank = full if numerical_rank(A) == (full := A.shape[1]) else exact_rank(rows)
     direction, boundary = (w.tolist(), []) if sides else separating(rows, scales, A, sigmoid(-(A @ z)))
+    unit: Array | None = None
     if direction is not None:
+        # However large or small the numbers are.
+        largest = max(abs(Fraction(value)) for value in direction)
+        unit = np.array([float(Fraction(value) / largest) for value in direction])
+        unit = np.asarray(unit / np.linalg.norm(unit))
         at = list(boundary)
         infimum = solve(replace(points, X=points.X[at], t=points.t[at])).nll * len(at) / len(rows) if at else 0.0
         best = Optimum(None, infimum, "quasi-complete" if at else "complete", rank, None)
@@ -105,12 +110,12 @@ def solve(points: Points) -> NewtonResult:
                 f"Newton's method must end where the gradient vanishes, got norm {states[-1].gradient_norm:.1e} after "
                 f"{len(states)} iterations; rescale or centre the features"
             )
-        least, *_, largest = np.linalg.eigvalsh(hessian(points, w))
-        condition = float(largest / least) if rank == full and largest < LARGEST_CONDITION * least else None
+        least, *_, most = np.linalg.eigvalsh(hessian(points, w))
+        condition = float(most / least) if rank == full and most < LARGEST_CONDITION * least else None
         best = Optimum(w, states[-1].nll, None, rank, condition)
     bare = NewtonResult(
         **vars(best), data=points.name, points=points, iterations=len(states) - 1, path=states,
-        gradient_norm=states[-1].gradient_norm, direction=None if direction is None else unit(direction),
+        gradient_norm=states[-1].gradient_norm, direction=unit,
     )  # fmt: skip
     return replace(bare, findings=tuple(explain_newton(bare)))
 
@@ -132,14 +137,6 @@ def separating(
     return direction and [value * scale for value, scale in zip(direction, scales, strict=True)], boundary
 
 
-def unit(direction: Sequence[float] | Sequence[Fraction]) -> Array:
-    """Return a direction as a unit vector, however large or small its numbers are."""
-    exact = [Fraction(value) for value in direction]
-    largest = max(map(abs, exact))
-    values = np.array([float(value / largest) for value in exact])
-    return np.asarray(values / np.linalg.norm(values))
-
-
 def standardised(points: Points) -> tuple[Array, Array]:
     """Return the signed points A (N, D) in coordinates that outliers can't spoil, and `back` with w = back @ z.
 
@@ -147,9 +144,8 @@ def standardised(points: Points) -> tuple[Array, Array]:
     median distance from there 1.
     """
     X = points.X[:, :-1]
-    middle = np.median(X, axis=0)
-    spread = np.median(np.abs(X - middle), axis=0)
-    widest = np.abs(X - middle).max(axis=0)
+    far = np.abs(X - (middle := np.median(X, axis=0)))
+    spread, widest = np.median(far, axis=0), far.max(axis=0)
     # Beside the widest no spread is so small that squares of the coordinates would overflow.
     spread = np.maximum(np.where(spread > 0, spread, np.where(widest > 0, widest, 1.0)), 1e-150 * widest)
     A = np.column_stack([(X - middle) / spread, np.ones(len(X))]) * (2 * points.t - 1)[:, None]
@@ -183,9 +179,5 @@ def newton_step(A: Array, z: Array) -> tuple[Array, Array]:
 def halved(A: Array, z: Array, step: Array, decrement: float) -> float:
     """Return the largest of 1, 1/2, ... at which the loss falls by a fair share of what its slope promises, or 0."""
     # Near the minimum the promise is smaller than the loss's rounding, which must not stop the last steps.
-    before = loss_of(A, z) * (1 + 1e-14)
-    for halving in range(HALVINGS):
-        length = 0.5**halving
-        if loss_of(A, z + length * step) <= before - 1e-4 * length * decrement:
-            return length
-    return 0.0
+    before, lengths = loss_of(A, z) * (1 + 1e-14), (0.5**halving for halving in range(HALVINGS))
+    return next((x for x in lengths if loss_of(A, z + x * step) <= before - 1e-4 * x * decrement), 0.0)

@@ -128,7 +128,10 @@ def nearest(rows: Rows) -> tuple[Vector, list[int]]:
             return direction, list(shares)
         shares[lowest] = Fraction(0)
         while True:
-            goal = flattest([rows[n] for n in shares])
+            # Shares, of sum 1 and any sign, for which the mean of these independent points is of least norm.
+            found = solve([[*(dot(rows[n], rows[k]) + 1 for k in shares), 1] for n in shares])
+            assert found is not None
+            goal = [Fraction(part, sum(found[0])) for part in found[0]]
             steps = [(have / (have - want)) for have, want in zip(shares.values(), goal, strict=True) if want <= 0]
             if not steps:
                 shares = dict(zip(shares, goal, strict=True))
@@ -136,13 +139,6 @@ def nearest(rows: Rows) -> tuple[Vector, list[int]]:
             step = min(steps)
             moved = {n: have + step * (want - have) for (n, have), want in zip(shares.items(), goal, strict=True)}
             shares = {n: share for n, share in moved.items() if share}
-
-
-def flattest(rows: Rows) -> list[Fraction]:
-    """Return shares, of sum 1 and any sign, of affinely independent points for which their mean is of least norm."""
-    found = solve([[*(dot(one, two) + 1 for two in rows), 1] for one in rows])
-    assert found is not None  # as the points are independent
-    return [Fraction(part, sum(found[0])) for part in found[0]]
 
 
 def eliminated(vectors: dict[int, Vector], by: Vector) -> tuple[dict[int, Vector], int]:

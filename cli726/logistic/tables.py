@@ -82,22 +82,16 @@ def descent_tables(run: GradientDescent) -> Sequence[Table]:
     ]
 
 
-def ended(run: GradientDescent) -> str:
-    """Return why a descent ended, in a word or two."""
-    return "overflow" if run.diverged else "false stop" if run.false_stop else "tolerance" if run.converged else "limit"
-
-
 def comparison_tables(result: Comparison) -> Sequence[Table]:
     def near(reached: Reached) -> str:
         return "never" if reached.evaluations is None else f"{reached.evaluations // len(result.points.X):,}"
 
-    rows = [
-        (
-            f"{run.eta:g}", f"{run.epochs:,}", ended(run), short(run.final), short(run.gap, 3), f"{len(run.risen):,}",
-            short(run.largest_eta_q, 3), *map(near, run.within[: len(SHOWN)]),
-        )
-        for run in result.runs
-    ]  # fmt: skip
+    rows = []
+    for run in result.runs:
+        ended = "overflow" if run.diverged else "tolerance" if run.converged else "limit"
+        cells = "false stop" if run.false_stop else ended, short(run.final), short(run.gap, 3), f"{len(run.risen):,}"
+        reached = map(near, run.within[: len(SHOWN)])
+        rows.append([f"{run.eta:g}", f"{run.epochs:,}", *cells, short(run.largest_eta_q, 3), *reached])
     columns = ["rate", "epochs", "ended by", "loss", "above", "rises", ("largest ", m("eta q")), *WITHIN]
     title = f"Loss at the end, and above the {aim(result.optimum)} {short(result.optimum.nll)}; "
     return [Table(title + "epochs to within a distance of it, to stay", columns, rows, "5.2")]

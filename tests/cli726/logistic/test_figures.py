@@ -55,7 +55,7 @@ def test_each_figure_says_whose_points_and_labels_its_axes(result):
         figure = drawn(result, stem)
         assert "bundled points" in written(figure)
         outer = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
-        assert any(axes.get_xlabel() for axes in outer)
+        assert any(axes.get_xlabel() for axes in outer) or figure.get_supxlabel()
         assert any(axes.get_ylabel() for axes in outer) or figure.get_supylabel() or stem == "steps"
 
 

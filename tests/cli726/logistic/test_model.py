@@ -104,6 +104,7 @@ def test_lockstep_is_one_run_after_the_other(size):
     etas, epochs, shuffles = [0.5, 0.05], 3, 3
     paths = list(model.stochastic_paths(POINTS, etas, START, epochs, size, 5, shuffles))
     ends = np.array([weights for done, weights in paths if done and done % 200 == 0])
+    assert [done for done, _ in paths] == [0, *model.checkpoints(200, size), 400, 600]
     drawn_orders = list(islice(model.orders(5, shuffles, 200), epochs))
     for rate, eta in enumerate(etas):
         for shuffle in range(shuffles):

@@ -177,4 +177,5 @@ def test_halving_lowers_the_loss_from_wherever_the_full_step_would_raise_it(far)
     slope, step = newton_step(A, far)
     length = halved(A, far, step, -float(slope @ step))
     assert 0 < length <= 1
+    assert length == 1 or loss_of(A, far + 2 * length * step) > loss_of(A, far) + 2e-4 * length * (slope @ step)
     assert loss_of(A, far + length * step) < loss_of(A, far) or np.linalg.norm(slope) < 1e-9
