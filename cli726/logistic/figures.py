@@ -140,7 +140,8 @@ def separator_path(run: GradientDescent) -> Figure:
     if run.optimum.w is not None and run.optimum.w[1]:
         marks["minimum"] = "*", -run.optimum.w[[0, 2]] / run.optimum.w[1]
     for name, (marker, at) in marks.items():
-        axes.plot(*at, marker, color=OVERSHOT, markersize=10, markeredgecolor="white", zorder=4, label=name)
+        size = 13 if marker == "*" else 8
+        axes.plot(*at, marker, color=OVERSHOT, markersize=size, markeredgecolor="white", zorder=4, label=name)
     figure.legend(**LEGEND)
     titled(axes, "Separator in slope–intercept space", run)
     axes.set(xlabel="slope", ylabel="intercept")
