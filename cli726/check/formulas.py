@@ -46,7 +46,7 @@ def sides(text: str) -> list[tuple[str, int]]:
 def judged(
     question: str, text: str, right: Node, worlds: Sequence[World], *, name: Node | None = None,
     numeric: Callable[[list[Typed]], Verdict] | None = None, prepared: Callable[[Node], Node] = lambda node: node,
-    known: Sequence[Spelling] = (), extent: int = 3,
+    known: Sequence[Spelling] = (),
 ) -> Verdict:  # fmt: skip
     """Return the verdict on a formula.
 
@@ -57,8 +57,9 @@ def judged(
         numeric: Judges an answer without symbols.
         prepared: Applied to what was typed.
         known: Wrong formulas: slip, what to say, formula.
-        extent: How far sums run.
     """
+    first = worlds[0]
+    extent = max(first.sizes) if isinstance(first, Network) and not first.chains else 3  # how far sums run
 
     def same(one: Node, other: Node) -> bool:
         try:
@@ -146,9 +147,7 @@ def derivative(question: str, text: str, parameters: Parameters) -> Verdict:
     def numeric(given: list[Typed]) -> Verdict:
         return number_of(question, given, variable, parameters, bool(concrete))
 
-    return judged(
-        question, text, right, networks(tuple(sizes)), name=name, numeric=numeric, extent=max(sizes), known=(),
-    )  # fmt: skip
+    return judged(question, text, right, networks(tuple(sizes)), name=name, numeric=numeric)
 
 
 def solved(parameters: Parameters) -> backprop.Backprop:
