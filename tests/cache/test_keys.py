@@ -56,7 +56,9 @@ def test_provenance_is_not_in_the_key_and_later_changes_of_fields_do_not_reach_i
     assert request.fields == {"images": {"data": "d1"}}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", {"set"}, object()], ids=repr)
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), b"bytes", {"set"}, object()], ids=lambda value: type(value).__name__
+)
 def test_what_has_no_json_form_is_refused(value):
     with pytest.raises((ValueError, TypeError), match="JSON"):
         a_request(weights=value)
