@@ -200,7 +200,8 @@ def test_blocks_that_are_not_what_was_promised_are_refused_and_leave_nothing(sto
 
 def test_images_that_are_not_the_requests_are_refused(store, wanted):
     images = images_of(wanted)
-    for wrong in (images[:-1], images.astype(np.int64), images[:, :31], images[::-1]):
+    same_bytes = (images.view(np.int8), images.reshape(-1, 16))
+    for wrong in (images[:-1], images.astype(np.int64), images[:, :31], images[::-1], *same_bytes):
         with pytest.raises(ValueError, match="images"):
             store.get_or_build(wanted, wrong, never)
 
