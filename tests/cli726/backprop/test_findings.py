@@ -254,8 +254,9 @@ def test_settings_and_tables_state_numbers_that_are_right() -> None:
     chance = np.random.default_rng(0)
     for result, content, exact in cases():
         passed, _, sent, error, _ = exact.run()
-        setting = re.search(r": y = (.*), Eₙ = .* = (.*)\.$", plain(content.lead[-1]))
-        assert agrees(setting[2], error, 6)
+        setting = re.search(r": y = (.*), Eₙ = (.*) = (.*)\.$", plain(content.lead[-1]))
+        assert setting[2] == ("1/2 (y - t)²" if len(sent[-1]) == 1 else "1/2 Σₖ (yₖ - tₖ)²")
+        assert agrees(setting[3], error, 6)
         assert all(map(agrees, setting[1].strip("()").split(", "), sent[-1]))
         (table,) = content.tables
         confirmed, weights, kinks = re.search(TITLE, plain(table.title)).groups()
