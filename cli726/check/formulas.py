@@ -82,6 +82,7 @@ def judged(
         for slip, told, wrong in known:
             if same(tree, parse(wrong)):
                 return decided(question, Slip(slip, told, (tree.start + 1, tree.end)))
+        extent = max(worlds[0].sizes) if isinstance(worlds[0], Network) else 3  # how far sums run
         found = search(tree, right, lambda node: same(node, right), same, extent)
         if found is None:
             refuse(tree, worlds[0])
