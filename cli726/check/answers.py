@@ -85,8 +85,7 @@ def typed_list(text: str, offset: int = 0) -> list[Typed]:
     """Return the numbers of a list, as `1/3, 1/3, 1/3`, `(3/22, -4/11)` or `p1 = 0.5; p2 = 0.5`."""
     names = re.compile(r"[pP]\s*\(\s*C_?\d[^)]*\)\s*[=≈:]|[px]_?[\d₁₂₃]?\s*[=≈]|[~≈]")
     bare = names.sub(lambda found: " " * len(found[0]), text)
-    if re.fullmatch(r"\s*[(\[{].*[)\]}]\s*", bare) and "," in bare + ";":
-        bare = re.sub(r"[(\[{](.*)[)\]}]", r" \1 ", bare)
+    bare = re.sub(r"^(\s*)[(\[{]([^()\[\]{}]*)[)\]}](\s*)$", r"\1 \2 \3", bare)
     pieces, at = [], 0
     for piece in re.split("[,;]", bare):
         if not piece.strip():

@@ -182,7 +182,11 @@ class Reader:
         if minus == "-":
             left = self.node("neg", start, parts=(left,))
         while sign := self.sign("+-"):
-            left = self.node(sign, start, parts=(left, self.product(depth)))
+            here, turned = self.at, self.sign("-")
+            right = self.product(depth)
+            if turned:
+                right = self.node("neg", here, parts=(right,))
+            left = self.node(sign, start, parts=(left, right))
         return left
 
     def product(self, depth: int) -> Node:

@@ -43,8 +43,8 @@ def explained(
         if len(truth) != len(given):
             continue
         off = [(one, true) for one, true in zip(given, truth, strict=True) if not one.agrees(true)]
-        if all(abs(one.value - Fraction(true)) <= 2 * one.reach for one, true in off):
-            return Slip("cut off", "cut off, not rounded: the last digit isn't right", off[0][0].where)
+        if all(abs(one.value - Fraction(true)) <= 2 * one.reach <= Fraction(1, 100) for one, true in off):
+            return Slip("last digit", "not rounded, perhaps cut off: the last digit isn't right", off[0][0].where)
         for name, told, factor in (
             ("percent", "right as percentages: write % or divide by 100", 100), ("sign", "right but for the sign", -1),
             ("factor 2", "right but for a factor 2", 2), ("factor 1/2", "right but for a factor 1/2", Fraction(1, 2)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
 
 from cli726.check.grammar import Node, rewritten, spelt
 
@@ -78,8 +79,8 @@ def of_symbol(node: Node) -> Iterator[tuple[str, Node, str]]:
                 index = (*node.index[:position], unit, *node.index[position + 1 :])
                 yield "unit", replace(node, index=index), f"an index of {node.name}"
     if node.name == "x" and node.index:
-        for letter in ("z", "a"):
-            yield "input for unit", replace(node, name=letter, layer="2"), "an input in place of a unit"
+        for letter, layer in product("za", ("2", "3", "l", "k")):
+            yield "input for unit", replace(node, name=letter, layer=layer), "an input in place of a unit"
     elif node.name in ("z", "a") and node.index:
         yield "unit for input", replace(node, name="x", layer=""), "a unit in place of an input"
     for one, meant in (("y", "t"), ("t", "y")):
@@ -114,7 +115,7 @@ def of_node(node: Node) -> Iterator[tuple[str, Node, str]]:
             first, last = moved(node.index[0], step_first), moved(node.index[1], step_last)
             yield "bounds", replace(node, index=(first, last)), "where the sum or product begins or ends"
     if node.kind == "sum":
-        yield "sum too many", replace(node, kind="prod"), "a sum in place of a product"
+        yield "sum for product", replace(node, kind="prod"), "a sum in place of a product"
     if node.kind == "prod":
         yield "product for sum", replace(node, kind="sum"), "a product in place of a sum"
 
@@ -134,7 +135,12 @@ def factors(node: Node) -> Iterator[Node]:
 
 def missing(tree: Node, right: Node) -> Iterator[tuple[str, str, Node]]:
     """Yield answers completed by a factor of the right one, or by a sum."""
-    for factor in dict.fromkeys(factors(right)):
+    slopes = (
+        Node("call", "h'", parts=(replace(part, name="a"),))
+        for part in right.walk()
+        if part.kind == "symbol" and part.layer
+    )
+    for factor in dict.fromkeys([*factors(right), *slopes]):
         if factor.kind != "number":
             name = "sum" if factor.kind == "sum" else "factor"
             yield f"missing {name}", f"right but for a {name} that is missing: {spelt(factor)}", times(tree, factor)
@@ -223,9 +229,10 @@ def numbers(tree: Node, right: Node, works: Callable[[Node], bool]) -> Slip | No
     for term in dict.fromkeys(terms(right)):
         if works(Node("+", parts=(tree, term))):
             return Slip("missing term", f"right but for a term that is missing: {spelt(term)}", place(tree))
-    for term in terms(tree):
-        if term is not tree and works(rewritten(tree, term, number(0))):
-            return Slip("term too many", f"right but for a term too many: {spelt(term)}", place(term))
+    for part in tree.walk():
+        for term, rest in zip(part.parts, part.parts[::-1], strict=True) if part.kind in ("+", "-") else ():
+            if works(rewritten(tree, part, rest)):
+                return Slip("term too many", f"right but for a term too many: {spelt(term)}", place(term))
     return None
 
 

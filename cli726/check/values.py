@@ -18,7 +18,7 @@ from cli726.check.grammar import Misread, Node
 
 __all__ = ["Network", "Plain", "Unbound", "Undefined", "World", "close", "evaluate"]
 
-DIGITS, LARGEST_BITS, MOST_TERMS = 60, 40_000, 1_000
+DIGITS, LARGEST_BITS, MOST_TERMS = 60, 40_000, 2_000
 TOLERANCE = Fraction(1, 10**40)
 MOST_CONNECTIONS = 4_000
 
@@ -51,9 +51,10 @@ def transcendental(function: str, value: Fraction) -> Fraction:
 
 
 class World:
-    """Values of symbols at one random point."""
+    """Values of symbols at one random point; `steps` counts evaluations."""
 
     letters: Mapping[str, int] = {}
+    steps = 0
 
     def symbol(self, name: str, index: tuple[int, ...], layer: int | None) -> Fraction:
         """Return the value of a symbol; KeyError if there is no such thing, with the reason."""
@@ -193,6 +194,7 @@ def evaluate(node: Node, world: World, bound: Mapping[str, int] | None = None) -
     Raises:
         Misread: for a symbol that the world hasn't; `Unbound` for a free index, `Undefined` where there is no value.
     """
+    world.steps += 1
     try:
         value = _value(node, world, bound or {})
     except (ZeroDivisionError, OverflowError, DecimalException, RecursionError):
@@ -243,7 +245,8 @@ OPERATIONS: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
 def power(base: Fraction, exponent: Fraction) -> Fraction:
     """Return a power: with a small whole exponent exactly, or a square root."""
     if exponent.denominator == 1:
-        if abs(exponent) > 200:
+        bits = base.numerator.bit_length() + base.denominator.bit_length()
+        if bits * abs(exponent) > LARGEST_BITS:
             raise OverflowError
         return Fraction(base ** int(exponent))
     if exponent.denominator == 2 and base > 0 and abs(exponent) < 100:
@@ -257,11 +260,13 @@ def series(node: Node, world: World, bound: Mapping[str, int]) -> Fraction:
         first, last = (resolved(part, world, bound, node) for part in node.index)
     else:
         first, last = 1, extent(node, world, bound)
-    if last - first >= MOST_TERMS:
+    # Of sums within sums all together.
+    terms = bound.get("terms", 1) * max(1, last - first + 1)
+    if terms > MOST_TERMS:
         raise OverflowError
     total = Fraction(node.kind == "prod")
     for k in range(first, last + 1):
-        term = evaluate(node.parts[0], world, {**bound, node.name: k})
+        term = evaluate(node.parts[0], world, {**bound, node.name: k, "terms": terms})
         total = total * term if node.kind == "prod" else total + term
     return total
 
