@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ from cli726.check.grammar import Misread, parse
 from cli726.check.slips import Slip
 from cli726.check.values import Plain, evaluate
 
-__all__ = ["Parameters", "Typed", "Verdict", "decided", "nearest", "typed_list"]
+__all__ = ["Parameters", "Typed", "Verdict", "decided", "typed_list"]
 
 LITERAL = re.compile(r"[+-]?\d*\.(\d+)(?:[eE]([+-]?\d+))?\s*(%?)", re.ASCII)
 
@@ -93,11 +93,3 @@ def typed_list(text: str, offset: int = 0) -> list[Typed]:
         pieces.append(typed(piece, at + offset))
         at += len(piece) + 1
     return pieces
-
-
-def nearest(given: Sequence[Typed], truths: Mapping[str, Sequence[Fraction | float]]) -> str | None:
-    """Return the name of the first list of numbers, in any of its orders as listed, that the given ones agree with."""
-    for name, truth in truths.items():
-        if len(truth) == len(given) and all(one.agrees(true) for one, true in zip(given, truth, strict=True)):
-            return name
-    return None

@@ -15,8 +15,6 @@ from cli726.errors import RequestError
 
 __all__ = ["QUESTIONS", "Question", "check", "hint", "marked", "question", "read_answers"]
 
-MOST_BYTES = 1_000_000
-
 
 @dataclass(frozen=True)
 class Question:

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 import numpy as np
-import numpy.random  # noqa: F401 - NumPy imports it on first use
+import numpy.random
 import pytest
 
 from cli726.check import QUESTIONS, check
