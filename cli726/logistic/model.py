@@ -77,13 +77,14 @@ def rounding(points: Points, W: Array, loss: Array) -> Array:
 
 def hessian(points: Points, w: Array) -> Array:
     """Return the second derivatives of the loss at w (D,), shape (D, D). Source: Bishop, eq. 4.97 / N."""
-    a = points.X @ w
+    with np.errstate(over="ignore", invalid="ignore"):
+        a = points.X @ w
     # 1 - y cancels where y is near 1; sigmoid(-a) does not.
     return np.asarray((points.X.T * (sigmoid(a) * sigmoid(-a))) @ points.X / len(a))
 
 
 def largest_eigenvalue(matrix: Array) -> float:
-    return float(np.linalg.eigvalsh(matrix)[-1])
+    return float(np.linalg.eigvalsh(matrix)[-1]) if np.isfinite(matrix).all() else np.nan
 
 
 def curvature_bound(points: Points) -> float:
