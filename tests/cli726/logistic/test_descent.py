@@ -157,6 +157,7 @@ def test_overflow_is_a_divergence_and_hides_nothing_else():
     assert lost.lambda_max.end is None
     assert lost.epochs == 2  # the weights are finite after one, their activations are not
     assert not gradient_descent(POINTS, 1e308, max_epochs=1).converged
+    assert gradient_descent(POINTS, 1e308, max_epochs=1, start=[10, 0, 0]).diverged  # the weights themselves
     assert_allclose(kept.nll, compare(POINTS, [0.1]).runs[0].nll, rtol=0, atol=1e-12)
 
 
