@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cli726.errors import ComputationError, RequestError
+from cli726.errors import ComputationError, EnvironmentFailure, RequestError
 from cli726.finetune.config import PretrainConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
 from cli726.finetune.features.extractor import Normalization
@@ -17,6 +17,7 @@ from cli726.finetune.network.resnet import Network, build_backbone
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.pretrain import Pretraining, channel_statistics, pretrain, training_images
 from cli726.finetune.storage import read_tensors
+from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import CLASSES, pictures, same_bits, small_dataset
 
 CONFIG: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 0.02, "precision": "fp32"}
@@ -66,6 +67,17 @@ def test_everything_that_is_not_tested_on_is_trained_on(trained: tuple[Path, Any
     images = training_images(dataset)
     assert len(images) == trained[1].train_images == 48 - len(dataset.splits["test"])
     assert not {i.tobytes() for i in images.pixels} & {i.tobytes() for i in dataset.images("test").pixels}
+
+
+def test_device_and_threads_are_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.1.0 took both and trained on all threads of the processor."""
+    with pytest.raises(EnvironmentFailure, match="--device cuda:99"):
+        pretrain(small_dataset(48), PretrainConfig(**CONFIG, device="cuda:99"), tmp_path / "weights.safetensors")
+    assert not list(tmp_path.iterdir())
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    Pretraining(small_dataset(48), PretrainConfig(**CONFIG, threads=3, device="cpu"), tmp_path / "x", Silent())
+    assert asked == [3]
 
 
 @pytest.mark.parametrize("after", [1, 2])
