@@ -76,7 +76,7 @@ def test_standard_input_may_name_files_in_any_bytes(predict: Run, place: Path) -
     for option in ("--json", "--csv", None):
         done = predict("latest", "-", *([option] if option else []), stdin=os.fsencode(image.name) + b"\n")
         assert done.status == 0, done.stderr
-        assert "caf\\xe9.png" in done.stdout
+        assert "caf\\xe9.png" in done.stdout.replace("\\\\", "\\"), "JSON writes a backslash twice"
 
 
 def test_json_csv_and_table_agree(predict: Run) -> None:

@@ -126,6 +126,8 @@ def kind_of(param: Any) -> type | None:
 def cases() -> list[Any]:
     found = []
     for words, command in commands(typer.main.get_command(app)):
+        if words == "check":  # its parameters are the problems' own, of a question that must stand beside them
+            continue
         for param in command.params:
             option = max(param.opts, key=len)
             name = f"{words} {option}"
