@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from pathlib import Path
 
 from cli726.errors import Interrupted, RequestError, ToldElsewhere
 
@@ -95,6 +97,14 @@ def speaks(error: BaseException) -> bool:
     return bool(getattr(error, "__notes__", ())) or await_first()
 
 
+def running() -> float:
+    """Return how many other processes want a processor at this moment, where the system tells; else infinity."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return math.inf
+
+
 def crowding(threads: int) -> str:
     """Return a note where other programs leave fewer processors than torch has threads; "" where they don't.
 
@@ -102,7 +112,7 @@ def crowding(threads: int) -> str:
     busy machine took 81 to 102 seconds for what one did in 7 to 11.
     """
     try:
-        busy = os.getloadavg()[0]
+        busy = min(os.getloadavg()[0], running())  # the average also remembers what has just ended
     except (OSError, AttributeError):  # no such number on Windows
         return ""
     processors = os.cpu_count() or 1

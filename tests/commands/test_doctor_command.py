@@ -110,7 +110,10 @@ def test_a_busy_machine_is_noted_where_threads_would_wait(
 ) -> None:
     monkeypatch.setattr(launch.os, "getloadavg", lambda: (busy, 0.0, 0.0))
     monkeypatch.setattr(launch.os, "cpu_count", lambda: processors)
+    monkeypatch.setattr(launch, "running", lambda: 99)
     assert ("--threads 1" in launch.crowding(threads)) is noted
+    monkeypatch.setattr(launch, "running", lambda: 0)
+    assert ("--threads 1" in launch.crowding(threads)) is (processors < threads), "what has just ended waits for nobody"
 
 
 def test_a_missing_package_is_reported_with_the_command_that_installs_it(
