@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -16,7 +17,7 @@ PATIENCE = 20
 
 
 def loading(frame: FrameType | None) -> bool:
-    """Whether `frame` runs on behalf of an import."""
+    """Tell whether `frame` runs on behalf of an import."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib."):
             return True
@@ -28,21 +29,28 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise what ends the process with 128 + `number`; after an import that is going on.
 
     Libraries import others from compiled code, which swallows what we raise there, or ends the process by a signal:
-    torch's says `terminate called`.
+    torch's says `terminate called`. Python itself swallows what is raised in a `__del__` or a callback: there it is
+    raised once more, a little later. What is torn down half made fails in its own `__del__`: nobody is told of that.
     """
     deadline = time.monotonic() + PATIENCE
 
-    def look(_: int, frame: FrameType | None) -> None:
-        if not loading(frame) or not hasattr(signal, "setitimer") or time.monotonic() > deadline:
-            raise Interrupted(number)
+    def again() -> None:
         signal.signal(signal.SIGALRM, look)
         signal.setitimer(signal.ITIMER_REAL, PAUSE)
+
+    def look(_: int, frame: FrameType | None) -> None:
+        timed = hasattr(signal, "setitimer")
+        if timed and loading(frame) and time.monotonic() < deadline:
+            again()
+        else:
+            sys.unraisablehook = lambda lost: again() if timed and isinstance(lost.exc_value, Interrupted) else None
+            raise Interrupted(number)
 
     look(number, frame)
 
 
 def await_interrupts() -> None:
-    """From now on SIGINT and SIGTERM raise `Interrupted`."""
+    """Make SIGINT and SIGTERM raise `Interrupted` from now on."""
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
 
@@ -56,7 +64,7 @@ def leave_interrupts() -> None:
 
 
 def interrupt_behind(error: BaseException) -> Interrupted | None:
-    """The interrupt in whose handling `error` arose: a lock that was being taken fails on being released, say."""
+    """Return the interrupt in whose handling `error` arose: a lock that was being taken fails on being released, say."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, Interrupted):
         seen = seen.__context__
