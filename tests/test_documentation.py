@@ -31,7 +31,6 @@ from tests.test_documented_output import BLOCK, DOCS, PAGES, make
 Run = Callable[..., Any]
 ASSETS = sorted((ROOT / "cli726" / "assets").glob("*.md"))
 LARGEST_PICTURE = 300_000
-# Being written; a link to them may lead nowhere yet. When all are there, this goes.
 
 
 def anchors(page: Path) -> set[str]:
@@ -71,6 +70,19 @@ def test_pictures_are_small_and_each_is_shown() -> None:
     for picture in (DOCS / "images").iterdir():
         assert picture.stat().st_size < LARGEST_PICTURE, picture.name
         assert f"images/{picture.name}" in text, picture.name
+
+
+def test_promises_and_tests_of_faults_name_each_other() -> None:
+    named = set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", (DOCS / "reliability.md").read_text()))
+    assert len(named) > 40
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text, name = path.read_text(), str(path.relative_to(ROOT / "tests"))
+        here = set(re.findall(r"^def (test_\w+)", text, re.MULTILINE))
+        missing = {test for file, test in named if file == name} - here
+        assert not missing, f"docs/reliability.md names what {name} hasn't: {missing}"
+        if re.search(r"^pytestmark = .*mark\.faults", text, re.MULTILINE):
+            assert here <= {test for file, test in named if file == name}, f"no promise in docs/reliability.md: {name}"
+    assert all((ROOT / "tests" / file).exists() for file, _ in named)
 
 
 def letters(text: str) -> str:
