@@ -64,7 +64,7 @@ def leave_interrupts() -> None:
 
 
 def interrupt_behind(error: BaseException) -> Interrupted | None:
-    """Return the interrupt in whose handling `error` arose: a lock that was being taken fails on being released, say."""
+    """Return the interrupt in whose handling `error` arose: a lock fails on being released, say."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, Interrupted):
         seen = seen.__context__
