@@ -20,6 +20,7 @@ from commands import (
     data,
     doctor,
     evaluate,
+    export,
     finetune,
     glm,
     logistic,
@@ -83,6 +84,7 @@ app.command(cls=check.Check, epilog=check.EPILOG, rich_help_panel=PROBLEMS)(chec
 app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
 app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
 app.command(epilog=evaluate.EPILOG, rich_help_panel=TUNING)(evaluate.evaluate)
+app.command(epilog=export.EPILOG, rich_help_panel=TUNING)(export.export)
 app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
 app.command(epilog=pretrain.EPILOG, rich_help_panel=TUNING)(pretrain.pretrain)
 app.command(epilog=report.EPILOG, rich_help_panel=HANDING_IN)(report.report)

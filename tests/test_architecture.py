@@ -328,6 +328,8 @@ CONTRACT = {
     "--run-dir --resume "
     "--gallery --no-gallery --tta --json",
     "predict": "--json --csv",
+    "evaluate": "--dataset --gallery --json",
+    "export": "--output --json",
     "runs ls": "--json",
     "pretrain": "--dataset --depth --epochs --output --resume --seed --json",
     "data ls": "--json",
