@@ -19,30 +19,26 @@ from commands import (
     check,
     data,
     doctor,
-    evaluate,
     export,
     finetune,
     glm,
     logistic,
     predict,
-    pretrain,
     report,
     runs,
     softmax,
     vanishing,
 )
-from commands.interrupts import await_interrupts, interrupt_behind, leave_interrupts
 from commands.options import App, examples
-from commands.streams import flush, mute, open_streams
+from commands.process import await_interrupts, flush, interrupt_behind, leave_interrupts, mute, open_streams
 
 app = App(
     name="cmpt726",
-    help="A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    help="Train an image classifier on your own photos, on a laptop, in seconds; and work through the six problems of "
+    "Simon Fraser University's CMPT 726, assignment 2, with exact answers, figures and explanations.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=examples("cmpt726 softmax", "cmpt726 finetune --cache --unfreeze-after 5", "cmpt726 report --run latest"),
+    epilog=examples("cmpt726 finetune --cache --unfreeze-after 5", "cmpt726 softmax", "cmpt726 report --run latest"),
 )
 
 # What the system says of a name that the user gave; whatever else it refuses is the machine's failure.
@@ -53,6 +49,7 @@ LONGEST_NAME = 200
 
 
 def print_version(wanted: bool) -> None:
+    """Print our version and those of torch, from their metadata: importing them takes seconds."""
     if wanted:
         from importlib.metadata import version
 
@@ -67,26 +64,25 @@ def root(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
-    """A laboratory for classification and deep learning: six problems, exact numbers, figures, explanations."""
-    command = context.invoked_subcommand
-    if command != "finetune":
-        launch.require_one(f"`cmpt726 {command}`")
+    """Refuse every command but `finetune` as one of several processes."""
+    if context.invoked_subcommand != "finetune":
+        launch.require_one(f"`cmpt726 {context.invoked_subcommand}`")
 
 
-PROBLEMS, TUNING = "Problems 1 to 5", "Problem 6: fine-tuning"
+TUNING, PROBLEMS = "Your own images (problem 6)", "Problems 1 to 5"
 HANDING_IN, KEEPING = "Report and code", "Data, cache, machine"
 
+app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
+app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
+app.command(epilog=predict.EPILOG_EVALUATE, rich_help_panel=TUNING)(predict.evaluate)
+app.command(epilog=export.EPILOG, rich_help_panel=TUNING)(export.export)
+app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
+app.command(epilog=finetune.EPILOG_PRETRAIN, rich_help_panel=TUNING)(finetune.pretrain)
 for problem in (softmax, glm, backprop, vanishing):
     name = problem.__name__.rpartition(".")[2]
     app.command(name, epilog=problem.EPILOG, rich_help_panel=PROBLEMS)(getattr(problem, name))
 app.add_typer(logistic.app, rich_help_panel=PROBLEMS)
 app.command(cls=check.Check, epilog=check.EPILOG, rich_help_panel=PROBLEMS)(check.check)
-app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
-app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
-app.command(epilog=evaluate.EPILOG, rich_help_panel=TUNING)(evaluate.evaluate)
-app.command(epilog=export.EPILOG, rich_help_panel=TUNING)(export.export)
-app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
-app.command(epilog=pretrain.EPILOG, rich_help_panel=TUNING)(pretrain.pretrain)
 app.command(epilog=report.EPILOG, rich_help_panel=HANDING_IN)(report.report)
 app.command(epilog=report.EPILOG_PACKAGE, rich_help_panel=HANDING_IN)(report.package)
 app.add_typer(data.app, name="data", rich_help_panel=KEEPING)
@@ -107,7 +103,7 @@ def fail(message: str, status: int) -> int:
 
 
 def status_of(error: BaseException) -> int:
-    """Report an exception that reached the edge; its exit status."""
+    """Report an exception that reached the edge; return its exit status."""
     if isinstance(error, ToldElsewhere):
         return error.status
     if isinstance(error, Cmpt726Error):
@@ -141,7 +137,7 @@ def require_folder() -> None:
 
 
 def finish(status: int) -> int:
-    """What is still buffered goes out; the exit status after that."""
+    """Write out what is still buffered; return the exit status after that."""
     flush(sys.stderr, 2)
     failure = flush(sys.stdout, 1)
     if failure is not None and status == 0:

@@ -10,15 +10,15 @@ import typer
 
 from cli726.errors import EnvironmentFailure
 from cli726.finetune.augmentations import KNOWN
-from cli726.finetune.config import CUTS, WEIGHTS
+from cli726.finetune.config import CUTS, DEPTHS, WEIGHTS
+from cli726.finetune.recipe import DEVICES
 
 Complete = Callable[[str], list[str]]
 RUNS = Path("runs")
-PROBLEMS = "123456"
 
 
 def one_of(*words: str) -> Complete:
-    """Complete one word."""
+    """Return a function that completes one of these words."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
@@ -27,7 +27,7 @@ def one_of(*words: str) -> Complete:
 
 
 def several_of(*words: str) -> Complete:
-    """Complete the last word of a comma list, with those that aren't in it yet."""
+    """Return a function that completes the last word of a comma list, with those that aren't in it yet."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -38,7 +38,7 @@ def several_of(*words: str) -> Complete:
 
 
 def data_sets(incomplete: str) -> list[str]:
-    """What `--dataset` takes."""
+    """Complete what `--dataset` takes."""
     from cli726.finetune.data.names import NAMES, PREFIXES
 
     prefix, colon, place = incomplete.partition(":")
@@ -61,39 +61,38 @@ def paths(beginning: str, what: str) -> list[str]:
 
 
 def downloads(incomplete: str) -> list[str]:
-    """What `cmpt726 data get` takes."""
+    """Complete what `cmpt726 data get` takes."""
     from cli726.finetune.data.names import CIFAR, VISION, WEIGHTS_NAME
 
     return one_of(*CIFAR, WEIGHTS_NAME, *(name for name in VISION if VISION[name].downloads))(incomplete)
 
 
-def named(folders: Iterable[Path]) -> list[str]:
+def newest_first(folders: Iterable[Path]) -> list[str]:
+    """Return the names of folders, the last first: names of runs begin with data and date."""
     with suppress(OSError):
         return sorted((folder.name for folder in folders), reverse=True)
     return []
 
 
 def finished_runs(incomplete: str) -> list[str]:
-    """Runs in `runs/` that have a model, the newest name first."""
-    return one_of("latest", *named(path.parent for path in RUNS.glob("*/best.safetensors")))(incomplete)
+    """Complete the name of a run in `runs/` that has a model."""
+    return one_of("latest", *newest_first(path.parent for path in RUNS.glob("*/best.safetensors")))(incomplete)
 
 
 def interrupted_runs(incomplete: str) -> list[str]:
-    """What `finetune --resume` can go on with, as paths."""
-    begun = (path.parent for path in RUNS.glob("*/last.safetensors"))
-    return one_of(*(str(RUNS / name) for name in named(p for p in begun if not (p / "summary.json").exists())))(
-        incomplete
-    )
+    """Complete the path of a run that `finetune --resume` can go on with."""
+    begun = (path.parent for path in RUNS.glob("*/last.safetensors") if not (path.parent / "summary.json").exists())
+    return one_of(*(str(RUNS / name) for name in newest_first(begun)))(incomplete)
 
 
 def cache_keys(context: typer.Context, incomplete: str) -> list[str]:
-    """The keys of the cache's entries, by the names of their folders."""
+    """Complete the key of an entry of the cache, by the names of their folders."""
     from cache.system import default_cache_dir
 
     chosen = context.params.get("cache_dir")
     with suppress(EnvironmentFailure):
         root = default_cache_dir() if chosen is None else Path(chosen)
-        return one_of(*named(path for path in root.glob("v[0-9]*/??/*") if len(path.name) == 64))(incomplete)
+        return one_of(*newest_first(path for path in root.glob("v[0-9]*/??/*") if len(path.name) == 64))(incomplete)
     return []
 
 
@@ -101,6 +100,6 @@ augmentations = several_of(*KNOWN)
 weights = one_of(*WEIGHTS)
 stages = one_of(*CUTS)
 heads = one_of("linear", "mlp:128", "mlp:128,64", "python:")
-devices = one_of("auto", "cpu", "cuda", "mps")
-depths = one_of("20", "32", "44", "56")
-problems = several_of(*PROBLEMS)
+devices = one_of(*DEVICES)
+depths = one_of(*map(str, DEPTHS))
+problems = several_of(*"123456")

@@ -1,7 +1,5 @@
 """`cmpt726 doctor`: versions, devices, folders, and what to do about each problem."""
 
-from __future__ import annotations
-
 from commands.options import Json, examples
 from commands.render import emit, table
 

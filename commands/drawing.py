@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cli726.errors import RequestError
-from commands.options import FigureFormat, Format, Json, NoFigures, Out, Show
+from commands.options import FigureFormat, Format, Json, NoFigures, Out, Show, sign
 from commands.render import document, emit
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Output:
 OPTIONS = {
     "as_json": (Json, False),
     "out": (Out, None),
-    "format": (Format, FigureFormat.png),
+    "format": (Format, "png"),
     "no_figures": (NoFigures, False),
     "show": (Show, False),
 }
@@ -117,8 +117,7 @@ def drawing(command: str) -> Callable[[Callable[..., None]], Callable[..., None]
             output = Output(command, **{name: values.pop(name) for name in OPTIONS})
             function(**values, output=output)
 
-        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        run.__annotations__ = {item.name: item.annotation for item in [*own, *shared]}
+        sign(run, [*own, *shared])
         return run
 
     return decorate

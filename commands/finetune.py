@@ -1,19 +1,35 @@
-"""`cmpt726 finetune`: problem 6. Its options are those of `cli726.finetune.config`."""
+"""`cmpt726 finetune` and `cmpt726 pretrain`: problem 6, with the options that the configurations describe."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli726.errors import RequestError
-from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.config import FinetuneConfig, PretrainConfig
 from cli726.finetune.recipe import DATA, FEATURES, MACHINE, MAIN, PHASES, RECIPE
 from cli726.text import typed_path
 from commands import completion
 from commands.finetune_tables import next_steps, tables
 from commands.options import Json, configured, examples
 from commands.progress import progress
-from commands.render import emit, notice
+from commands.render import emit, notice, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cli726.finetune.pretrain import Pretrained
+
+EPILOG = examples(
+    "cmpt726 finetune --cache --unfreeze-after 5",
+    "cmpt726 finetune --dataset digits --epochs 3",
+    "cmpt726 finetune --dataset digits --cache --unfreeze layer3 --augment crop --epochs 2",
+)
+EPILOG_PRETRAIN = examples(
+    "cmpt726 pretrain --dataset digits --epochs 2 --output digits.safetensors",
+    "cmpt726 finetune --dataset digits --weights digits.safetensors --epochs 2",
+)
 
 
 @configured(FinetuneConfig, (MAIN, DATA, FEATURES, PHASES, RECIPE, MACHINE))
@@ -49,7 +65,7 @@ def finetune(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune a pre-trained ResNet20 on your images: new layers first, then more of the network."""
+    """Fine-tune a pre-trained network on your own images: new layers first, then more of it."""
     if resume is not None:
         # Code of the user's own is never run because a file names it: it may, and must, be typed again.
         others = {**typed, "run_dir": run_dir, "preview_augment": preview_augment}
@@ -80,8 +96,38 @@ def finetune(
             notice(line)
 
 
-EPILOG = examples(
-    "cmpt726 finetune --cache --unfreeze-after 5",
-    "cmpt726 finetune --dataset digits --epochs 3",
-    "cmpt726 finetune --dataset digits --cache --unfreeze layer3 --augment crop --epochs 2",
-)
+def pretrained(result: "Pretrained") -> "Iterator[RenderableType]":
+    """Yield what a person reads of a pre-training."""
+    rows = [
+        ("network", f"ResNet{result.depth}, {result.parameters:,} parameters"),
+        ("training images", f"{result.train_images:,}"),
+        ("training accuracy", f"{result.train_accuracy:.2%} (augmented, running average over the last epoch)"),
+        ("test images", result.test.text),
+        ("time", f"{result.seconds / 60:.1f} minutes"),
+        ("weights", str(result.output)),
+    ]
+    yield table("Pre-training", "what", "value", rows=rows)
+
+
+@configured(PretrainConfig, (RECIPE, PHASES, MACHINE))
+def pretrain(
+    typed: dict[str, Any],
+    dataset: Annotated[
+        str,
+        typer.Option(help="As for `cmpt726 finetune`: cifar100, folder:PATH, ...", autocompletion=completion.data_sets),
+    ] = "cifar100",
+    output: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE", help="The weights file to write.")] = Path(
+        "resnet.safetensors"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint beside the output.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a CIFAR ResNet from scratch and write weights that `finetune --weights` takes."""
+    from cli726.finetune.data.datasets import load_dataset
+    from cli726.finetune.pretrain import pretrain as run
+
+    config = PretrainConfig(**typed)
+    with progress() as reporter:
+        data = load_dataset(dataset, reporter=reporter)
+        result = run(data, config, output, resume=resume, reporter=reporter)
+    emit(result, lambda: pretrained(result), as_json=as_json)

@@ -1,16 +1,19 @@
-"""`cmpt726 predict`: class and scores for the user's own images, with a finished run."""
+"""`cmpt726 predict` and `cmpt726 evaluate`: a finished run on the user's own images, and on labelled ones."""
 
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli726.errors import RequestError
-from cli726.text import printable
-from commands.completion import finished_runs
-from commands.options import Json, examples
+from cli726.text import printable, typed_path
+from commands import completion
+from commands.drawing import Output, drawing
+from commands.options import OUTPUT, Json, examples
+from commands.progress import progress
 from commands.render import emit, notice, table
 
 if TYPE_CHECKING:
@@ -23,24 +26,33 @@ EPILOG = examples(
     "cmpt726 predict runs/digits-20260101-120000 photos/ --csv > scores.csv",
     "find photos -name '*.jpg' | cmpt726 predict latest -",
 )
-SHOWN = 3
+EPILOG_EVALUATE = examples(
+    "cmpt726 evaluate latest --dataset digits", "cmpt726 evaluate latest --dataset digits --gallery scores.html --json"
+)
+# So many classes are listed beside the most probable one.
+RUNNERS_UP = 3
+
+RUN = "A run's folder, its name in runs/, or latest."
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.finished_runs)]
+OWN_HEAD = "The run's head, where it is code of your own."
+Head = Annotated[str | None, typer.Option("--head", metavar="python:FILE.py:FUNCTION", help=OWN_HEAD)]
 
 
 def tables(results: "Sequence[Prediction]", class_names: Sequence[str]) -> "Iterator[RenderableType]":
-    """A row an image: its class, and the runners-up."""
+    """Yield a table with a row for each image: its class, and the runners-up."""
     rows = []
     for one in results:
         if one.label is None or one.probability is None:
             rows.append((one.image, "-", "", f"broken: {one.problem}"))
             continue
-        order = sorted(range(len(class_names)), key=lambda i: -one.probabilities[i])[1 : SHOWN + 1]
+        order = sorted(range(len(class_names)), key=lambda i: -one.probabilities[i])[1 : RUNNERS_UP + 1]
         others = ", ".join(f"{class_names[i]} {one.probabilities[i]:.1%}" for i in order)
         rows.append((one.image, one.label, f"{one.probability:.1%}", others))
     yield table(None, "image", "class", "probability", "next", rows=rows, numeric=9)
 
 
 def write_csv(results: "Sequence[Prediction]", class_names: Sequence[str]) -> None:
-    """A header and a row an image; a cell that a spreadsheet would take for a formula gets an apostrophe."""
+    """Print a header and a row for each image; a cell that a spreadsheet would compute gets an apostrophe."""
     import csv
 
     def safe(text: str) -> str:
@@ -55,25 +67,17 @@ def write_csv(results: "Sequence[Prediction]", class_names: Sequence[str]) -> No
 
 
 def typed_in() -> list[str]:
-    """The paths on standard input, a line each, in whatever encoding the file system has them."""
+    """Return the paths on standard input, a line each, in whatever encoding the file system has them."""
     return [os.fsdecode(line.rstrip(b"\r")) for line in sys.stdin.buffer.read().split(b"\n") if line.strip()]
 
 
 def predict(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN", help="A run's folder, its name in runs/, or latest.", autocompletion=finished_runs
-        ),
-    ],
+    run: Run,
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
     ],
-    head: Annotated[
-        str | None,
-        typer.Option(metavar="python:FILE.py:FUNCTION", help="The run's head, where it is code of your own."),
-    ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel="Output")] = False,
+    head: Head = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel=OUTPUT)] = False,
     as_json: Json = False,
 ) -> None:
     """Classify your own images with a finished run's best model."""
@@ -98,3 +102,40 @@ def predict(
     if broken:
         notice(f"error: {len(broken)} of {len(results)} images are broken, such as {broken[0]}; repair or remove them")
         raise typer.Exit(2)
+
+
+@drawing("evaluate")
+def evaluate(
+    run: Run,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="Labelled images, as for `cmpt726 finetune`: folder:PATH, csv:FILE, digits, ...",
+            autocompletion=completion.data_sets,
+        ),
+    ],
+    data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="Where data sets live.")] = None,
+    head: Head = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            parser=typed_path,
+            metavar="FILE.html",
+            help="Write an HTML table of the images and their scores.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    *,
+    output: Output,
+) -> None:
+    """Score labelled images with a finished run's best model: accuracy, confusion, gallery."""
+    from cli726.finetune.evaluate import score_dataset
+    from cli726.finetune.folder.runs import find_run
+    from cli726.finetune.predict import load_model
+
+    model = load_model(find_run(run), head)
+    with progress() as reporter:
+        scored = score_dataset(model, dataset, data_dir, reporter)
+        if gallery is not None:
+            notice(scored.write_gallery(gallery))
+    output.present(scored.to_json(), scored.document(), scored.figures)

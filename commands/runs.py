@@ -9,7 +9,7 @@ import typer
 
 from cli726.finetune.config import FinetuneConfig
 from cli726.text import printable, typed_path
-from commands.options import Json, examples
+from commands.options import App, Json, examples
 from commands.render import emit, table
 
 if TYPE_CHECKING:
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from cli726.finetune.folder.runs import RunInfo
 
-app = typer.Typer(
+app = App(
     help="List fine-tuning runs.",
-    no_args_is_help=True,
     epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"),
 )
 # Columns of their own, or nothing that a result depends on.

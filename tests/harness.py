@@ -43,6 +43,15 @@ def unless_given(usual: Sequence[object], arguments: Sequence[object]) -> list[o
     return [word for pair in pairs if pair[0] not in arguments for word in pair]
 
 
+def leaves(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that call it."""
+    for name, command in getattr(group, "commands", {}).items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
 def times(few: int, full: int) -> int:
     """How often: `few` in CI, `full` under `make test-faults`."""
     return full if FULL else few

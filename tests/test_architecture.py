@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import typer
 
 from cli726.text import typed_path
 from commands.app import app
+from tests.harness import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("commands", "cli726", "cache")
@@ -145,15 +146,6 @@ def test_no_folders_import_each_other_in_however_many_steps() -> None:
         done |= set(free)
         for place in free:
             del wanted[place]
-
-
-def leaves(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command with the words that call it."""
-    for name, command in getattr(group, "commands", {}).items():
-        if hasattr(command, "commands"):
-            yield from leaves(command, (*words, name))
-        else:
-            yield (*words, name), command
 
 
 COMMANDS = dict(leaves(typer.main.get_command(app)))

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cli726 import launch
-from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere
+from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere, did_you_mean
+from cli726.finetune.recipe import DEVICES
 from cli726.reporting import Reporter
 
 __all__ = [
@@ -254,15 +255,18 @@ def own_device(name: str) -> torch.device:
 
     Raises:
         EnvironmentFailure: if it is not here.
-        RequestError: where the processes name several kinds, or there are too few.
+        RequestError: if it is none; where the processes name several kinds, or there are too few.
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        near = did_you_mean(name, DEVICES)
+        raise RequestError(f"--device must be one of {', '.join(DEVICES)}; got {name}{near}") from None
+    try:
         torch.empty(1, device=device).cpu()
     # torch raises a different type for each kind of device that isn't there.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).splitlines()[0]
-        raise EnvironmentFailure(f"--device {name} is not usable here ({why}); try cpu") from None
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise EnvironmentFailure(f"--device {name} is not usable here; try cpu, or see `cmpt726 doctor`") from None
     kinds = collect(device.type)
     if len(set(kinds)) > 1:
         raise RequestError(f"all processes must use one kind of device; got {', '.join(kinds)}; give --device cpu")

@@ -11,9 +11,10 @@ from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.options import Option, broken_rules, described, fits
 from cli726.finetune.phases import HEAD_ONLY, Phase
 
-__all__ = ["DEPTHS", "PretrainConfig", "TrainingConfig"]
+__all__ = ["DEPTHS", "DEVICES", "PretrainConfig", "TrainingConfig"]
 
 DEPTHS = (20, 32, 44, 56)
+DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 # Beyond, torch does not complain but crashes.
 MOST_THREADS = 1024

@@ -96,7 +96,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def main() -> None:
     from commands.app import status_of
-    from commands.interrupts import await_interrupts
+    from commands.process import await_interrupts
 
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)

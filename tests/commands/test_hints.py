@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 
 from cli726.errors import did_you_mean
 from commands import progress
+from commands.app import app
 from tests.cli726.finetune.synthetic import write_pictures
+from tests.harness import leaves
 
 Run = Callable[..., Any]
 
@@ -21,7 +24,7 @@ Run = Callable[..., Any]
 def test_alone_it_shows_where_to_begin(cmpt726: Run) -> None:
     done = cmpt726()
     assert (done.status, done.stderr) == (2, "")
-    assert re.findall(r"\$ cmpt726 (\w+)", done.stdout) == ["softmax", "finetune", "report"]
+    assert re.findall(r"\$ cmpt726 (\w+)", done.stdout) == ["finetune", "softmax", "report"]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,28 @@ def test_mistyped_commands_options_and_choices(cmpt726: Run, typed: str, meant: 
     assert "Usage: " in done.stderr
 
 
+CHOICES = [
+    pytest.param(" ".join(words), param.opts[0], param.metavar.split("|"), id=f"{' '.join(words)} {param.name}")
+    for words, command in leaves(typer.main.get_command(app))
+    for param in command.params
+    if re.fullmatch(r"[a-z]\w+(\|\w+)+", param.metavar or "")
+]
+
+
+@pytest.mark.parametrize(("command", "option", "words"), CHOICES)
+def test_every_choice_of_every_command_gets_its_nearest_name(
+    cmpt726: Run, command: str, option: str, words: list[str]
+) -> None:
+    assert len(CHOICES) > 15
+    for word in words:
+        done = cmpt726(*command.split(), option, word[:-1] + "_")
+        assert (done.status, done.stdout) == (2, "")
+        assert done.stderr.startswith(
+            f"error: {option} must be one of {', '.join(words)}; got {word[:-1]}_; did you mean "
+        )
+        assert word in done.stderr.rpartition("mean")[2]
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
@@ -48,12 +73,13 @@ def test_mistyped_commands_options_and_choices(cmpt726: Run, typed: str, meant: 
         ("finetune --dataset fashionmnst", "did you mean FashionMNIST"),
         ("finetune --dataset digits --augment flp", "did you mean flip?"),
         ("finetune --dataset digits --weights bundeld", "did you mean bundled?"),
-        ("finetune --unfreeze layr3", "layer3, layer2, layer1, all; got layr3; did you mean layer3"),
+        ("finetune --dataset digits --device cdua", "auto, cpu, cuda, mps; got cdua; did you mean cuda?"),
         ("finetune --unfreeze-after 3:layr3", "got layr3; did you mean layer3"),
-        ("finetune --solver exct", "sgd, exact; got exct; did you mean exact?"),
-        ("pretrain --optimizer adam", "did you mean adamw?"),
         ("data get cifar01", "did you mean cifar10"),
         ("predict lastest x.jpg", "did you mean latest?"),
+        ("lr sgd --shuffles many", "--shuffles must be a whole number from 1 to 10000; got many"),
+        ("lr compare --eta 0.1 --eta ten", "--eta must be a number; got ten"),
+        ("lr sgd --batch-size 0", "--batch-size must be a whole number, at least 1; got 0"),
     ],
 )
 def test_mistyped_values(cmpt726: Run, typed: str, meant: str) -> None:

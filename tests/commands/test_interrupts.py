@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import os, signal, sys, time
 from cli726.errors import Interrupted
-from commands.interrupts import await_interrupts
+from commands.process import await_interrupts
 
 class Whole:
     def __init__(self, when):

@@ -12,14 +12,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_type_hints
 
 import pytest
 import typer
 
 from cli726.finetune.augmentations import KNOWN
 from commands.app import app
-from tests.harness import FULL, environment, times
+from commands.options import leaf
+from tests.harness import FULL, environment, leaves, times
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")]
 SCRIPT = Path(__file__).with_name("forks.py")
@@ -104,36 +105,19 @@ LIMITS: dict[str, Limits] = {
 TAKEN_EMPTY = {"--augment", "--extent"}
 
 
-def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every command with the words that call it."""
-    for name, command in getattr(group, "commands", {}).items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*words, name))
-        else:
-            yield " ".join((*words, name)), command
-
-
-def kind_of(param: Any) -> type | None:
-    """int, float, or None for an option of another type; lists of them count as they do."""
-    descriptor = getattr(param, "type_descriptor", None)
-    if descriptor is None:  # Typer before 0.27
-        name = param.type.name
-        return int if name.startswith("integer") else float if name.startswith("float") else None
-    named = {descriptor.annotation, *get_args(descriptor.annotation)}
-    return next((kind for kind in (int, float) if kind in named), None)
-
-
 def cases() -> list[Any]:
     found = []
-    for words, command in commands(typer.main.get_command(app)):
+    for called, command in leaves(typer.main.get_command(app)):
+        words, hints = " ".join(called), get_type_hints(command.callback)
         if words == "check":  # its parameters are the problems' own, of a question that must stand beside them
             continue
         for param in command.params:
             option = max(param.opts, key=len)
             name = f"{words} {option}"
+            kind = next((kind for kind in (int, float) if leaf(hints.get(param.name)) is kind), None)
             limits = LIMITS.get(name, LIMITS.get(option) if name != "predict --head" else None)
-            if limits is not None or kind_of(param) is not None:
-                found.append(pytest.param(words, option, kind_of(param), limits, id=name))
+            if limits is not None or kind is not None:
+                found.append(pytest.param(words, option, kind, limits, id=name))
     return found
 
 
