@@ -19,6 +19,7 @@ __all__ = [
     "available_memory",
     "default_cache_dir",
     "is_alive",
+    "memory_limit",
     "read_small",
     "sync_folder",
     "user_folder",
@@ -120,6 +121,11 @@ def available_memory() -> int:
     with suppress(OSError, ValueError, AttributeError):  # AttributeError: Windows
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return max(0, min(found, default=ASSUMED))
+
+
+def memory_limit() -> int:
+    """Return how many bytes one array may take: a quarter of the memory that is there to be had."""
+    return available_memory() // 4
 
 
 def user_folder(variable: str, otherwise: Callable[[], Path]) -> Path:

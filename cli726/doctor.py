@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cache.system import default_cache_dir
 from cli726.errors import Cmpt726Error, EnvironmentFailure
-from cli726.finetune.places import data_dir
+from cli726.finetune.data.names import data_dir
 
 __all__ = ["Check", "examine"]
 

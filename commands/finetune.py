@@ -124,10 +124,11 @@ def pretrain(
 ) -> None:
     """Train a CIFAR ResNet from scratch and write weights that `finetune --weights` takes."""
     from cli726.finetune.data.datasets import load_dataset
+    from cli726.finetune.data.sources import Reading
     from cli726.finetune.pretrain import pretrain as run
 
     config = PretrainConfig(**typed)
     with progress() as reporter:
-        data = load_dataset(dataset, reporter=reporter)
+        data = load_dataset(dataset, Reading(reporter=reporter))
         result = run(data, config, output, resume=resume, reporter=reporter)
     emit(result, lambda: pretrained(result), as_json=as_json)

@@ -16,6 +16,8 @@ from cli726.document import Document, Table
 from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.images import Images
+from cli726.finetune.data.names import data_dirs
+from cli726.finetune.data.sources import Reading
 from cli726.finetune.folder.run_folder import RunFolder
 from cli726.finetune.output.figures import confusion_figure, show_scores
 from cli726.finetune.predict import Model
@@ -110,16 +112,15 @@ def score_dataset(model: Model, name: str, data_dir: str | None, reporter: Repor
     Raises:
         RequestError: if no class of it is one of the model's.
     """
-    data = load_dataset(name, data_folder=data_dir, divide=False, reporter=reporter)
+    reading = Reading(reporter=reporter, folders=data_dirs(data_dir), levels=model.levels)
+    data = load_dataset(name, reading, divide=False)
     split = "test" if "test" in data.pools else "all"
     pool = data.pools["test" if split == "test" else "train"]
     if split == "all" and model.facts.get("dataset") == data.name:
         _, config, facts = RunFolder.open(model.run)
         if model.facts.get("dataset_digest") == data.digest:
             test, validation = config.test_fraction, config.val_fraction
-            data = load_dataset(
-                name, data_folder=data_dir, test_fraction=test, val_fraction=validation, reporter=reporter
-            )
+            data = load_dataset(name, reading, test_fraction=test, val_fraction=validation)
             split, pool = "test", data.images("test")
         elif "version" not in facts:
             reporter.say("note: 0.1.0 drew its test images in another way; the run was trained on some of these")

@@ -19,8 +19,7 @@ from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.config import DEPTHS
 from cli726.finetune.data.decoding import Levels, decode
-from cli726.finetune.data.reading import text_of
-from cli726.finetune.data.sources import image_files
+from cli726.finetune.data.sources import image_files, text_of
 from cli726.finetune.features.extractor import Normalization, resolve_precision
 from cli726.finetune.folder.run_folder import LARGEST_TEXT
 from cli726.finetune.folder.runs import find_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 from cli726.errors import Cmpt726Error
 from cli726.finetune.augmentations import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.data.names import CIFAR, VISION
 from cli726.finetune.folder.runs import FinishedRun, read_run
@@ -140,13 +140,7 @@ def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Te
     name = run.summary["dataset"]["name"] if config.dataset == "auto" else config.dataset
     try:
         model = load_model(run.path)
-        data = load_dataset(
-            name,
-            data_folder=config.data_dir,
-            test_fraction=config.test_fraction,
-            val_fraction=config.val_fraction,
-            reporter=reporter,
-        )
+        data = open_dataset(replace(config, dataset=name), reporter)
     except Cmpt726Error as error:
         return str(error)
     if data.digest != run.facts.get("dataset_digest"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune.data import reading
+from cli726.finetune.data import images
 from cli726.finetune.predict import load_model
 from tests.conftest import Completed
 from tests.faults.test_interrupted_runs import assert_same
@@ -76,10 +76,10 @@ def test_images_that_must_be_mapped_fail_before_the_first_is_read(monkeypatch: p
     """Writing to a map of a full disk would end in SIGBUS."""
     with small_disk(1) as disk:
         monkeypatch.setattr("tempfile.tempdir", str(disk))
-        monkeypatch.setattr(reading, "memory_limit", lambda: 0)
+        monkeypatch.setattr(images, "memory_limit", lambda: 0)
 
-        def fill(images: int) -> None:
-            reading.Pile(images).pixels[:] = 7
+        def fill(count: int) -> None:
+            images.Pile(count).pixels[:] = 7
 
         assert child(lambda: fill(100)) == 0
         assert child(lambda: fill(2000)) == 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
@@ -16,14 +16,12 @@ from cli726.errors import RequestError, did_you_mean
 from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.decoding import fit_size
-from cli726.finetune.data.downloads import PUBLIC_FILES, cifar_root, fetch_cifar, fetch_public_weights, load_cifar
-from cli726.finetune.data.images import Dataset, Found, Images, find_duplicates, make_splits
-from cli726.finetune.data.names import CIFAR, PREFIXES, VISION, WEIGHTS_NAME
-from cli726.finetune.data.reading import Reading
-from cli726.finetune.data.sources import load_csv, load_folder
+from cli726.finetune.data.downloads import PUBLIC_FILES, cifar_folder, fetch_cifar, fetch_public_weights, load_cifar
+from cli726.finetune.data.images import Dataset, Images, find_duplicates, make_splits
+from cli726.finetune.data.names import CIFAR, PREFIXES, VISION, WEIGHTS_NAME, data_dir, data_dirs, weights_dir
+from cli726.finetune.data.sources import Reading, load_csv, load_folder
 from cli726.finetune.data.vision import load_python, load_vision
-from cli726.finetune.places import data_dir, data_dirs, weights_dir
-from cli726.reporting import Reporter, Silent
+from cli726.reporting import Reporter
 from cli726.text import counted, typed_path
 
 __all__ = ["SOURCES", "Source", "choose_auto", "fetch_dataset", "inventory", "load_dataset", "open_dataset"]
@@ -38,53 +36,44 @@ class Source:
 
     Attributes:
         origin: Who made it, for a data set with a name.
-        load: (what stands after the prefix, how to read) -> images; None for weights.
+        load: (what stands after the prefix, how to read) -> images, not divided; None for weights.
         find: (roots) -> the place on this machine, judged by its folder: it is checked when it is loaded.
         fetch: (root, reporter) -> the place that it was downloaded to; None: it can't be downloaded.
     """
 
     origin: str = ""
-    load: Callable[[str, Reading], Found] | None = None
-    find: Callable[[list[Path]], Path | None] = lambda _: None
+    load: Callable[[str, Reading], Dataset] | None = None
+    find: Callable[[Sequence[Path]], Path | None] = lambda _: None
     fetch: Callable[[Path, Reporter], Path] | None = None
 
 
-def load_digits(_: str, __: Reading) -> Found:
+def load_digits(_: str, __: Reading) -> Dataset:
     """Return the bundled digits, enlarged."""
     with np.load(DIGITS, allow_pickle=False) as stored:
         grey = (stored["images"].astype(np.float64) * (255 / 16)).round().astype(np.uint8)
         pool = Images.of(fit_size(np.repeat(grey[..., None], 3, axis=-1)), stored["labels"].astype(np.int64))
-    return Found("digits", {"train": pool}, tuple("0123456789"))
+    return Dataset("digits", tuple("0123456789"), {"train": pool})
 
 
-def load_files(load: Callable[[Path, Reading], Found], place: str, reading: Reading) -> Found:
+def load_files(load: Callable[[Path, Reading], Dataset], place: str, reading: Reading) -> Dataset:
     """Return images of files with what `load` makes of their place; says how many."""
     reading.reporter.start("reading images", 0)
     found = load(typed_path(place), reading)
     count = sum(map(len, found.pools.values()))
-    reading.reporter.finish(f"read {counted(count, 'image')} of {len(found.classes)} classes")
+    reading.reporter.finish(f"read {counted(count, 'image')} of {len(found.class_names)} classes")
     return found
 
 
 def cifar(name: str) -> Source:
     """Return the source of CIFAR-10 or CIFAR-100."""
-
-    def find(folders: list[Path]) -> Path | None:
-        root = cifar_root(name, folders)
-        return None if root is None else root / CIFAR[name].folder
-
-    return Source(
-        "Krizhevsky (2009)",
-        lambda _, reading: load_cifar(name, list(reading.folders)),
-        find,
-        partial(fetch_cifar, name),
-    )
+    load, find, fetch = partial(load_cifar, name), partial(cifar_folder, name), partial(fetch_cifar, name)
+    return Source("Krizhevsky (2009)", lambda _, reading: load(reading.folders), find, fetch)
 
 
 def vision(name: str) -> Source:
     """Return the source of one of torchvision's data sets."""
 
-    def find(folders: list[Path]) -> Path | None:
+    def find(folders: Sequence[Path]) -> Path | None:
         spellings = (name, name.lower(), VISION[name].folder or name)
         return next((root / s for root in folders for s in spellings if (root / s).exists()), None)
 
@@ -98,7 +87,7 @@ def vision(name: str) -> Source:
     )
 
 
-def find_weights(_: list[Path]) -> Path | None:
+def find_weights(_: Sequence[Path]) -> Path | None:
     path = weights_dir() / PUBLIC_FILES[20]
     return path if path.is_file() else None
 
@@ -117,18 +106,18 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def lookup(name: str) -> tuple[str, Source] | None:
-    """Return a source's own spelling and the source, whatever the case of a name; None if there is no such source."""
+def lookup(name: str) -> tuple[str, Source]:
+    """Return a source's own spelling and the source, whatever the case of a name; an empty one if there is none."""
     prefix, colon, _ = name.partition(":")
-    known = {key.lower(): key for key in SOURCES}.get(name.lower() if not colon else prefix + colon)
-    return None if known is None else (known, SOURCES[known])
+    known = {key.lower(): key for key in SOURCES}.get(name.lower() if not colon else prefix + colon, "")
+    return known, SOURCES.get(known, Source())
 
 
-def choose_auto(folder: str | None = None) -> tuple[str, str]:
+def choose_auto(folders: Sequence[Path]) -> tuple[str, str]:
     """Return what `--dataset auto` is here, and why."""
-    root = cifar_root("cifar10", data_dirs(folder))
-    if root is not None:
-        return "cifar10", f"CIFAR-10 is in {root}"
+    found = cifar_folder("cifar10", folders)
+    if found is not None:
+        return "cifar10", f"CIFAR-10 is in {found.parent}"
     return "digits", "CIFAR-10 is not on this machine; `cmpt726 data get cifar10` fetches it"
 
 
@@ -144,57 +133,56 @@ def suggest(name: str) -> str:
 
 def load_dataset(
     name: str,
+    reading: Reading | None = None,
     *,
-    data_folder: str | None = None,
     test_fraction: float | None = None,
     val_fraction: float | None = None,
-    strict: bool = False,
-    workers: int | None = None,
     divide: bool = True,
-    reporter: Reporter | None = None,
 ) -> Dataset:
     """Return what `--dataset` names, divided.
 
     Args:
         name: auto, a name or a prefix of `SOURCES`.
-        data_folder: `--data-dir`.
+        reading: How to read it, and where to look.
         test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000.
-        strict: Raise at a broken image.
-        workers: Threads that decode image files.
         divide: Draw the splits that it lacks; else it has pools alone.
 
     Raises:
         RequestError: unknown name, nothing there, too few images.
     """
-    reporter = reporter or Silent()
+    reading = reading or Reading()
     if name == "auto":
-        name, why = choose_auto(data_folder)
-        reporter.say(f"data: {name} ({why})")
-    known = lookup(name)
-    if known is None or known[1].load is None:
+        name, why = choose_auto(reading.folders)
+        reading.reporter.say(f"data: {name} ({why})")
+    known, source = lookup(name)
+    if source.load is None:
         places = ", ".join(prefix + what for prefix, what in PREFIXES.items())
         named = ", ".join(key for key, one in SOURCES.items() if one.load and one.origin)
         raise RequestError(f"--dataset must be auto, {places} or one of {named}; got {name}{suggest(name)}")
-    reading = Reading(strict, workers, reporter, tuple(data_dirs(data_folder)))
-    found = known[1].load(name.removeprefix(known[0]), reading)
-    if divide and len(found.classes) < 2:
-        raise RequestError(f"a data set must have at least two classes; {name} has {len(found.classes)}; add another")
-    splits = make_splits(found.pools, test_fraction, val_fraction, found.classes) if divide else {}
-    dataset = Dataset(found.name, found.classes, found.pools, splits, found.left_out, found.levels)
+    found = source.load(name.removeprefix(known), reading)
     if not divide:
-        return dataset
+        return found
+    if len(found.class_names) < 2:
+        raise RequestError(
+            f"a data set must have at least two classes; {name} has {len(found.class_names)}; add another"
+        )
+    dataset = replace(found, splits=make_splits(found.pools, test_fraction, val_fraction, found.class_names))
     twice = [group for group in find_duplicates(dataset) if len({label for _, label, _ in group}) > 1]
     if twice:
-        first, other = twice[0][0], next(place for place in twice[0] if place[1] != twice[0][0][1])
-        reporter.say(
-            f"note: {counted(len(twice), 'picture')} under two labels, such as {first[2]} ({first[1]}) and "
-            f"{other[2]} ({other[1]}); duplicates.txt in the run's folder lists them"
+        _, label, place = twice[0][0]
+        other, there = next(one[1:] for one in twice[0] if one[1] != label)
+        reading.reporter.say(
+            f"note: {counted(len(twice), 'picture')} under two labels, such as {place} ({label}) and {there} "
+            f"({other}); duplicates.txt in the run's folder lists them"
         )
     return dataset
 
 
-def shared_dataset(load: Callable[[], Dataset]) -> Dataset:
-    """Return a data set that the first process reads, on every process."""
+def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
+    """Return the data set that a configuration names; the first of several processes reads it for all."""
+    reading = Reading(config.strict, config.workers, reporter, data_dirs(config.data_dir))
+    test, validation = config.test_fraction, config.val_fraction
+    load = partial(load_dataset, config.dataset, reading, test_fraction=test, val_fraction=validation)
     if parallel.world() == 1:
         return load()
     pixels: dict[str, Tensor] = {}
@@ -217,9 +205,7 @@ def inventory(folder: str | None = None) -> list[dict[str, str | None]]:
         if source.origin:
             path = source.find(folders)
             how = "bundled" if name == "digits" else f"cmpt726 data get {name}" if source.fetch else BY_HAND
-            rows.append(
-                {"name": name, "source": source.origin, "path": None if path is None else str(path), "how": how}
-            )
+            rows.append({"name": name, "source": source.origin, "path": str(path) if path else None, "how": how})
     return rows
 
 
@@ -230,27 +216,10 @@ def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
         RequestError: unknown name, or one that can't be downloaded.
         UntrustedDataError, EnvironmentFailure: see `downloads`.
     """
-    known, target = lookup(name), data_dir(folder)
-    if known is None or not known[1].origin:
-        near = did_you_mean(name, [key for key, source in SOURCES.items() if source.origin])
+    (known, source), target = lookup(name), data_dir(folder)
+    if not source.origin:
+        near = did_you_mean(name, [key for key, one in SOURCES.items() if one.origin])
         raise RequestError(f"data get must name a known data set; got {name}{near or '; `cmpt726 data ls` lists them'}")
-    if known[1].fetch is None:
-        raise RequestError(
-            f"{known[0]} can't be downloaded by a program; put it into {target} as torchvision documents"
-        )
-    return known[1].fetch(target, reporter)
-
-
-def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
-    """Return the data set that a configuration names."""
-    return shared_dataset(
-        lambda: load_dataset(
-            config.dataset,
-            data_folder=config.data_dir,
-            test_fraction=config.test_fraction,
-            val_fraction=config.val_fraction,
-            strict=config.strict,
-            workers=config.workers,
-            reporter=reporter,
-        )
-    )
+    if source.fetch is None:
+        raise RequestError(f"{known} can't be downloaded by a program; put it into {target} as torchvision documents")
+    return source.fetch(target, reporter)

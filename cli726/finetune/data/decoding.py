@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,20 +13,9 @@ import PIL
 from PIL import Image, ImageOps, features
 
 __all__ = [
-    "HEIC",
-    "SIZE",
-    "TREATMENT",
-    "WHITES",
-    "Deep",
-    "Levels",
-    "decode",
-    "fit_size",
-    "flatten",
-    "from_any",
-    "is_picture",
-    "levels_of",
-    "open_picture",
-]
+    "HEIC", "SIZE", "TREATMENT", "WHITES", "Deep", "Levels", "Pixels", "decode", "fit_size", "flatten", "from_any",
+    "is_picture", "levels_of", "open_picture",
+]  # fmt: skip
 
 SIZE = 32
 # What open_picture() does, in words; part of every cache key, with Pillow's version, which does the resampling.
@@ -67,11 +55,14 @@ class Deep:
     high: float
 
 
-def levels_of(low: float, high: float) -> Levels:
+def levels_of(low: float, high: float, stated: Levels | None = None) -> Levels:
     """Return what black and white are for values from `low` to `high`.
 
-    0 and the first of 1, 255, 4,095, 65,535 that the largest value doesn't exceed; signed values from least to largest.
+    Those stated, as a model's training images had them, unless the values exceed them by far. Else 0 and the first of
+    1, 255, 4,095, 65,535 that the largest value doesn't exceed; signed values from least to largest.
     """
+    if stated is not None and high <= 2 * max(map(abs, stated)):
+        return stated
     white = next((white for white in WHITES if high <= white * (1 + OVERSHOOT)), high)
     return (0.0, white) if low >= -OVERSHOOT * high else (low, high)
 
@@ -84,25 +75,17 @@ def flatten(picture: Deep, levels: Levels) -> Pixels:
 
 
 def decode(content: bytes | Image.Image, levels: Levels | None = None) -> Pixels:
-    """Return one image as the network sees it.
+    """Return one image as the network sees it, of shape (32, 32, 3).
 
     Args:
         content: A file's bytes, or an image that was opened already.
-        levels: Those of the data set that a model was trained on, for a picture of other levels than eight bits; its
-            own where there are none, or where it exceeds them by far.
-
-    Returns:
-        uint8 ndarray of shape (32, 32, 3).
+        levels: Those of the data set that a model was trained on, for a picture of other levels than eight bits.
 
     Raises:
         ValueError: if it is no image of a known format, broken, or a decompression bomb.
     """
     picture = treat(content) if isinstance(content, Image.Image) else open_picture(content)
-    if not isinstance(picture, Deep):
-        return picture
-    if levels is None or picture.high > 2 * max(map(abs, levels)):
-        levels = levels_of(picture.low, picture.high)
-    return flatten(picture, levels)
+    return flatten(picture, levels_of(picture.low, picture.high, levels)) if isinstance(picture, Deep) else picture
 
 
 def open_picture(content: bytes) -> Pixels | Deep:
@@ -123,8 +106,8 @@ def open_picture(content: bytes) -> Pixels | Deep:
         raise error if str(error) == HEIC else ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def is_heif(content: bytes) -> bool:
-    return content[4:8] == b"ftyp" and content[8:12] in HEIF_BRANDS
+def is_heif(beginning: bytes) -> bool:
+    return beginning[4:8] == b"ftyp" and beginning[8:12] in HEIF_BRANDS
 
 
 def is_picture(beginning: bytes) -> bool:
@@ -143,6 +126,11 @@ def formats_for(content: bytes) -> tuple[str, ...]:
     raise ValueError(HEIC)
 
 
+def fit(picture: Image.Image) -> Image.Image:
+    """Return an image of any mode, cut square about its centre and resized to 32 x 32: every picture comes by here."""
+    return ImageOps.fit(picture, (SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
 def treat(picture: Image.Image) -> Pixels | Deep:
     """Return an opened image as the network sees it; `TREATMENT` says how."""
     upright = ImageOps.exif_transpose(picture)
@@ -152,8 +140,7 @@ def treat(picture: Image.Image) -> Pixels | Deep:
         # What lies under a transparent pixel was never meant to be seen.
         opaque = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-    square = ImageOps.fit(upright.convert("RGB"), (SIZE, SIZE), Image.Resampling.LANCZOS)
-    return np.asarray(square, dtype=np.uint8)
+    return np.asarray(fit(upright.convert("RGB")), dtype=np.uint8)
 
 
 def deepen(array: npt.NDArray[np.generic]) -> Deep:
@@ -166,12 +153,9 @@ def deepen(array: npt.NDArray[np.generic]) -> Deep:
         values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError("an image must have finite values; it has NaN or infinity")
-    planes: Iterable[npt.NDArray[np.float32]] = [values] if values.ndim == 2 else np.moveaxis(values, 2, 0)
-    if values.shape[:2] != (SIZE, SIZE):
-        resized = (ImageOps.fit(Image.fromarray(p), (SIZE, SIZE), Image.Resampling.LANCZOS) for p in planes)
-        planes = [np.asarray(picture, dtype=np.float32) for picture in resized]
-    fitted = np.stack(list(planes), axis=-1)
-    return Deep(fitted[..., 0] if fitted.shape[-1] == 1 else fitted, float(values.min()), float(values.max()))
+    planes = np.moveaxis(values.reshape(*values.shape[:2], -1), 2, 0)
+    fitted = np.stack([np.asarray(fit(Image.fromarray(plane)), np.float32) for plane in planes], axis=-1)
+    return Deep(fitted[..., 0] if len(planes) == 1 else fitted, float(values.min()), float(values.max()))
 
 
 def from_any(image: object) -> Pixels | Deep:
@@ -190,18 +174,12 @@ def from_any(image: object) -> Pixels | Deep:
             f"an image must be a PIL image, an array (H, W[, 1 or 3]) or a tensor (1 or 3, H, W) of real numbers; got "
             f"{type(image).__name__} of shape {array.shape} and type {array.dtype}"
         )
-    if array.dtype != np.uint8:
-        return deepen(array)
-    fitted: Pixels = fit_size(array[None])[0]
-    return fitted
+    return deepen(array) if array.dtype != np.uint8 else fit_size(array[None])[0]
 
 
 def fit_size(pixels: Pixels) -> Pixels:
     """Return uint8 arrays of any size (N, H, W[, C]) as (N, 32, 32, 3), treated as files are."""
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.shape[-1] == 1:
-        pixels = np.repeat(pixels, 3, axis=-1)
-    if pixels.shape[1:3] == (SIZE, SIZE):
-        return np.ascontiguousarray(pixels)
-    return np.stack([np.asarray(treat(Image.fromarray(image)), np.uint8) for image in pixels])
+    coloured = np.broadcast_to(pixels.reshape(*pixels.shape[:3], -1), (*pixels.shape[:3], 3))
+    if coloured.shape[1:3] == (SIZE, SIZE):
+        return np.ascontiguousarray(coloured)
+    return np.stack([np.asarray(fit(Image.fromarray(np.ascontiguousarray(image))), np.uint8) for image in coloured])

@@ -12,6 +12,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,11 @@ import numpy as np
 import pooch
 
 from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
-from cli726.finetune.data.decoding import SIZE
-from cli726.finetune.data.images import Found, Images
-from cli726.finetune.data.names import CIFAR
-from cli726.finetune.places import weights_dir
+from cli726.finetune.data.images import Dataset, Images
+from cli726.finetune.data.names import CIFAR, weights_dir
 from cli726.reporting import Reporter
 
-__all__ = ["PUBLIC_FILES", "cifar_root", "fetch_cifar", "fetch_public_weights", "load_cifar"]
+__all__ = ["PUBLIC_FILES", "cifar_folder", "fetch_cifar", "fetch_public_weights", "load_cifar"]
 
 TIMEOUT = 60
 # CIFAR takes 186 MB.
@@ -39,9 +38,9 @@ PUBLIC_WEIGHTS = "https://github.com/chenyaofo/pytorch-cifar-models/releases/dow
 PUBLIC_FILES = {20: "cifar100_resnet20-23dac2f1.pt"}
 
 
-def cifar_root(name: str, folders: list[Path]) -> Path | None:
-    """Return the first folder that holds an unpacked CIFAR."""
-    return next((folder for folder in folders if (folder / CIFAR[name].folder).is_dir()), None)
+def cifar_folder(name: str, folders: Sequence[Path]) -> Path | None:
+    """Return the folder of an unpacked CIFAR, in the first of the folders that has one."""
+    return next((root / CIFAR[name].folder for root in folders if (root / CIFAR[name].folder).is_dir()), None)
 
 
 def refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
@@ -51,13 +50,6 @@ def refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
         raise UntrustedDataError(
             f"{response.url} must lead to HTTPS only; it redirects to {target[:160]}; nothing was kept; try again later"
         )
-
-
-def reason(error: OSError) -> str:
-    """Return what the network did, without the layers of libraries that report it."""
-    inner = getattr(error.args[0], "reason", error) if error.args else error
-    text = " ".join(str(inner).split()).rpartition("): ")[2][:160]
-    return f"{type(inner).__name__}: {text}" if text else type(inner).__name__
 
 
 def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> Path:
@@ -70,13 +62,16 @@ def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> 
         folder.mkdir(parents=True, exist_ok=True)
         path = pooch.retrieve(url, digest, fname=name, path=folder, downloader=downloader)
     except OSError as error:
-        if error.errno is None:  # what the network does; the system numbers its own refusals
+        if error.errno is not None:  # the system numbers its refusals, the network doesn't
             raise EnvironmentFailure(
-                f"{url} could not be fetched ({reason(error)}); check the network, or fetch it by hand into {folder}"
+                f"{folder} must be a folder that can be written to; got {error.strerror}; choose another (--data-dir, "
+                "CMPT726_DATA_DIR)"
             ) from error
+        # What the network did, without the layers of libraries that report it.
+        inner = getattr(error.args[0], "reason", error) if error.args else error
+        said = f"{type(inner).__name__}: {' '.join(str(inner).split()).rpartition('): ')[2][:160]}".removesuffix(": ")
         raise EnvironmentFailure(
-            f"{folder} must be a folder that can be written to; got {error.strerror}; choose another (--data-dir, "
-            "CMPT726_DATA_DIR)"
+            f"{url} could not be fetched ({said}); check the network, or fetch it by hand into {folder}"
         ) from error
     except ValueError as error:
         raise UntrustedDataError(
@@ -106,7 +101,7 @@ def fetch_cifar(name: str, folder: Path, reporter: Reporter) -> Path:
 
 
 class BoundedGzip(gzip.GzipFile):
-    """Unpacks so many bytes and no more, however little is packed."""
+    """A reader that unpacks so many bytes and no more, however little is packed."""
 
     left = MOST_UNPACKED
 
@@ -142,14 +137,11 @@ def unpack(packed: Path, target: Path, member: str) -> None:
 
 
 def read_cifar(path: Path, md5: str, name: str) -> dict[str, Any]:
-    """Return one file's dictionary, once its digest is the published one; `name` is the data set's.
-
-    Raises:
-        UntrustedDataError: if it is not.
-        OSError: if it can't be read.
-    """
+    """Return one file's dictionary, once its digest is the published one; `name` is the data set's."""
     again = f"remove {path.parent} and fetch it again: `cmpt726 data get {name}`"
-    if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST):
+    if not path.exists():
+        raise RequestError(f"{path.parent} must hold the published files; {path.name} is missing; {again}")
+    if not (path.is_file() and path.stat().st_size <= LARGEST):
         raise UntrustedDataError(f"{path} must be an ordinary file of at most {LARGEST:,} bytes; {again}")
     content = path.read_bytes()
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -159,54 +151,40 @@ def read_cifar(path: Path, md5: str, name: str) -> dict[str, Any]:
     return loaded
 
 
-def load_cifar(name: str, folders: list[Path]) -> Found:
-    """Return CIFAR-10 or CIFAR-100 from the first folder that has it.
-
-    Args:
-        name: "cifar10" or "cifar100".
-        folders: Roots to look in.
+def load_cifar(name: str, folders: Sequence[Path]) -> Dataset:
+    """Return CIFAR-10 or CIFAR-100 from the first of the folders that has it.
 
     Raises:
-        RequestError: if it is in none of them.
+        RequestError: if it is in none of them, or a file is missing.
         UntrustedDataError: if a file is not the published one.
     """
-    published, root = CIFAR[name], cifar_root(name, folders)
-    if root is None:
+    published, folder = CIFAR[name], cifar_folder(name, folders)
+    if folder is None:
         places = "; ".join(map(str, folders))
         raise RequestError(
             f"--dataset {name} must be on this machine; not found in {places}; fetch it with `cmpt726 data get {name}`"
         )
-    folder = root / published.folder
-    try:
-        parts = {
-            split: [read_cifar(folder / file, md5, name) for file, md5 in files.items()]
-            for split, files in published.parts.items()
-        }
-        names = read_cifar(folder / published.names, published.names_md5, name)[published.classes]
-    except FileNotFoundError as error:
-        raise RequestError(
-            f"{folder} must hold the published files; {Path(error.filename).name} is missing; remove the folder and "
-            f"fetch it again: `cmpt726 data get {name}`"
-        ) from None
-    pools = {split: as_images(loaded, published.labels) for split, loaded in parts.items()}
-    return Found(name, pools, tuple(names))
+    pools = {
+        split: as_images([read_cifar(folder / file, md5, name) for file, md5 in files.items()], published.labels)
+        for split, files in published.parts.items()
+    }
+    names = read_cifar(folder / published.names, published.names_md5, name)[published.classes]
+    return Dataset(name, tuple(names), pools)
 
 
 def as_images(parts: list[dict[str, Any]], labels: str) -> Images:
     """Return the files of one split, one after the other."""
     counts = [len(part[labels]) for part in parts]
-    pixels = np.empty((sum(counts), SIZE, SIZE, 3), np.uint8)
-    start = 0
-    for part, count in zip(parts, counts, strict=True):
-        planes = np.asarray(part["data"]).reshape(count, 3, SIZE, SIZE)
+    pixels = np.empty((sum(counts), 32, 32, 3), np.uint8)
+    for start, part in zip(np.cumsum([0, *counts]), parts, strict=False):
+        planes = np.asarray(part["data"]).reshape(-1, 3, 32, 32)
         for channel in range(3):  # four times as fast as one transposed copy
-            pixels[start : start + count, :, :, channel] = planes[:, channel]
-        start += count
+            pixels[start : start + len(planes), :, :, channel] = planes[:, channel]
     return Images.of(pixels, np.concatenate([np.asarray(part[labels], np.int64) for part in parts]))
 
 
 def fetch_public_weights(depth: int, reporter: Reporter) -> Path:
-    """chenyaofo's CIFAR-100 weights: downloaded once, checked every time against the digest in the file's name.
+    """Fetch chenyaofo's CIFAR-100 weights, once; checked every time against the digest in the file's name.
 
     Raises:
         UntrustedDataError: if the digest doesn't match.

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import math
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from cache.system import memory_limit
+from cache.writing import reserve
 from cli726.errors import RequestError
-from cli726.finetune.data.decoding import TREATMENT, Levels
+from cli726.finetune.data.decoding import SIZE, TREATMENT, WHITES, Deep, Levels, Pixels, flatten, levels_of
+from cli726.reporting import Reporter
+from cli726.text import counted
 
 __all__ = [
-    "Dataset",
-    "Found",
-    "Images",
-    "Skipped",
-    "Split",
-    "SplitName",
-    "duplicates_across",
-    "find_duplicates",
-    "lists_of",
-    "make_splits",
-]
+    "Dataset", "Images", "Labels", "Pile", "Skipped", "Split", "SplitName", "duplicates_across", "find_duplicates",
+    "lists_of", "make_splits", "settle",
+]  # fmt: skip
 
 # Splits are drawn by a hash of their own, so that runs with different --seed are tested on the same images.
 SPLIT_SEED = b"cmpt726 splits"
@@ -35,7 +32,6 @@ SHARE = 0.15
 MOST_DRAWN = 5000
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 
@@ -75,6 +71,80 @@ class Images:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+class Pile:
+    """Images of one split while they are read: in memory, or beyond a quarter of it in a nameless file on disk."""
+
+    def __init__(self, most: int) -> None:
+        shape = (most, SIZE, SIZE, 3)
+        if math.prod(shape) <= memory_limit():
+            self.pixels: Pixels = np.empty(shape, np.uint8)
+        else:
+            with tempfile.TemporaryFile() as file:
+                reserve(file.fileno(), math.prod(shape))  # a disk that fills up under a map kills the process
+                self.pixels = np.memmap(file, np.uint8, "r+", shape=shape)
+        self.labels: list[Any] = []
+        self.names: list[str] = []
+        # Pictures of other levels than eight bits: as they are, or their white where eight bits hold enough of them.
+        self.deep: dict[int, Deep] = {}
+        self.whites: dict[int, float] = {}
+        self.low, self.high = math.inf, -math.inf
+
+    def add(self, picture: Pixels | Deep, label: Any, name: str) -> None:
+        """Append an image."""
+        index = len(self.labels)
+        if isinstance(picture, Deep):
+            self.low, self.high = min(self.low, picture.low), max(self.high, picture.high)
+            _, white = levels_of(picture.low, picture.high)
+            if white in WHITES and picture.low >= 0 and picture.high <= white:
+                self.pixels[index], self.whites[index] = flatten(picture, (0, white)), white
+            else:
+                self.deep[index] = picture
+        else:
+            self.pixels[index] = picture
+        self.labels.append(label)
+        self.names.append(name)
+
+    def flatten(self, levels: Levels) -> None:
+        """Bring all images to one range."""
+        for index, picture in self.deep.items():
+            self.pixels[index] = flatten(picture, levels)
+        for index, white in self.whites.items():
+            if levels != (0, white):
+                values = self.pixels[index].astype(np.float32) * (white / 255)
+                self.pixels[index] = flatten(Deep(values, 0, white), levels)
+
+
+def settle(
+    piles: Mapping[str, Pile], reporter: Reporter, stated: Levels | None = None
+) -> tuple[dict[str, Images], Levels | None]:
+    """Return the images of each split, other levels than eight bits brought to one range, and that range.
+
+    Says the range, and names images that show nothing. `stated` is the range of a model's training images.
+    """
+    deep = sum(len(pile.deep) + len(pile.whites) for pile in piles.values())
+    levels = None
+    if deep:
+        low, high = min(pile.low for pile in piles.values()), max(pile.high for pile in piles.values())
+        levels = levels_of(low, high, stated)
+        reporter.say(
+            f"levels: {counted(deep, 'image')} with values from {low:g} to {high:g}, read as {levels[0]:g} (black) "
+            f"to {levels[1]:g} (white)"
+        )
+    pools: dict[str, Images] = {}
+    empty: list[str] = []
+    for split, pile in piles.items():
+        if levels:
+            pile.flatten(levels)
+        kept = pile.pixels[: len(pile.labels)]
+        empty += [pile.names[index] for index in np.flatnonzero((kept == kept[:, :1, :1]).all((1, 2, 3)))]
+        pools[split] = Images(kept, np.array(pile.labels, dtype=np.int64), tuple(pile.names))
+    if empty:
+        reporter.say(
+            f"note: {counted(len(empty), 'image')} of one colour alone, such as {empty[0]}: nothing to see there"
+        )
+    return pools, levels
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file, or an item of somebody's data set, that was not read.
@@ -92,24 +162,8 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The yield of a source: the parts of a `Dataset` that isn't divided yet."""
-
-    name: str
-    pools: dict[str, Images]
-    classes: tuple[str, ...]
-    left_out: tuple[Skipped, ...] = ()
-    levels: Levels | None = None
-
-
-@dataclass(frozen=True)
 class Split:
-    """Some of the images of one pool.
-
-    Attributes:
-        pool: Which pool they are in.
-        indices: int64 ndarray, increasing: their positions there.
-    """
+    """Some of the images of one pool: its name, and their positions there, int64, increasing."""
 
     pool: str
     indices: Labels
@@ -125,8 +179,8 @@ class Dataset:
     Attributes:
         name: To show and to name runs after.
         class_names: One for each label.
-        pools: The images as they came: one pool, or one for each split that the data set has of its own.
-        splits: train, validation and test as index sets into the pools.
+        pools: The images as they came: one pool, "train", or one for each split that the data set has of its own.
+        splits: train, validation and test as index sets into the pools; none before it is divided.
         left_out: Everything that lay there and was not read.
         levels: What black and white are, where its images have other levels than eight bits.
     """
@@ -134,7 +188,7 @@ class Dataset:
     name: str
     class_names: tuple[str, ...]
     pools: Mapping[str, Images]
-    splits: Mapping[str, Split]
+    splits: Mapping[str, Split] = field(default_factory=dict)
     left_out: tuple[Skipped, ...] = ()
     levels: Levels | None = None
 
@@ -155,12 +209,12 @@ class Dataset:
         return hashlib.sha256("\n".join([*parts, *self.class_names]).encode()).hexdigest()
 
     def labels(self, split: SplitName) -> Labels:
-        """Labels (N,) of one split."""
+        """Return the labels (N,) of one split."""
         chosen = self.splits[split]
         return self.pools[chosen.pool].labels[chosen.indices]
 
     def pixels(self, split: SplitName, members: npt.NDArray[np.intp] | None = None) -> Pixels:
-        """Images (N, 32, 32, 3) of one split, or of some of its positions, copied out of their pool."""
+        """Return the images (N, 32, 32, 3) of one split, or of some of its positions, copied out of their pool."""
         chosen = self.splits[split]
         indices = chosen.indices if members is None else chosen.indices[members]
         return self.pools[chosen.pool].pixels[indices]
@@ -173,9 +227,8 @@ class Dataset:
     def images(self, split: SplitName) -> Images:
         """Return the images of one split, copied out of their pool."""
         chosen = self.splits[split]
-        pool = self.pools[chosen.pool]
-        names = [pool.names[i] for i in chosen.indices]
-        return Images.of(self.pixels(split), self.labels(split), names)
+        names = self.pools[chosen.pool].names
+        return Images.of(self.pixels(split), self.labels(split), [names[i] for i in chosen.indices])
 
 
 def share_of(typed: float | None, images: int) -> tuple[float, float]:
@@ -270,15 +323,13 @@ Place = tuple[SplitName, str, str]
 
 def find_duplicates(dataset: Dataset) -> list[list[Place]]:
     """Return images that lie in several splits or under several labels, each with its copies, pixel for pixel."""
-    digests = {split: [one.tobytes() for one in dataset.image_digests(split)] for split in SPLITS}
-    count = Counter(digest for split in SPLITS for digest in digests[split])
     groups: dict[bytes, list[Place]] = {}
     for split in SPLITS:
-        pool = dataset.pools[dataset.splits[split].pool]
-        for index, digest in zip(dataset.splits[split].indices, digests[split], strict=True):
-            if count[digest] > 1:
-                place = (split, dataset.class_names[pool.labels[index]], pool.names[index])
-                groups.setdefault(digest, []).append(place)
+        chosen = dataset.splits[split]
+        pool = dataset.pools[chosen.pool]
+        for index in chosen.indices:
+            place = (split, dataset.class_names[pool.labels[index]], pool.names[index])
+            groups.setdefault(pool.digests[index].tobytes(), []).append(place)
     return [group for group in groups.values() if len({place[:2] for place in group}) > 1]
 
 

@@ -1,18 +1,26 @@
-"""Data sets by name and prefix. Standard library only: the command line completes the names."""
+"""Data sets by name and prefix, and the folders they lie in. No numpy, no torch: the command line completes names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["CIFAR", "NAMES", "PREFIXES", "VISION", "WEIGHTS_NAME", "Cifar", "Vision", "resolve_name", "split_of"]
+from platformdirs import user_data_path
+
+from cache.system import user_folder
+from cli726.text import typed_path
+
+__all__ = ["CIFAR", "NAMES", "PREFIXES", "VISION", "WEIGHTS_NAME", "data_dir", "data_dirs", "split_of", "weights_dir"]
 
 # What stands before the place of somebody's own data, and what of it follows.
 PREFIXES = {"folder:": "PATH", "csv:": "FILE", "python:": "FILE.py:FUNCTION"}
 # What `data get` fetches besides data sets.
 WEIGHTS_NAME = "chenyaofo"
+# Where the course's script puts its data.
+COURSE_DATA_DIR = Path("data")
 
 CIFAR_HOST = "https://www.cs.toronto.edu/~kriz"
 TRAIN_FLAG = {"train": {"train": True}, "test": {"train": False}}
@@ -124,20 +132,31 @@ VISION: dict[str, Vision] = {
 NAMES = ("digits", *CIFAR, *VISION)
 
 SPELLINGS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(
-        ("val", "valid", "validate", "validation", "dev", "development", "eval", "evaluation"), "validation"
-    ),
-    **dict.fromkeys(("test", "testing"), "test"),
+    "train": {"train", "training"},
+    "validation": {"val", "valid", "validate", "validation", "dev", "development", "eval", "evaluation"},
+    "test": {"test", "testing"},
 }
-
-
-def resolve_name(name: str) -> str | None:
-    """Return a data set's name in its own spelling, whatever the case; None if it is not one of ours."""
-    return {known.lower(): known for known in NAMES}.get(name.lower())
 
 
 def split_of(name: str) -> str | None:
     """Return the split that a folder or a cell names, such as "Training", "test_set" or " VAL"; None for no split."""
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word not in {"", "data", "images", "set", "split"}]
-    return SPELLINGS.get(words[0].removesuffix("set")) if len(words) == 1 else None
+    found = words[0].removesuffix("set") if len(words) == 1 else None
+    return next((split for split, spellings in SPELLINGS.items() if found in spellings), None)
+
+
+def data_dir(chosen: str | None = None) -> Path:
+    """Return the folder that data sets are downloaded to: `--data-dir`, CMPT726_DATA_DIR, or the user's data folder."""
+    if chosen is not None:
+        return typed_path(chosen)
+    return user_folder("CMPT726_DATA_DIR", lambda: user_data_path("cmpt726", appauthor=False))
+
+
+def data_dirs(chosen: str | None = None) -> list[Path]:
+    """Return the folders to look for data sets in; without `--data-dir` the course script's `./data` is the second."""
+    return [data_dir(chosen)] if chosen is not None else [data_dir(), COURSE_DATA_DIR]
+
+
+def weights_dir() -> Path:
+    """Return the folder of downloaded weights."""
+    return data_dir() / "weights"

@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import os
 import stat
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from cli726.errors import RequestError
-from cli726.finetune.data.decoding import is_picture
-from cli726.finetune.data.images import Found, Skipped, SplitName
-from cli726.finetune.data.names import split_of
-from cli726.finetune.data.reading import MOST_NAMED, Reading, read_splits, text_of
-from cli726.text import listed
+from cli726.finetune.data.decoding import HEIC, Deep, Levels, Pixels, is_picture, open_picture
+from cli726.finetune.data.images import Dataset, Pile, Skipped, SplitName, settle
+from cli726.finetune.data.names import data_dirs, split_of
+from cli726.reporting import Reporter, Silent
+from cli726.text import counted, listed
 
-__all__ = ["image_files", "load_csv", "load_folder"]
+__all__ = ["Reading", "image_files", "load_csv", "load_folder", "summary_of", "text_of"]
 
 ENDINGS = {
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif",
@@ -29,7 +32,87 @@ DOCUMENTS = {
 }  # fmt: skip
 # Names of splits that need no word.
 USUAL = {"train", "val", "valid", "validation", "test"}
-LOOSE = "beside the folders of classes, in none of them"
+# So often are names given before the rest is counted.
+MOST_NAMED = 5
+# Files whose decoded images may wait at once.
+CHUNK = 4096
+
+# Image files with the names of their classes, by split.
+Files = dict[SplitName, list[tuple[Path, str]]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A way to read images.
+
+    Attributes:
+        strict: Raise at the first image that can't be used instead of leaving it out.
+        workers: Threads that decode; None: Python's choice.
+        reporter: Is told how far we are.
+        folders: Where data sets with a name lie.
+        levels: Black and white of a model's training images, for pictures of other levels than eight bits.
+    """
+
+    strict: bool = False
+    workers: int | None = None
+    reporter: Reporter = field(default_factory=Silent)
+    folders: Sequence[Path] = field(default_factory=data_dirs)
+    levels: Levels | None = None
+
+    def leave_out(self, name: str, reason: str) -> Skipped:
+        """Return the note on a broken image; RequestError if reading is strict."""
+        if self.strict:
+            raise RequestError(f"broken image {name}: {reason}; repair or remove it, or leave --strict out")
+        return Skipped(name, reason)
+
+
+def text_of(name: str | Path) -> str:
+    """Return a file's name as text for any stream: bytes that aren't UTF-8 as \\xNN, so that two stay two."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def load_file(path: Path) -> Pixels | Deep | str:
+    """Return one file's picture, or the reason why there is none."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            return "no ordinary file"
+        return open_picture(path.read_bytes())
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except ValueError as error:
+        return str(error)
+
+
+def read_files(files: Sequence[tuple[Path, str]], reading: Reading) -> tuple[Pile, list[Skipped]]:
+    """Return the images of files with their classes, decoded several at a time, in order, and what couldn't be read."""
+    pile, broken = Pile(len(files)), []
+    with warnings.catch_warnings(), ThreadPoolExecutor(reading.workers) as pool:
+        warnings.simplefilter("ignore")  # what is wrong with an image decides whether it is kept, not what is odd
+        for start in range(0, len(files), CHUNK):
+            part = files[start : start + CHUNK]
+            for (path, label), picture in zip(part, pool.map(load_file, [path for path, _ in part]), strict=True):
+                reading.reporter.advance(1)
+                name = text_of(f"{path.parent.name}/{path.name}")
+                if isinstance(picture, str):
+                    broken.append(reading.leave_out(name, picture))
+                else:
+                    pile.add(picture, label, name)
+    return pile, broken
+
+
+def summary_of(left_out: Iterable[Skipped]) -> list[str]:
+    """Return lines that count what was not read, each reason once."""
+    broken, unread = [], Counter[str]()
+    for one in left_out:
+        if one.kind == "broken" and one.reason != HEIC:
+            broken.append(f"{one.name} ({one.reason:.80})")
+        else:
+            unread[one.reason] += 1
+    lines = [f"skipped {counted(len(broken), 'broken image')}, such as {broken[0]}"] if broken else []
+    if unread:
+        those = listed(f"{count} {reason}" for reason, count in unread.most_common())
+        lines.append(f"{counted(unread.total(), 'file was', 'files were')} not read: {those}")
+    return lines
 
 
 def visible_folders(root: Path) -> list[Path]:
@@ -55,13 +138,15 @@ def judge(path: Path) -> Skipped | None:
                     return None
     except OSError as error:
         return Skipped(name, error.strerror or type(error).__name__, "unused")
-    if not ending:
-        return Skipped(name, "without an ending, by their first bytes no images", "unused")
-    return Skipped(name, f"{ending} (can't be read here; convert images to .jpg)", "unused")
+    why = f"{ending} (can't be read here; convert images to .jpg)"
+    return Skipped(name, why if ending else "without an ending, by their first bytes no images", "unused")
 
 
-def survey(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    """Return the images in a folder and in the folders in it, linked ones too, and everything else that lies there."""
+def survey(folder: Path, *, deep: bool = True) -> tuple[list[Path], list[Skipped]]:
+    """Return the images in a folder, in the order of their names, and everything else that lies there.
+
+    If `deep`, those in the folders in it, too, linked ones as well.
+    """
     images: list[Path] = []
     left: list[Skipped] = []
 
@@ -78,29 +163,16 @@ def survey(folder: Path) -> tuple[list[Path], list[Skipped]]:
             continue
         seen.add(real)
         left += [Skipped(text_of(name), "hidden", "other") for name in folders if name.startswith(".")]
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(place, name) for name in files):
-            reason = judge(path)
-            if reason is None:
-                images.append(path)
-            else:
-                left.append(reason)
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        judged = {path: judge(path) for path in (Path(place, name) for name in files)}
+        images += [path for path, reason in judged.items() if reason is None]
+        left += [reason for reason in judged.values() if reason is not None]
     return sorted(images, key=lambda p: p.relative_to(folder).as_posix()), left
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the images in a folder and in the folders in it, in the order of their names."""
     return survey(folder)[0]
-
-
-def own_files(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    """Return the images that lie in a folder itself, and what else lies there, hidden folders too."""
-    files: list[Path] = []
-    with suppress(OSError), os.scandir(folder) as entries:
-        files = sorted(Path(one.path) for one in entries if not one.is_dir() or one.name.startswith("."))
-    judged = {path: judge(path) for path in files}
-    images = [path for path, reason in judged.items() if reason is None]
-    return images, [reason for reason in judged.values() if reason is not None]
 
 
 def find_splits(root: Path) -> dict[SplitName, list[Path]]:
@@ -113,7 +185,7 @@ def find_splits(root: Path) -> dict[SplitName, list[Path]]:
     """
     tops = visible_folders(root)
     inside = {top: [one.name for one in visible_folders(top) if image_files(one)] for top in tops}
-    alone = {top for top in tops if not own_files(top)[0]}
+    alone = {top for top in tops if not survey(top, deep=False)[0]}
     named = {top: cast(SplitName, split) for top in tops if inside[top] and (split := split_of(top.name))}
     if not {"train"} < set(named.values()):  # nobody's classes are called train and test, with folders in both
         named = {top: split for top, split in named.items() if top in alone}
@@ -126,10 +198,7 @@ def find_splits(root: Path) -> dict[SplitName, list[Path]]:
             "val and test, or put the images of a class directly into its folder"
         )
     if named:
-        splits: dict[SplitName, list[Path]] = {}
-        for top, split in named.items():
-            splits.setdefault(split, []).append(top)
-        return splits
+        return {split: [top for top in named if named[top] == split] for split in named.values()}
     alike = {tuple(inside[top]) for top in tops}
     if len(tops) > 1 and len(alike) == 1 and len(inside[tops[0]]) > 1 and alone == set(tops):
         raise RequestError(
@@ -140,24 +209,21 @@ def find_splits(root: Path) -> dict[SplitName, list[Path]]:
     return {"train": [root]}
 
 
-def load_folder(root: Path, reading: Reading | None = None) -> Found:
+def load_folder(root: Path, reading: Reading) -> Dataset:
     """Return the images of `folder:PATH`: PATH/CLASS/* images, or PATH/train/CLASS/* with `val` and `test` beside it.
 
     Raises:
         RequestError: if there is no such folder, fewer than two classes, or a split has a class that training lacks.
     """
-    reading = reading or Reading()
     if not root.is_dir():
         raise RequestError(f"folder: needs a folder that exists; got {root}; it should hold one folder for each class")
     splits = find_splits(root)
     left: list[Skipped] = [] if splits["train"] == [root] else list(beside(root, splits))
-    files: dict[SplitName, list[tuple[Path, str]]] = {}
+    files: Files = {split: [] for split in splits}
     empty: list[str] = []
     for split, folders in splits.items():
-        files[split] = []
         for folder in folders:
-            loose, others = own_files(folder)
-            left += [Skipped(text_of(f"{folder.name}/{path.name}"), LOOSE, "unused") for path in loose] + others
+            left += loose(folder, f"{folder.name}/")
             for place in visible_folders(folder):
                 images, others = survey(place)
                 left += others
@@ -171,6 +237,13 @@ def load_folder(root: Path, reading: Reading | None = None) -> Found:
     return read_splits(root.resolve().name, f"folder: {shown}", files, left, reading, empty)
 
 
+def loose(folder: Path, prefix: str = "") -> list[Skipped]:
+    """Return what lies in a folder of folders and in none of them."""
+    images, others = survey(folder, deep=False)
+    where = "beside the folders of classes, in none of them"
+    return [Skipped(text_of(f"{prefix}{path.name}"), where, "unused") for path in images] + others
+
+
 def beside(root: Path, splits: dict[SplitName, list[Path]]) -> Iterator[Skipped]:
     """Yield everything that lies beside the folders of splits."""
     used = [folder for folders in splits.values() for folder in folders]
@@ -180,9 +253,7 @@ def beside(root: Path, splits: dict[SplitName, list[Path]]) -> Iterator[Skipped]
         where = f"in {text_of(top.name)}, which {lacks}"
         yield from (Skipped(text_of(f"{top.name}/{path.name}"), where, "unused") for path in images)
         yield from others
-    loose, others = own_files(root)
-    yield from (Skipped(text_of(path.name), LOOSE, "unused") for path in loose)
-    yield from others
+    yield from loose(root)
 
 
 def read_rows(file: Path, reading: Reading) -> list[tuple[int, dict[str, str]]]:
@@ -197,36 +268,35 @@ def read_rows(file: Path, reading: Reading) -> list[tuple[int, dict[str, str]]]:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.reader(lines)
             header = [name.strip() for name in next(reader, [])]
-            columns = [name.lower() for name in header]
             cells = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise RequestError(f"csv: needs a UTF-8 file of comma-separated values; {file}: {error}") from None
-    rows = [(number, dict(zip(columns, row, strict=False))) for number, row in cells]
-    if not rows or not {"path", "label"} <= set(columns):
-        found = f"the header {','.join(header)} and {len(rows)} rows" if header else "nothing"
+    columns = [name.lower() for name in header]
+    if not cells or not {"path", "label"} <= set(columns):
+        found = f"the header {','.join(header)} and {len(cells)} rows" if header else "nothing"
         raise RequestError(f"csv: needs a header with path and label and rows below it; {file} has {found}")
-    twice = [name for name, count in Counter(columns).items() if count > 1 and name in {"path", "label", "split"}]
+    used = {"path", "label", "split"}
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name in used]
     if twice:
         raise RequestError(f"csv: needs one column of each name; {file} has two called {twice[0]}; rename one")
-    unused = [name for name, column in zip(header, columns, strict=True) if column not in {"path", "label", "split"}]
+    unused = [name for name in header if name.lower() not in used]
     unused += ["cells beyond the header"] if any(len(row) > len(header) for _, row in cells) else []
     if unused:
         reading.reporter.say(f"columns not used: {', '.join(unused)} (path, label and split are)")
-    return rows
+    return [(number, dict(zip(columns, row, strict=False))) for number, row in cells]
 
 
-def load_csv(file: Path, reading: Reading | None = None) -> Found:
+def load_csv(file: Path, reading: Reading) -> Dataset:
     """Return the images of `csv:FILE`: a header with path and label, and perhaps split; paths relative to FILE.
 
     Raises:
         RequestError: with the line, for a file that isn't there, a missing column, an unknown split or missing image.
     """
-    reading = reading or Reading()
-    files: dict[SplitName, list[tuple[Path, str]]] = {"train": []}
+    files: Files = {"train": []}
     for number, row in read_rows(file, reading):
-        cell = row.get("split", "").strip()
+        cell, label = row.get("split", "").strip(), row.get("label", "").strip()
         split = split_of(cell or "train")
-        path, label = file.parent / row.get("path", "").strip(), row.get("label", "").strip()
+        path = file.parent / row.get("path", "").strip()
         if split is None:
             raise RequestError(f"csv: knows the splits train, val and test; {file}, line {number}: {cell}")
         if not label or not path.is_file():
@@ -235,3 +305,57 @@ def load_csv(file: Path, reading: Reading | None = None) -> Found:
             )
         files.setdefault(cast(SplitName, split), []).append((path, label))
     return read_splits(file.stem, f"csv: {file}", files, [], reading)
+
+
+def read_splits(
+    name: str, origin: str, files: Files, left: list[Skipped], reading: Reading, empty: Sequence[str] = ()
+) -> Dataset:
+    """Return the images of listed files with the names of their classes; what was not read is said.
+
+    Args:
+        name: The data set's.
+        origin: Where the files were listed, for messages.
+        files: "train" among the splits.
+        left: What lay there besides.
+        reading: How to read.
+        empty: Classes without a file.
+
+    Raises:
+        RequestError: if a split has a class that training lacks, no image can be read, or anything is left out of what
+            may be an image, if reading is strict.
+    """
+    unused = [one for one in left if one.kind == "unused"]
+    if reading.strict and unused:
+        raise RequestError(f"--strict: {summary_of(unused)[0]}, such as {unused[0].name}; move it away or convert it")
+    names = {label for _, label in files["train"]}
+    piles: dict[str, Pile] = {}
+    for split, part in files.items() if len(names) > 1 else ():
+        piles[split], broken = read_files(part, reading)
+        left += broken
+        if not piles[split].labels:
+            raise RequestError(
+                f"{origin}, split {split}, must hold images that can be read; it has {len(broken)} broken, no other; "
+                "add some, or remove it to have the split drawn from the training images"
+            )
+    classes = sorted(set(piles["train"].labels)) if piles else []
+    lines = summary_of(left)
+    gone = sorted({*empty, *(names - set(classes) if piles else ())})
+    lines += [f"classes without an image that was read: {', '.join(gone)}"] if gone else []
+    if len(classes) < 2:
+        problem = [f"{origin} needs at least two classes with images; found {len(classes or names)}", *lines]
+        raise RequestError(
+            f"{'; '.join(problem)}; lay a folder out as PATH/CLASS/photo.jpg, or give a table rows of two labels"
+        )
+    for line in lines:
+        reading.reporter.say(line)
+    strange = sorted({label for pile in piles.values() for label in pile.labels} - set(classes))
+    if strange:
+        raise RequestError(
+            f"{origin} has classes that training lacks: {', '.join(strange[:MOST_NAMED])}; give each of them images "
+            "that can be read"
+        )
+    number = {label: k for k, label in enumerate(classes)}
+    for pile in piles.values():
+        pile.labels = [number[label] for label in pile.labels]
+    pools, levels = settle(piles, reading.reporter, reading.levels)
+    return Dataset(name, tuple(classes), pools, {}, tuple(left), levels)

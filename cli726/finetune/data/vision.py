@@ -16,16 +16,19 @@ from torch.utils.data import DataLoader
 
 from cli726.errors import EnvironmentFailure, RequestError
 from cli726.finetune.data.decoding import Deep, fit_size, from_any, levels_of
-from cli726.finetune.data.images import Found, Images, Skipped
+from cli726.finetune.data.images import Dataset, Images, Pile, Skipped, settle
 from cli726.finetune.data.names import VISION
-from cli726.finetune.data.reading import Pile, Reading, settle, summary_of
+from cli726.finetune.data.sources import Reading, summary_of
 from cli726.finetune.user_code import load_function, own_code
 
-__all__ = ["import_torchvision", "load_python", "load_vision"]
+__all__ = ["import_torchvision", "load_python", "load_vision", "read_parts"]
+
+# Kept for the life of the process: the operators vanish with the library object.
+DECLARED: list[torch.library.Library] = []
 
 
 def import_torchvision() -> ModuleType:
-    """torchvision, also where its compiled extension was built for another torch.
+    """Import torchvision, also where its compiled extension was built for another torch.
 
     `import torchvision` then fails with "operator torchvision::nms does not exist", because it describes operators
     that the extension would have defined. Data sets and transforms need none of them: declaring the two is enough.
@@ -40,19 +43,14 @@ def import_torchvision() -> ModuleType:
             raise EnvironmentFailure(f"torchvision can't be imported: {error}; install it anew") from error
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
-    # Kept for the life of the process: the operators vanish with the library object.
-    global DECLARED
-    DECLARED = torch.library.Library("torchvision", "FRAGMENT")
+    DECLARED.append(torch.library.Library("torchvision", "FRAGMENT"))
     for operator in ("nms", "qnms"):
-        DECLARED.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        DECLARED[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return importlib.import_module("torchvision")
 
 
-DECLARED: torch.library.Library | None = None
-
-
-def load_vision(name: str, reading: Reading, *, download: bool = False) -> Found:
-    """Return a data set of torchvision from the first folder that has it.
+def load_vision(name: str, reading: Reading, *, download: bool = False) -> Dataset:
+    """Return a data set of torchvision from the first of the folders that has it.
 
     Args:
         name: One of `VISION`.
@@ -70,24 +68,22 @@ def load_vision(name: str, reading: Reading, *, download: bool = False) -> Found
     for root in reading.folders[:1] if download else reading.folders:
         try:
             parts = {split: make(root, **options, **fetching) for split, options in known.splits.items()}
-        # torchvision has all these ways of saying that something isn't there.
-        except (RuntimeError, ValueError, ModuleNotFoundError, FileNotFoundError) as error:
-            if download and isinstance(error, RuntimeError):
+        # torchvision has all these ways of saying that something isn't there, and some of them for a failed download.
+        except (RuntimeError, ValueError, ModuleNotFoundError, OSError) as error:
+            said = " ".join(str(error).split())
+            absent = isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
+            if not absent or (download and isinstance(error, RuntimeError)):
                 raise EnvironmentFailure(
-                    f"{name} could not be fetched: {' '.join(str(error).split())}; check the network and try again"
+                    f"{name} could not be fetched: {said}; check the network and try again"
                 ) from error
-            failures.append(f"{root} ({' '.join(str(error).split())[:120]})")
+            failures.append(f"{root} ({said[:120]})")
             continue
-        except OSError as error:
-            raise EnvironmentFailure(
-                f"{name} could not be fetched: {error}; check the network and try again"
-            ) from error
         return read_parts(name.lower(), parts, reading)
     how = f"fetch it with `cmpt726 data get {name}`" if known.downloads else "put it there by hand (torchvision can't)"
     raise RequestError(f"--dataset {name} must be on this machine; not found in {'; '.join(failures)}; {how}")
 
 
-def load_python(place: str, reading: Reading) -> Found:
+def load_python(place: str, reading: Reading) -> Dataset:
     """Return the images of `python:FILE.py:FUNCTION`: FUNCTION(split) gives a torch Dataset of (image, label), or None.
 
     The splits are "train", "validation" and "test"; the class names are the training set's `classes`, if it has them.
@@ -100,9 +96,8 @@ def load_python(place: str, reading: Reading) -> Found:
     with own_code(name):
         answers = {split: function(split) for split in ("train", "validation", "test")}
         parts = {split: part for split, part in answers.items() if part is not None}
-        if "train" not in parts or not all(
-            hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values()
-        ):
+        sized = all(hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in parts.values())
+        if "train" not in parts or not sized:
             raise RequestError(
                 f"{name} must return a torch Dataset with a length for train, and a Dataset or None for others"
             )
@@ -110,12 +105,13 @@ def load_python(place: str, reading: Reading) -> Found:
         return read_parts(Path(place.rpartition(":")[0]).stem, parts, reading, own=True)
 
 
-def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bool = False) -> Found:
+def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bool = False) -> Dataset:
     """Return splits as arrays, with the class names that the training part has, else its numbers.
 
     Args:
         name: The data set's.
         parts: Data sets of (image, label), by split; "train" among them.
+        reading: How to read.
         own: Somebody's own; else torchvision's, whose `data` and `targets` may stand for their items.
 
     Raises:
@@ -125,16 +121,12 @@ def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bo
     if empty:
         raise RequestError(f"a data set must hold images; its {empty[0]} part has none; return None for no such part")
     arrays = {split: None if own else as_arrays(part) for split, part in parts.items()}
-    piles, left = {}, []
-    for split, part in parts.items():
-        if arrays[split] is None:
-            piles[split], skipped = read_items(split, part, reading, own=own)
-            left += skipped
+    read = {split: read_items(split, parts[split], reading, own) for split in parts if arrays[split] is None}
+    left = [one for _, skipped in read.values() for one in skipped]
     for line in summary_of(left):
         reading.reporter.say(line)
-    pools, levels = settle(piles, reading.reporter)
-    pools |= {split: images for split, images in arrays.items() if images is not None}
-    pools = {split: pools[split] for split in parts}
+    settled, levels = settle({split: pile for split, (pile, _) in read.items()}, reading.reporter, reading.levels)
+    pools = {split: arrays[split] or settled[split] for split in parts}
     top = max(int(pool.labels.max()) for pool in pools.values())
     low = min(int(pool.labels.min()) for pool in pools.values())
     if low < 0 or top >= len(pools["train"]):
@@ -144,14 +136,9 @@ def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bo
         )
     names = getattr(parts["train"], "classes", None) or getattr(parts["train"], "categories", None)
     if not isinstance(names, Sequence) or len(names) <= top:
-        names = [str(label) for label in range(top + 1)]
+        names = range(top + 1)
     shown = tuple(" / ".join(one) if isinstance(one, tuple) else str(one) for one in names)
-    return Found(name, pools, shown, tuple(left), levels)
-
-
-def as_is(item: Any) -> Any:
-    """Return an item that a DataLoader hands on: batches are made later, from uint8 arrays."""
-    return item
+    return Dataset(name, shown, pools, {}, tuple(left), levels)
 
 
 def as_arrays(part: Any) -> Images | None:
@@ -162,12 +149,11 @@ def as_arrays(part: Any) -> Images | None:
     pixels, classes = np.asarray(data), np.asarray(targets, dtype=np.int64)
     if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
         pixels = pixels.transpose(0, 2, 3, 1)
-    if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or classes.ndim != 1:
-        return None
-    return Images.of(fit_size(pixels), classes)
+    usable = pixels.dtype == np.uint8 and pixels.ndim in {3, 4} and classes.ndim == 1
+    return Images.of(fit_size(pixels), classes) if usable else None
 
 
-def read_items(split: str, part: Any, reading: Reading, *, own: bool) -> tuple[Pile, list[Skipped]]:
+def read_items(split: str, part: Any, reading: Reading, own: bool) -> tuple[Pile, list[Skipped]]:
     """Return one split, image by image, and the items that could not be read.
 
     Raises:
@@ -175,7 +161,8 @@ def read_items(split: str, part: Any, reading: Reading, *, own: bool) -> tuple[P
     """
     reading.reporter.start(f"reading {split} images", len(part))
     pile, left = Pile(len(part)), []
-    items = iter(DataLoader(part, batch_size=None, collate_fn=as_is, generator=torch.Generator()))
+    # Items as they are: batches are made later, from uint8 arrays.
+    items = iter(DataLoader(part, batch_size=None, collate_fn=lambda item: item, generator=torch.Generator()))
     for index in range(len(part)):
         reading.reporter.advance(1)
         try:

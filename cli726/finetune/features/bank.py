@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cache.keys import Dtype, Request, short_key
 from cache.store import Entry, Store, digest_of
+from cache.system import memory_limit
 from cli726 import launch
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
@@ -26,7 +27,6 @@ from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.features.extractor import BLOCK, Extractor, Normalization, Rows, Stored, stack
 from cli726.finetune.network.kernels import fuses
 from cli726.finetune.network.resnet import depth_of, divide, feature_shape
-from cli726.finetune.places import memory_limit
 from cli726.finetune.storage import tensors_digest
 from cli726.reporting import Reporter
 

@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from cache.system import memory_limit
 from cli726.errors import RequestError
-from cli726.finetune.places import memory_limit
 from cli726.finetune.user_code import is_code, load_function, own_code
 
 __all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head", "penalty"]

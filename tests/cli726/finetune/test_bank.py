@@ -293,7 +293,7 @@ def test_features_too_large_for_memory_are_computed_in_every_epoch_with_the_same
 def test_the_limit_is_a_quarter_of_the_memory_that_a_container_leaves_and_every_view_counts(
     shapes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli726.finetune.places.available_memory", lambda: 4003)
+    monkeypatch.setattr("cache.system.available_memory", lambda: 4003)
     assert module.memory_limit() == 1000
     needed = 72 * make_bank(shapes).features("train", CUTS["layer3"])[:1].nbytes
     for views, room, stores in ((0, 1, True), (3, 4, True), (4, 4, False), (0, 0, False)):

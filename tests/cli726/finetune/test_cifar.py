@@ -19,6 +19,7 @@ from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.downloads import load_cifar
 from cli726.finetune.data.names import CIFAR
+from cli726.finetune.data.sources import Reading
 from cli726.finetune.data.vision import import_torchvision
 from tests.cli726.finetune.synthetic import pictures
 
@@ -66,7 +67,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray,
 
 def test_images_labels_and_names_come_in_the_files_order(tmp_path: Path, images: tuple[np.ndarray, np.ndarray]) -> None:
     pixels, labels = images
-    dataset = load_dataset("CIFAR10", data_folder=str(tmp_path))
+    dataset = load_dataset("CIFAR10", Reading(folders=[tmp_path]))
     order = np.concatenate([np.arange(50)[n::5] for n in range(5)])
     assert dataset.name == "cifar10"
     assert_array_equal(dataset.pools["train"].pixels, pixels[order])
@@ -84,7 +85,7 @@ def test_torchvision_reads_the_same(
     monkeypatch.setattr(theirs.cifar, "check_integrity", lambda *_: True)
     expected = theirs.CIFAR10(tmp_path, train=True)
     found = load_cifar("cifar10", [tmp_path])
-    pools, names = found.pools, found.classes
+    pools, names = found.pools, found.class_names
     assert_array_equal(pools["train"].pixels, expected.data)
     assert_array_equal(pools["train"].labels, expected.targets)
     assert list(names) == expected.classes
@@ -105,7 +106,7 @@ def test_a_changed_file_is_not_trusted(tmp_path: Path, images: tuple[np.ndarray,
     content[-20] ^= 1
     path.write_bytes(content)
     with pytest.raises(UntrustedDataError, match=r"data_batch_3 must have the MD5 .* `cmpt726 data get cifar10`"):
-        load_dataset("cifar10", data_folder=str(tmp_path))
+        load_dataset("cifar10", Reading(folders=[tmp_path]))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
@@ -123,22 +124,23 @@ def test_what_no_published_file_can_be_is_not_opened(
     with pytest.raises(
         UntrustedDataError, match=r"data_batch_3 must be an ordinary file .* `cmpt726 data get cifar10`"
     ):
-        load_dataset("cifar10", data_folder=str(tmp_path))
+        load_dataset("cifar10", Reading(folders=[tmp_path]))
 
 
 def test_a_missing_file_is_named(tmp_path: Path, images: tuple[np.ndarray, np.ndarray]) -> None:
     (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
     with pytest.raises(RequestError, match="test_batch is missing"):
-        load_dataset("cifar10", data_folder=str(tmp_path))
+        load_dataset("cifar10", Reading(folders=[tmp_path]))
 
 
 def test_torchvision_is_not_imported_for_it(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
     code = (
         "import sys\n"
-        "from cli726.errors import RequestError\n"
+        "from pathlib import Path\nfrom cli726.errors import RequestError\n"
+        "from cli726.finetune.data.sources import Reading\n"
         "from cli726.finetune.data.datasets import load_dataset\n"
-        "try:\n    load_dataset('cifar10', data_folder=sys.argv[1])\n"
+        "try:\n    load_dataset('cifar10', Reading(folders=[Path(sys.argv[1])]))\n"
         "except RequestError:\n    print('torchvision' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)

@@ -18,7 +18,9 @@ from PIL import Image
 from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.decoding import Deep, decode, flatten, levels_of
-from cli726.finetune.data.reading import Pile, settle
+from cli726.finetune.data.images import Pile, settle
+from cli726.finetune.data.sources import Reading
+from cli726.finetune.evaluate import score_dataset
 from cli726.finetune.predict import load_model, predict
 from cli726.finetune.run import finetune
 from cli726.reporting import Silent
@@ -48,7 +50,7 @@ def write(root: Path, form: Callable[[np.ndarray], np.ndarray], ending: str = "t
 def test_grey_files_of_any_depth_are_read_as_those_of_eight_bits(tmp_path: Path, kind: str, ending: str) -> None:
     form, levels = WRITTEN[kind]
     listener = Listener()
-    dataset = load_dataset(f"folder:{write(tmp_path / 'deep', form, ending)}", reporter=listener)
+    dataset = load_dataset(f"folder:{write(tmp_path / 'deep', form, ending)}", Reading(reporter=listener))
     plain = load_dataset(f"folder:{write(tmp_path / 'plain', lambda g: g.astype(np.uint8))}")
     assert_allclose(dataset.pools["train"].pixels.astype(int), plain.pools["train"].pixels, atol=1)
     assert dataset.levels == levels
@@ -131,7 +133,7 @@ def test_normalised_images_are_refused_with_item_range_and_remedy(own: Callable[
 
 def test_images_without_content_are_named(tmp_path: Path) -> None:
     listener = Listener()
-    load_dataset(f"folder:{write(tmp_path, lambda g: np.zeros_like(g, np.uint8))}", reporter=listener)
+    load_dataset(f"folder:{write(tmp_path, lambda g: np.zeros_like(g, np.uint8))}", Reading(reporter=listener))
     assert "note: 12 images of one colour alone, such as even/00.tif: nothing to see there" in listener.lines
 
 
@@ -148,6 +150,12 @@ def test_predict_reads_a_picture_as_the_training_images_were(tmp_path: Path, wei
     assert one.probabilities == pytest.approx(other.probabilities, rel=1e-5)
     content = (tmp_path / "dark.png").read_bytes()
     assert (decode(content).max(), decode(content, model.levels).max()) == (200, 12)
+    dark_set = write(tmp_path / "set", lambda g: (g / 2).astype(np.uint16))
+    scored = score_dataset(model, f"folder:{dark_set}", None, Silent())
+    seen = [decode(path.read_bytes(), model.levels) for path in sorted(dark_set.rglob("*.tif"))]
+    assert_array_equal(scored.images.pixels, seen)
+    assert scored.images.pixels.max() == 8
+    assert score_dataset(model, f"folder:{folder}", None, Silent()).split == "test", "the run's own images"
 
 
 @pytest.mark.parametrize("stated", [[0], [1, 0], ["a", 1], [0, float("inf")], 7])

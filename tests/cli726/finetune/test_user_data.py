@@ -16,8 +16,7 @@ from PIL import Image
 from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.images import Skipped
-from cli726.finetune.data.reading import Reading
-from cli726.finetune.data.sources import load_csv, load_folder
+from cli726.finetune.data.sources import Reading, load_csv, load_folder
 from cli726.finetune.data.vision import read_parts
 from cli726.finetune.run import finetune
 from tests.cli726.finetune.own import DATA, write_code, write_table
@@ -42,8 +41,8 @@ ROWS = "".join(f"shapes/{name}/{number:03}.png,{name}\n" for number, name in enu
 
 
 def test_a_table_gives_the_images_that_it_names_with_their_labels(table: Callable[[str], Path]) -> None:
-    found = load_csv(table("path,label\n" + ROWS))
-    pools, classes = found.pools, found.classes
+    found = load_csv(table("path,label\n" + ROWS), Reading())
+    pools, classes = found.pools, found.class_names
     pixels, labels = pictures(12)
     assert (classes, found.left_out) == (("columns", "cross", "rows"), ())
     assert_array_equal(pools["train"].pixels, pixels)
@@ -51,7 +50,7 @@ def test_a_table_gives_the_images_that_it_names_with_their_labels(table: Callabl
 
 
 def test_other_columns_orders_and_spellings_change_nothing(tmp_path: Path, table: Callable[..., Path]) -> None:
-    expected = load_csv(table("path,label\n" + ROWS))
+    expected = load_csv(table("path,label\n" + ROWS), Reading())
     lines = [line.split(",") for line in ROWS.splitlines()]
     spellings = {
         "byte order mark": b"\xef\xbb\xbfpath,label\n" + ROWS.encode(),
@@ -64,8 +63,9 @@ def test_other_columns_orders_and_spellings_change_nothing(tmp_path: Path, table
         "empty split": ("path,label,split\n" + "".join(f"{p},{c},\n" for p, c in lines)).encode(),
     }
     for name, content in spellings.items():
-        found = load_csv(table(content))
-        assert (found.pools["train"].digest, found.classes) == (expected.pools["train"].digest, expected.classes), name
+        found = load_csv(table(content), Reading())
+        assert (found.pools["train"].digest, name) == (expected.pools["train"].digest, name)
+        assert found.class_names == expected.class_names
 
 
 def test_paths_are_relative_to_the_table_not_to_where_it_is_read(
@@ -74,13 +74,13 @@ def test_paths_are_relative_to_the_table_not_to_where_it_is_read(
     path = table("path,label\n" + ROWS)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert len(load_csv(path).pools["train"]) == 12
+    assert len(load_csv(path, Reading()).pools["train"]) == 12
 
 
 def test_a_quoted_label_may_hold_commas_quotes_and_line_ends(table: Callable[[str], Path]) -> None:
     strange = 'a, "b"\nc'
     rows = ROWS.replace(",cross\n", ',"a, ""b""\nc"\n')
-    assert set(load_csv(table("path,label\n" + rows)).classes) == {strange, "rows", "columns"}
+    assert set(load_csv(table("path,label\n" + rows), Reading()).class_names) == {strange, "rows", "columns"}
 
 
 @pytest.mark.parametrize("spelling", ["val", "valid", "validation"])
@@ -123,13 +123,13 @@ def test_what_is_wrong_with_a_table_is_said_with_the_line(
     table: Callable[[str | bytes], Path], content: str | bytes, message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):
-        load_csv(table(content))
+        load_csv(table(content), Reading())
 
 
 @pytest.mark.parametrize("name", ["nowhere.csv", "."])
 def test_a_table_must_be_a_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match=r"file that exists.*path,label"):
-        load_csv(tmp_path / name)
+        load_csv(tmp_path / name, Reading())
 
 
 def test_broken_images_of_a_table_are_skipped_and_counted_or_an_error(table: Callable[[str], Path]) -> None:
@@ -137,9 +137,9 @@ def test_broken_images_of_a_table_are_skipped_and_counted_or_an_error(table: Cal
     (path.parent / "bad.png").write_bytes(b"x")
     (path.parent / "worse.png").write_bytes(b"y")
     with pytest.raises(RequestError, match=r"split test, must hold images.*1 broken"):
-        load_csv(path)
+        load_csv(path, Reading())
     path.write_text(path.read_text().replace(",test", ",train"))
-    found = load_csv(path)
+    found = load_csv(path, Reading())
     assert len(found.pools["train"]) == 12
     assert [Path(one.name).name for one in found.left_out] == ["bad.png", "worse.png"]
     with pytest.raises(RequestError, match=r"bad\.png"):
@@ -170,7 +170,7 @@ def test_columns_and_splits_are_known_in_any_spelling(table: Callable[[str], Pat
 def test_columns_that_are_not_used_are_named(table: Callable[[str], Path]) -> None:
     listener = Listener()
     rows = ROWS.replace("\n", ",test,7\n")
-    load_dataset(f"csv:{table('path,label,set' + chr(10) + rows)}", reporter=listener)
+    load_dataset(f"csv:{table('path,label,set' + chr(10) + rows)}", Reading(reporter=listener))
     assert "columns not used: set, cells beyond the header (path, label and split are)" in listener.lines
 
 
@@ -201,9 +201,9 @@ def test_names_that_are_no_text_are_written_as_their_bytes(tmp_path: Path, weigh
     other = (folder / "columns").rename(folder / os.fsdecode(b"caf\xe8"))
     (strange / "001.png").rename(strange / os.fsdecode(b"\xff.png"))
     (folder / "cross" / os.fsdecode(b"\xfe.png")).write_bytes(b"broken")
-    found = load_folder(folder)
+    found = load_folder(folder, Reading())
     assert other.is_dir()
-    assert found.classes == ("caf\\xe8", "caf\\xe9", "cross"), "two names stay two classes"
+    assert found.class_names == ("caf\\xe8", "caf\\xe9", "cross"), "two names stay two classes"
     assert "caf\\xe9/\\xff.png" in found.pools["train"].names
     assert [one.name for one in found.left_out] == ["cross/\\xfe.png"]
     result = finetune(small_run(folder, weights_file, epochs=1), tmp_path / "run")

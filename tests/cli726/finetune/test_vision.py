@@ -20,8 +20,8 @@ from cli726.finetune.data import vision
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.decoding import fit_size
 from cli726.finetune.data.images import Images
-from cli726.finetune.data.names import VISION, resolve_name
-from cli726.finetune.data.reading import Reading
+from cli726.finetune.data.names import VISION, data_dirs
+from cli726.finetune.data.sources import Reading
 from cli726.finetune.data.vision import import_torchvision, load_vision, read_parts
 from tests.cli726.finetune.synthetic import pictures
 
@@ -64,7 +64,7 @@ def test_another_failure_of_the_import_is_one_of_the_environment(monkeypatch: py
 @pytest.mark.parametrize("typed", ["FashionMNIST", "fashionmnist", "FASHIONMNIST"])
 def test_an_mnist_like_data_set_on_disk(tmp_path: Path, typed: str) -> None:
     pixels, labels = write_mnist(tmp_path, "FashionMNIST")
-    dataset = load_dataset(typed, data_folder=str(tmp_path))
+    dataset = load_dataset(typed, Reading(folders=[tmp_path]))
     assert dataset.name == "fashionmnist"
     assert dataset.class_names[0] == "T-shirt/top"
     assert len(dataset.class_names) == 10
@@ -79,10 +79,10 @@ def test_auto_finds_cifar_where_the_courses_script_puts_it(tmp_path: Path, monke
 
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.chdir(tmp_path)
-    assert choose_auto()[0] == "digits"
+    assert choose_auto(data_dirs())[0] == "digits"
     (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
-    assert choose_auto() == ("cifar10", "CIFAR-10 is in data")
-    assert choose_auto(str(tmp_path / "named"))[0] == "digits"
+    assert choose_auto(data_dirs()) == ("cifar10", "CIFAR-10 is in data")
+    assert choose_auto([tmp_path / "named"])[0] == "digits"
 
 
 @pytest.mark.parametrize("name", sorted(VISION))
@@ -97,8 +97,6 @@ def test_a_data_set_that_is_not_here_is_a_request_that_cannot_be_met(tmp_path: P
 def test_every_known_name_is_a_class_of_torchvision_and_nothing_else_is_known() -> None:
     datasets = import_torchvision().datasets
     assert all(hasattr(datasets, name) for name in VISION)
-    assert resolve_name("cIfAr10") == "cifar10"
-    assert resolve_name("FakeData") is resolve_name("VOCDetection") is resolve_name("") is None
 
 
 @dataclass
