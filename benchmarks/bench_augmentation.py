@@ -15,7 +15,7 @@ from statistics import median
 import torch
 
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
-from cli726.finetune.augmentations import KNOWN
+from cli726.finetune.recipe import KNOWN
 
 COMBINED = ("flip,crop", ",".join(KNOWN))
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import typer
 
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.config import CUTS, DEPTHS, WEIGHTS
-from cli726.finetune.recipe import DEVICES
+from cli726.finetune.recipe import DEVICES, KNOWN
 
 Complete = Callable[[str], list[str]]
 RUNS = Path("runs")

@@ -18,7 +18,7 @@ import torch
 import typer
 from torch import Tensor
 
-from cli726.finetune import augmentations as kinds
+from cli726.finetune import recipe as kinds
 from cli726.finetune.augment import table as augment
 from cli726.finetune.augment import transforms
 from cli726.finetune.data import names

@@ -5,10 +5,10 @@ Standard library only: commands take their options from here.
 
 # Annotations are objects, not strings: options are made of them at every start.
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from cli726.errors import RequestError, did_you_mean
-from cli726.finetune.options import Option, completed, described, fits
+from cli726.finetune.options import completed, described, fits, option
 from cli726.finetune.phases import CUTS, HEAD_ONLY, STAGES, Phase, plan
 from cli726.finetune.recipe import (
     DATA,
@@ -80,121 +80,68 @@ MOST_VIEWS = 1000
 class FinetuneConfig(TrainingConfig):
     """One fine-tuning run: every option of `cmpt726 finetune`, and what only presets set."""
 
-    dataset: Annotated[
-        str,
-        Option(
-            "auto (CIFAR-10 if it is on this machine, else the bundled digits), digits, cifar10, cifar100, a data set "
-            "of torchvision, folder:PATH with PATH/CLASS/* images, csv:FILE with columns path,label, or "
-            "python:FILE.py:FUNCTION.",
-            MAIN,
-            complete="data_sets",
-        ),
-    ] = "auto"
-    cache: Annotated[
-        bool,
-        Option(
-            "Keep the outputs of the frozen part on disk, for this run and every later one.",
-            MAIN,
-            flags="--cache/--no-cache",
-        ),
-    ] = False
-    unfreeze_after: Annotated[
-        str | None,
-        Option(
-            "Train only the new layers for N epochs, then the rest as well; or gradually, as in 5:layer3,10:all.",
-            MAIN,
-            metavar="N",
-        ),
-    ] = None
-    preset: Annotated[
-        Literal["course", "best"] | None,
-        Option("course: the course script's values, exactly; best: the recipe that did best on CIFAR-10.", MAIN),
-    ] = None
-    data_dir: Annotated[str | None, Option("Where data sets live.", DATA, metavar="DIR")] = None
-    test_fraction: Annotated[
-        float | None,
-        Option(
-            "Share of all images for testing, where the data set has no test split (default: 0.15, at most 5,000).",
-            DATA,
-            above=0,
-            below=1,
-        ),
-    ] = None
-    val_fraction: Annotated[
-        float | None,
-        Option(
-            "Share of all images for validation, where it has no validation split (default: 0.15, at most 5,000).",
-            DATA,
-            above=0,
-            below=1,
-        ),
-    ] = None
-    strict: Annotated[bool, Option("Stop at a broken or unused image instead of skipping and counting it.", DATA)] = (
-        False
+    dataset: str = option(
+        "auto", "auto (CIFAR-10 if it is on this machine, else the bundled digits), digits, cifar10, cifar100, a data "
+        "set of torchvision, folder:PATH with PATH/CLASS/* images, csv:FILE with columns path,label, or "
+        "python:FILE.py:FUNCTION.", MAIN, complete="data_sets",
+    )  # fmt: skip
+    cache: bool = option(
+        False, "Keep the outputs of the frozen part on disk, for this run and every later one.", MAIN,
+        flags="--cache/--no-cache",
+    )  # fmt: skip
+    unfreeze_after: str | None = option(
+        None, "Train only the new layers for N epochs, then the rest as well; or gradually, as in 5:layer3,10:all.",
+        MAIN, metavar="N",
+    )  # fmt: skip
+    preset: Literal["course", "best"] | None = option(
+        None, "course: the course script's values, exactly; best: the recipe that did best on CIFAR-10.", MAIN
     )
-    weights: Annotated[
-        str,
-        Option(
-            "bundled (trained on CIFAR-100), chenyaofo (public, downloaded), random, or a .safetensors, .pt, .pth or "
-            ".th file.",
-            DATA,
-            complete="weights",
-        ),
-    ] = "bundled"
-    cache_dir: Annotated[
-        str | None, Option("Where --cache stores (default: CMPT726_CACHE_DIR).", FEATURES, metavar="DIR")
-    ] = None
-    recompute: Annotated[
-        bool, Option("Compute the frozen part anew in every epoch, as the course's script does.", FEATURES)
-    ] = False
-    views: Annotated[
-        int | None,
-        Option(
-            "Store N augmented versions of each training image where a part is frozen; each epoch draws one of them.",
-            FEATURES,
-            low=1,
-            high=MOST_VIEWS,
-            metavar="N",
-        ),
-    ] = None
-    unfreeze: Annotated[
-        str | None,
-        Option(
-            "Layers to train besides the head, from the first epoch or from --unfreeze-after on (default: all).",
-            PHASES,
-            metavar="layer3|layer2|layer1|all",
-            complete="stages",
-        ),
-    ] = None
-    head: Annotated[
-        str, Option("New layers: linear, mlp:128, mlp:128,64 or python:FILE.py:FUNCTION.", PHASES, complete="heads")
-    ] = "linear"
-    dropout: Annotated[float, Option("Probability of dropping an input of the last layer.", PHASES, low=0, below=1)] = (
-        0.0
+    data_dir: str | None = option(None, "Where data sets live.", DATA, metavar="DIR")
+    test_fraction: float | None = option(
+        None, "Share of all images for testing, where the data set has no test split (default: 0.15, at most 5,000).",
+        DATA, above=0, below=1,
+    )  # fmt: skip
+    val_fraction: float | None = option(
+        None, "Share of all images for validation, where it has no validation split (default: 0.15, at most 5,000).",
+        DATA, above=0, below=1,
+    )  # fmt: skip
+    strict: bool = option(False, "Stop at a broken or unused image instead of skipping and counting it.", DATA)
+    weights: str = option(
+        "bundled", "bundled (trained on CIFAR-100), chenyaofo (public, downloaded), random, or a .safetensors, .pt, "
+        ".pth or .th file.", DATA, complete="weights",
+    )  # fmt: skip
+    cache_dir: str | None = option(None, "Where --cache stores (default: CMPT726_CACHE_DIR).", FEATURES, metavar="DIR")
+    recompute: bool = option(
+        False, "Compute the frozen part anew in every epoch, as the course's script does.", FEATURES
     )
-    batch_norm: Annotated[bool, Option("Put BatchNorm into the new layers.", PHASES)] = False
-    solver: Annotated[
-        Literal["sgd", "exact"],
-        Option("exact: take a linear head to its optimum on the stored features, instead of by epochs.", PHASES),
-    ] = "sgd"
-    l2: Annotated[
-        tuple[float, ...],
-        Option(
-            "Penalty l2/2 * sum w^2 on the coefficients of the new layers (default: 0; with --solver exact 0.001); "
-            "repeated: each is tried in the head phase, the best by validation goes on.",
-            RECIPE,
-            low=0,
-            high=LARGEST_NUMBER,
-            metavar="L2",
-        ),
-    ] = (0.0,)
-    tta: Annotated[bool, Option("Average the scores of each test image and its mirror image.", RECIPE)] = False
-    workers: Annotated[
-        int | None, Option("Threads that read image files (default: by processors).", MACHINE, low=1, high=MOST_THREADS)
-    ] = None
-    gallery: Annotated[
-        bool, Option("Write the HTML table of test images and scores.", MACHINE, flags="--gallery/--no-gallery")
-    ] = True
+    views: int | None = option(
+        None, "Store N augmented versions of each training image where a part is frozen; each epoch draws one of them.",
+        FEATURES, low=1, high=MOST_VIEWS, metavar="N",
+    )  # fmt: skip
+    unfreeze: str | None = option(
+        None, "Layers to train besides the head, from the first epoch or from --unfreeze-after on (default: all).",
+        PHASES, metavar="layer3|layer2|layer1|all", complete="stages",
+    )  # fmt: skip
+    head: str = option(
+        "linear", "New layers: linear, mlp:128, mlp:128,64 or python:FILE.py:FUNCTION.", PHASES, complete="heads"
+    )
+    dropout: float = option(0.0, "Probability of dropping an input of the last layer.", PHASES, low=0, below=1)
+    batch_norm: bool = option(False, "Put BatchNorm into the new layers.", PHASES)
+    solver: Literal["sgd", "exact"] = option(
+        "sgd", "exact: take a linear head to its optimum on the stored features, instead of by epochs.", PHASES
+    )
+    l2: tuple[float, ...] = option(
+        (0.0,), "Penalty l2/2 * sum w^2 on the coefficients of the new layers (default: 0; with --solver exact 0.001); "
+        "repeated: each is tried in the head phase, the best by validation goes on.",
+        RECIPE, low=0, high=LARGEST_NUMBER, metavar="L2",
+    )  # fmt: skip
+    tta: bool = option(False, "Average the scores of each test image and its mirror image.", RECIPE)
+    workers: int | None = option(
+        None, "Threads that read image files (default: by processors).", MACHINE, low=1, high=MOST_THREADS
+    )
+    gallery: bool = option(
+        True, "Write the HTML table of test images and scores.", MACHINE, flags="--gallery/--no-gallery"
+    )
     standardize: bool = True
     """Train the head on standardised features, from zero; else on the features as they are, as torch starts a layer."""
     normalization: Literal["weights", "course"] = "weights"
@@ -258,8 +205,8 @@ class FinetuneConfig(TrainingConfig):
             RequestError: for a value that breaks a rule.
         """
         options = {**stored, "l2": tuple(stored["l2"])}
-        for name, option in described(cls).items():
-            if name in options and not fits(options[name], option):
+        for name, field in described(cls).items():
+            if name in options and not fits(options[name], field):
                 raise TypeError(f"{name} is {options[name]!r:.80}")
         return cls(**options)
 

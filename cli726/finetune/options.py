@@ -6,6 +6,7 @@ Standard library only: commands take their options from here.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -15,12 +16,14 @@ from typing import Any, Literal
 
 from cli726.errors import did_you_mean
 
-__all__ = ["Described", "Option", "broken_rules", "completed", "described", "fits", "spelling"]
+__all__ = ["Described", "Option", "broken_rules", "completed", "described", "fits", "option", "spelling"]
+
+NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
 
 
 @dataclass(frozen=True)
 class Option:
-    """What a field says of itself; written `Annotated[TYPE, Option(...)]`.
+    """What a field says of itself.
 
     Attributes:
         help: One sentence that a stranger understands alone.
@@ -43,19 +46,27 @@ class Option:
     flags: str | None = None
 
     @property
+    def bounds(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
+        """The limits: in words, as a comparison, and where they are."""
+        stated = (
+            ("at least", operator.ge, self.low), ("above", operator.gt, self.above),
+            ("at most", operator.le, self.high), ("below", operator.lt, self.below),
+        )  # fmt: skip
+        return [(words, holds, bound) for words, holds, bound in stated if bound is not None]
+
+    @property
     def rule(self) -> str:
         """The limits in words; empty without any."""
-        bounds = (("at least", self.low), ("above", self.above), ("at most", self.high), ("below", self.below))
-        return " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+        return " and ".join(f"{words} {bound:g}" for words, _, bound in self.bounds)
 
     def admits(self, value: float) -> bool:
         """Tell whether a number lies within the limits; nan lies within none."""
-        return (
-            (self.low is None or value >= self.low)
-            and (self.above is None or value > self.above)
-            and (self.high is None or value <= self.high)
-            and (self.below is None or value < self.below)
-        )
+        return all(holds(value, bound) for _, holds, bound in self.bounds)
+
+
+def option(default: Any, help: str, panel: str, **rest: Any) -> Any:
+    """Return a dataclass's field that is an option of the command line; `rest` as in `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, panel, **rest)})
 
 
 @dataclass(frozen=True)
@@ -79,26 +90,16 @@ class Described:
 
 def described(configuration: type[Any]) -> dict[str, Described]:
     """Return the fields of a configuration by name, in their order, without those that can't be chosen."""
-    hints = typing.get_type_hints(configuration, include_extras=True)
     result = {}
     for field in dataclasses.fields(configuration):
-        if not field.init:
-            continue
-        kind, *told = typing.get_args(hints[field.name]) if is_annotated(hints[field.name]) else (hints[field.name],)
-        parts = typing.get_args(kind) if isinstance(kind, types.UnionType) or is_union(kind) else (kind,)
-        inner = next(part for part in parts if part is not type(None))
-        choices = typing.get_args(inner) if typing.get_origin(inner) is Literal else ()
-        option = next((item for item in told if isinstance(item, Option)), None)
-        result[field.name] = Described(inner, type(None) in parts, choices, option, field.default)
+        union = typing.get_origin(field.type) in (types.UnionType, typing.Union)
+        parts = typing.get_args(field.type) if union else (field.type,)
+        kind = next(part for part in parts if part is not type(None))
+        choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+        if field.init:
+            option = field.metadata.get("option")
+            result[field.name] = Described(kind, type(None) in parts, choices, option, field.default)
     return result
-
-
-def is_annotated(kind: Any) -> bool:
-    return typing.get_origin(kind) is typing.Annotated
-
-
-def is_union(kind: Any) -> bool:
-    return typing.get_origin(kind) is typing.Union
 
 
 def spelling(name: str) -> str:
@@ -117,9 +118,6 @@ def fits(value: Any, field: Described) -> bool:
     return type(value) is field.kind or (type(value) is int and field.kind is float)
 
 
-NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
-
-
 def broken_rules(configuration: Any) -> Iterator[str]:
     """Yield a message for each field whose value is of another type, none of the choices or beyond the limits."""
     for name, field in described(type(configuration)).items():
@@ -127,10 +125,8 @@ def broken_rules(configuration: Any) -> Iterator[str]:
         if not fits(value, field):
             yield f"{spelling(name)} must be {NOUNS.get(field.kind, 'a list of numbers')}; got {value!r}"
         elif field.choices and value is not None and value not in field.choices:
-            yield (
-                f"{spelling(name)} must be one of {', '.join(field.choices)}; got {value}"
-                f"{did_you_mean(value, field.choices)}"
-            )
+            near = did_you_mean(value, field.choices)
+            yield f"{spelling(name)} must be one of {', '.join(field.choices)}; got {value}{near}"
         elif field.option is not None and field.option.rule and value is not None:
             values = value if isinstance(value, tuple) else (value,)
             wrong = [part for part in values if not field.option.admits(part)]

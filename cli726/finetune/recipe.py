@@ -4,14 +4,13 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from cli726.errors import RequestError
-from cli726.finetune.augmentations import KNOWN
-from cli726.finetune.options import Option, broken_rules, described, fits
+from cli726.finetune.options import broken_rules, described, fits, option
 from cli726.finetune.phases import HEAD_ONLY, Phase
 
-__all__ = ["DEPTHS", "DEVICES", "PretrainConfig", "TrainingConfig"]
+__all__ = ["DEPTHS", "DEVICES", "KNOWN", "Kind", "PretrainConfig", "TrainingConfig"]
 
 DEPTHS = (20, 32, 44, 56)
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -25,6 +24,40 @@ MAIN, DATA, FEATURES = "Most used", "Data", "Features"
 PHASES, RECIPE, MACHINE = "What is trained, and when", "Recipe", "Machine and run"
 
 
+@dataclass(frozen=True)
+class Kind:
+    """An augmentation; the functions NAME and draw_NAME of `augment.transforms`, or of `augment.randaugment`, do it.
+
+    Attributes:
+        meaning: What its strength is, in words.
+        default, low, high: The strength if none is given, and its range.
+        whole: The strength is a whole number.
+        torchvision: What it does may change with torchvision's version.
+    """
+
+    meaning: str
+    default: float
+    low: float
+    high: float
+    whole: bool = False
+    torchvision: bool = False
+
+
+# The augmentations that --augment knows.
+KNOWN: dict[str, Kind] = {
+    "flip": Kind("probability", 0.5, 0, 1),
+    "crop": Kind("pixels, at most", 4, 0, 31, whole=True),
+    "color": Kind("change, at most", 0.4, 0, 1),
+    "rotate": Kind("degrees, at most", 15, 0, 180),
+    "randaugment": Kind("magnitude, of 30", 9, 0, 30, whole=True, torchvision=True),
+    "erase": Kind("probability", 0.5, 0, 1),
+    "blur": Kind("sigma in pixels, at most", 1, 0, 5),
+    "noise": Kind("sigma, at most", 0.1, 0, 1),
+    "motionblur": Kind("pixels, at most", 6, 0, 15),
+    "saltpepper": Kind("share of pixels, at most", 0.1, 0, 1),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How any network is trained: what `finetune` and `pretrain` share.
@@ -32,67 +65,41 @@ class TrainingConfig:
     None stands for "chosen from the data or the phase"; the finetune guide says how.
     """
 
-    epochs: Annotated[int, Option("Total number of epochs, all phases together.", MAIN, low=1)] = 10
-    augment: Annotated[
-        str,
-        Option(
-            f"Comma list, in order: {', '.join(KNOWN)}, python:FILE.py:FUNCTION; each with an optional "
-            "strength, as in blur:0.5.",
-            MAIN,
-            complete="augmentations",
-        ),
-    ] = "none"
-    validate_every: Annotated[int, Option("Number of epochs between validations.", PHASES, low=1)] = 1
-    patience: Annotated[
-        int | None, Option("End a phase after this many validations without a better one.", PHASES, low=1)
-    ] = None
-    weight_decay: Annotated[
-        float, Option("L2 penalty on the unfrozen convolutions.", RECIPE, low=0, high=LARGEST_NUMBER)
-    ] = 5e-4
-    optimizer: Annotated[Literal["sgd", "adamw"], Option("The update rule.", RECIPE)] = "sgd"
-    lr: Annotated[
-        float | None,
-        Option(
-            "Peak learning rate of the new layers. Default: 0.1 while they train alone, then 0.1 x batch / 128.",
-            RECIPE,
-            above=0,
-            high=LARGEST_NUMBER,
-        ),
-    ] = None
-    backbone_lr: Annotated[
-        float | None,
-        Option(
-            "Peak learning rate of the unfrozen stages (default: that of --lr).", RECIPE, above=0, high=LARGEST_NUMBER
-        ),
-    ] = None
-    momentum: Annotated[float, Option("Nesterov momentum (sgd) or beta1 (adamw).", RECIPE, low=0, below=1)] = 0.9
-    schedule: Annotated[
-        Literal["cosine", "linear", "constant"], Option("Fall of the learning rate, to 0 at each phase's end.", RECIPE)
-    ] = "cosine"
-    batch_size: Annotated[
-        int | None,
-        Option(
-            "Images in a step. Default: the largest power of two up to (training images) / 40, from 16 to 256.",
-            RECIPE,
-            low=2,
-        ),
-    ] = None
-    label_smoothing: Annotated[
-        float | None, Option("Default: 0.05 in unfrozen phases, else 0.", RECIPE, low=0, below=1)
-    ] = None
-    precision: Annotated[
-        Literal["auto", "bf16", "fp32"],
-        Option("Arithmetic of the network; auto: bf16 where the processor has it.", MACHINE),
-    ] = "auto"
-    device: Annotated[
-        str, Option("auto (a GPU where there is one), cpu, cuda, cuda:1, mps ...", MACHINE, complete="devices")
-    ] = "auto"
-    threads: Annotated[
-        int | None, Option("CPU threads (default: all; with torchrun, per process).", MACHINE, low=1, high=MOST_THREADS)
-    ] = None
-    seed: Annotated[
-        int, Option("Same seed, same machine: same numbers.", MACHINE, low=0, high=2**63 - 1, metavar="N")
-    ] = 0
+    epochs: int = option(10, "Total number of epochs, all phases together.", MAIN, low=1)
+    augment: str = option(
+        "none", f"Comma list, in order: {', '.join(KNOWN)}, python:FILE.py:FUNCTION; each with an optional strength, "
+        "as in blur:0.5.", MAIN, complete="augmentations",
+    )  # fmt: skip
+    validate_every: int = option(1, "Number of epochs between validations.", PHASES, low=1)
+    patience: int | None = option(None, "End a phase after this many validations without a better one.", PHASES, low=1)
+    weight_decay: float = option(5e-4, "L2 penalty on the unfrozen convolutions.", RECIPE, low=0, high=LARGEST_NUMBER)
+    optimizer: Literal["sgd", "adamw"] = option("sgd", "The update rule.", RECIPE)
+    lr: float | None = option(
+        None, "Peak learning rate of the new layers. Default: 0.1 while they train alone, then 0.1 x batch / 128.",
+        RECIPE, above=0, high=LARGEST_NUMBER,
+    )  # fmt: skip
+    backbone_lr: float | None = option(
+        None, "Peak learning rate of the unfrozen stages (default: that of --lr).", RECIPE, above=0, high=LARGEST_NUMBER
+    )
+    momentum: float = option(0.9, "Nesterov momentum (sgd) or beta1 (adamw).", RECIPE, low=0, below=1)
+    schedule: Literal["cosine", "linear", "constant"] = option(
+        "cosine", "Fall of the learning rate, to 0 at each phase's end.", RECIPE
+    )
+    batch_size: int | None = option(
+        None, "Images in a step. Default: the largest power of two up to (training images) / 40, from 16 to 256.",
+        RECIPE, low=2,
+    )  # fmt: skip
+    label_smoothing: float | None = option(None, "Default: 0.05 in unfrozen phases, else 0.", RECIPE, low=0, below=1)
+    precision: Literal["auto", "bf16", "fp32"] = option(
+        "auto", "Arithmetic of the network; auto: bf16 where the processor has it.", MACHINE
+    )
+    device: str = option(
+        "auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, mps ...", MACHINE, complete="devices"
+    )
+    threads: int | None = option(
+        None, "CPU threads (default: all; with torchrun, per process).", MACHINE, low=1, high=MOST_THREADS
+    )
+    seed: int = option(0, "Same seed, same machine: same numbers.", MACHINE, low=0, high=2**63 - 1, metavar="N")
     even_batches: bool = True
     """Batches that differ by one image at most; else a smaller last one, as the course's script has it."""
     nesterov: bool = True
@@ -116,7 +123,7 @@ class TrainingConfig:
         return []
 
     def batch_for(self, images: int) -> int:
-        """The batch size for `images` training images.
+        """Return the batch size for `images` training images.
 
         A small set still takes tens of steps an epoch: 1,797 digits reach 10 to 63 % with batches of 256 and 99 %
         with 32 in the same number of epochs.
@@ -127,7 +134,7 @@ class TrainingConfig:
         return max(SMALLEST_BATCH, min(LARGEST_BATCH, power))
 
     def rates_for(self, phase: Phase, batch: int) -> tuple[float, float]:
-        """Peak rates (head, backbone) of a phase."""
+        """Return the peak rates (head, backbone) of a phase."""
         default = 0.1 if phase.cut == HEAD_ONLY else 0.1 * batch / 128
         if self.optimizer == "adamw":
             default *= 0.01
@@ -135,7 +142,7 @@ class TrainingConfig:
         return head, head if self.backbone_lr is None else self.backbone_lr
 
     def smoothing_for(self, phase: Phase) -> float:
-        """Label smoothing of a phase."""
+        """Return the label smoothing of a phase."""
         if self.label_smoothing is not None:
             return self.label_smoothing
         return 0.0 if phase.cut == HEAD_ONLY else 0.05
@@ -148,20 +155,17 @@ class TrainingConfig:
 class PretrainConfig(TrainingConfig):
     """Every option of `cmpt726 pretrain`."""
 
-    epochs: Annotated[int, Option("Passes over the images.", RECIPE, low=1)] = 60
-    depth: Annotated[int, Option("Layers of the network: 20, 32, 44 or 56.", RECIPE, complete="depths")] = 20
-    batch_size: Annotated[int | None, Option("Images in a step.", RECIPE, low=2)] = 128
-    lr: Annotated[float | None, Option("Peak learning rate.", RECIPE, above=0, high=LARGEST_NUMBER)] = 0.2
-    weight_decay: Annotated[
-        float, Option("L2 penalty on convolutions and the classifier.", RECIPE, low=0, high=LARGEST_NUMBER)
-    ] = 5e-4
-    label_smoothing: Annotated[
-        float | None,
-        Option("Raises the accuracy here, lowers what a new head can learn from the features.", RECIPE, low=0, below=1),
-    ] = 0.0
-    augment: Annotated[str, Option(f"Comma list, in order: {', '.join(KNOWN)}.", RECIPE, complete="augmentations")] = (
-        "flip,crop"
+    epochs: int = option(60, "Passes over the images.", RECIPE, low=1)
+    depth: int = option(20, "Layers of the network: 20, 32, 44 or 56.", RECIPE, complete="depths")
+    batch_size: int | None = option(128, "Images in a step.", RECIPE, low=2)
+    lr: float | None = option(0.2, "Peak learning rate.", RECIPE, above=0, high=LARGEST_NUMBER)
+    weight_decay: float = option(
+        5e-4, "L2 penalty on convolutions and the classifier.", RECIPE, low=0, high=LARGEST_NUMBER
     )
+    label_smoothing: float | None = option(
+        0.0, "Raises the accuracy here, lowers what a new head can learn from the features.", RECIPE, low=0, below=1
+    )
+    augment: str = option("flip,crop", f"Comma list, in order: {', '.join(KNOWN)}.", RECIPE, complete="augmentations")
     warmup: float = 0.1
     # Nothing is held out and nothing is frozen.
     validate_every: int = field(default=1, init=False)

@@ -41,7 +41,7 @@ from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path
 
-__all__ = ["Run", "finetune", "resume"]
+__all__ = ["Run", "finetune", "resume", "run_finetune"]
 
 
 class Run(Trainer):
@@ -363,6 +363,20 @@ def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: R
         folder = parallel.tell(lambda: RunFolder.create(run_dir or new_run_dir(name), config, facts))
         reporter.say(f"run: {folder.path}")
         return run.carry_out(folder)
+
+
+def run_finetune(*, run_dir: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Finetuned:
+    """Run `cmpt726 finetune` from Python.
+
+    Args:
+        run_dir: Where the run is written; by default runs/DATASET-TIMESTAMP.
+        options: Those of the command line by their names, as `FinetuneConfig` takes them: dataset="folder:PHOTOS",
+            epochs=20, unfreeze_after="5", cache=True.
+
+    Raises:
+        RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
+    """
+    return finetune(FinetuneConfig(**options), None if run_dir is None else Path(run_dir), reporter=reporter)
 
 
 def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter | None = None) -> Finetuned:

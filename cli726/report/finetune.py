@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from cli726.errors import Cmpt726Error
-from cli726.finetune.augmentations import KNOWN as AUGMENTATIONS
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import Dataset
@@ -25,6 +24,7 @@ from cli726.finetune.output.figures import confusion_figure, contact_sheet, hist
 from cli726.finetune.output.findings import NAME, document, percent, uses
 from cli726.finetune.output.gallery import shown
 from cli726.finetune.predict import load_model
+from cli726.finetune.recipe import KNOWN as AUGMENTATIONS
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune
 from cli726.finetune.user_code import is_code

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cli726.finetune.augmentations import KNOWN as AUGMENTATIONS
 from cli726.finetune.data.datasets import SOURCES
 from cli726.finetune.network.weights import load_weights
+from cli726.finetune.recipe import KNOWN as AUGMENTATIONS
 from commands.app import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]

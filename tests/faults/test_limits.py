@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import pytest
 import typer
 
-from cli726.finetune.augmentations import KNOWN
+from cli726.finetune.recipe import KNOWN
 from commands.app import app
 from commands.options import leaf
 from tests.harness import FULL, environment, leaves, times

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
 from cli726.finetune.augment import randaugment, transforms
-from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.chance import generator
+from cli726.finetune.recipe import KNOWN
 from cli726.finetune.user_code import is_code, load_function, own_code, source_digest
 
 __all__ = ["KNOWN", "Augmentation", "apply_all", "draw_all", "parse_augmentations"]

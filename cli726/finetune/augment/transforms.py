@@ -11,8 +11,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.chance import generator
+from cli726.finetune.recipe import KNOWN
 
 __all__ = [
     "blur", "color", "crop", "draw_blur", "draw_color", "draw_crop", "draw_erase", "draw_flip", "draw_motionblur",

@@ -22,10 +22,10 @@ from cli726.finetune.augment import transforms
 from cli726.finetune.augment.randaugment import OPERATIONS, draw_randaugment, randaugment
 from cli726.finetune.augment.table import Augmentation, apply_all, draw_all, parse_augmentations
 from cli726.finetune.augment.transforms import blur, color, draw_erase, erase, motionblur, noise, rotate, saltpepper
-from cli726.finetune.augmentations import KNOWN
 from cli726.finetune.chance import generator
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.output.preview import augmentation_sheet
+from cli726.finetune.recipe import KNOWN
 from tests.cli726.finetune.synthetic import pictures
 
 OWN = """
