@@ -18,7 +18,7 @@ from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.images import Images
 from cli726.finetune.data.names import data_dirs
 from cli726.finetune.data.sources import Reading
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.output.figures import confusion_figure, show_scores
 from cli726.finetune.predict import Model
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation, evaluate

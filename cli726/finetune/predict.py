@@ -21,7 +21,7 @@ from cli726.finetune.config import DEPTHS
 from cli726.finetune.data.decoding import Levels, decode
 from cli726.finetune.data.sources import image_files, text_of
 from cli726.finetune.features.extractor import Normalization, resolve_precision
-from cli726.finetune.folder.run_folder import LARGEST_TEXT
+from cli726.finetune.folder import LARGEST_TEXT
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
 from cli726.finetune.network.resnet import Network, build_backbone, width

@@ -21,12 +21,12 @@ from cli726.finetune.config import Phase, PretrainConfig
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.features.extractor import Normalization, resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
-from cli726.finetune.folder.run_folder import read_checkpoint, restore_checkpoint, write_checkpoint
+from cli726.finetune.folder import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, build_backbone, channels_last, width
 from cli726.finetune.network.weights import save_weights
+from cli726.finetune.training import EpochMetrics, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, network_scores
-from cli726.finetune.training.loop import EpochMetrics, Trainer
 from cli726.reporting import Reporter, Silent
 
 __all__ = ["Pretrained", "Pretraining", "pretrain"]

@@ -13,8 +13,8 @@ from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.network.weights import Weights
 from cli726.finetune.predict import Picture, Prediction, load_model, predict
+from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import Evaluation
-from cli726.finetune.training.loop import Best, EpochMetrics
 from cli726.finetune.user_code import is_code
 
 __all__ = ["Finetuned", "PhaseResult", "Trial", "summarise"]

@@ -27,16 +27,16 @@ from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
-from cli726.finetune.folder.run_folder import RunFolder, new_run_dir, read_checkpoint
+from cli726.finetune.folder import RunFolder, new_run_dir, read_checkpoint
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
 from cli726.finetune.network.resnet import Network, channels_last, width
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.finetune.output.figures import write_artifacts
 from cli726.finetune.result import Finetuned, Trial, summarise
+from cli726.finetune.training import EpochMetrics, Progress, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.training.exact_head import fit_exact
-from cli726.finetune.training.loop import EpochMetrics, Progress, Trainer
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path

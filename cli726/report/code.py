@@ -32,7 +32,7 @@ CORE = {
     4: ("cli726/vanishing/gradients",),
     5: ("cli726/logistic/model", "cli726/logistic/descent", "cli726/logistic/stochastic"),
     6: (
-        "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/training/loop",
+        "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/training/__init__",
         "cli726/finetune/augment/transforms",
     ),
 }  # fmt: skip

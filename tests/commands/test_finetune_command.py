@@ -178,7 +178,7 @@ def test_divergence_exits_5_and_names_the_remedy(finetune: Run) -> None:
 def test_what_fails_while_an_interrupt_is_on_its_way_is_the_interrupt(
     finetune: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cli726.finetune.folder.run_folder import RunFolder
+    from cli726.finetune.folder import RunFolder
 
     def waits(*_: Any) -> None:
         lock = threading.Lock()
@@ -196,7 +196,7 @@ def test_what_fails_while_an_interrupt_is_on_its_way_is_the_interrupt(
 def test_an_interrupt_has_its_own_status_and_says_how_to_go_on(
     finetune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
-    from cli726.finetune.folder.run_folder import RunFolder
+    from cli726.finetune.folder import RunFolder
 
     keep = RunFolder.keep_epoch
 
@@ -215,7 +215,7 @@ def test_an_interrupt_has_its_own_status_and_says_how_to_go_on(
 def test_resume_goes_alone_and_ends_as_an_uninterrupted_run(
     finetune: Run, cmpt726: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cli726.finetune.folder.run_folder import RunFolder
+    from cli726.finetune.folder import RunFolder
 
     options = ("--epochs", 3, "--unfreeze-after", 1, "--unfreeze", "layer3", "--lr", 0.02, "--seed", 4)
     whole = finetune(*options, "--run-dir", "whole", "--json").json

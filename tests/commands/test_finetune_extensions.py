@@ -22,7 +22,7 @@ from torch import nn
 from cli726.errors import Interrupted
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import save_weights
 from tests.cli726.finetune.own import AUGMENTATIONS, CANARY, DATA, HEADS, write_code, write_table

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from cli726.finetune.config import FinetuneConfig, plan_phases
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, build_backbone
-from cli726.finetune.training.loop import Best, EpochMetrics, Progress
+from cli726.finetune.training import Best, EpochMetrics, Progress
 from tests.harness import at_each_call
 
 CONFIG = FinetuneConfig(epochs=4)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune.folder.run_folder import RunFolder, read_checkpoint
+from cli726.finetune.folder import RunFolder, read_checkpoint
 from cli726.finetune.predict import load_model
 from tests.faults.checkpoints import PHASES
 from tests.harness import environment, folder_in_memory

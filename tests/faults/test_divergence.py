@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from cli726.finetune import training
 from cli726.finetune.predict import load_model
-from cli726.finetune.training import loop as training
 
 pytestmark = pytest.mark.faults
 PLAN = ("--epochs", 4, "--unfreeze-after", 2, "--unfreeze", "layer3")

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cli726.finetune.folder.run_folder import new_run_dir
+from cli726.finetune.folder import new_run_dir
 from cli726.finetune.output.gallery import write_gallery
 from cli726.text import printable
 from tests.cli726.finetune.synthetic import pictures as draw

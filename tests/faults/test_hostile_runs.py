@@ -16,7 +16,7 @@ import pytest
 from cli726.errors import Interrupted
 from cli726.finetune import run as finetuning
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.storage import read_tensors, write_tensors
 from tests.harness import times
 

@@ -19,12 +19,12 @@ from safetensors.torch import save
 
 from cli726.errors import Cmpt726Error
 from cli726.finetune.data import downloads
-from cli726.finetune.folder.run_folder import read_checkpoint, write_checkpoint
+from cli726.finetune.folder import read_checkpoint, write_checkpoint
 from cli726.finetune.network import weights
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.storage import read_tensors
-from cli726.finetune.training.loop import Progress
+from cli726.finetune.training import Progress
 from tests.cli726.finetune.synthetic import lively_backbone, same_bits
 
 pytestmark = pytest.mark.faults

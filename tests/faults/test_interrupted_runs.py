@@ -17,7 +17,7 @@ import pytest
 
 from cache import reading
 from cache.store import Store
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from tests.cli726.finetune.synthetic import metrics
 from tests.harness import await_, environment, start_command, times
 

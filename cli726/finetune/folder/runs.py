@@ -12,8 +12,8 @@ from typing import Any, Literal
 from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.folder.run_folder import LARGEST_TEXT, RUNS, RunFolder, holder
-from cli726.finetune.training.loop import Best, EpochMetrics
+from cli726.finetune.folder import LARGEST_TEXT, RUNS, RunFolder, holder
+from cli726.finetune.training import Best, EpochMetrics
 from cli726.text import typed_path
 
 __all__ = ["FinishedRun", "RunInfo", "find_run", "finished_run", "list_runs", "read_run"]

@@ -17,8 +17,8 @@ from cli726.drawing import COLORS, new_figure, save, shown, styled
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.output.gallery import write_gallery
 from cli726.finetune.result import Finetuned
+from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation
-from cli726.finetune.training.loop import Best, EpochMetrics
 from cli726.reporting import Reporter
 
 __all__ = ["confusion_figure", "contact_sheet", "draw", "history_figure", "show_scores", "write_artifacts"]

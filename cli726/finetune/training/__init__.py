@@ -1,1 +1,376 @@
-"""Training and evaluation."""
+"""The one training loop: it runs every phase, whatever is frozen, cached or augmented."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cli726.errors import ComputationError
+from cli726.finetune import parallel
+from cli726.finetune.chance import drawing_from
+from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
+from cli726.finetune.features.feed import Feed
+from cli726.finetune.network.heads import coefficients
+from cli726.finetune.network.resnet import Network, convolution_weights, divide
+from cli726.finetune.training.evaluation import Evaluation
+from cli726.reporting import Reporter
+
+__all__ = ["Best", "EpochMetrics", "Progress", "Trainer"]
+
+# BatchNorm's running averages (momentum 0.1) need so many steps to forget where they started.
+SETTLING_STEPS = 200
+STATISTICS_IMAGES = 2048
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of `metrics.jsonl`."""
+
+    phase: str
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_error: float | None
+    lr: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best model so far: lowest validation error, then lowest validation loss, then the earliest."""
+
+    phase: str
+    epoch: int
+    val_error: float
+    val_loss: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The point where a run stands at the end of an epoch: all that resuming needs besides the tensors.
+
+    Attributes:
+        epoch: Epochs done, over all phases.
+        waited: Validations of this phase since its best.
+        phase_best: This phase's lowest (error, loss).
+        ended: The phase was ended by --patience; the next one begins at its own first epoch.
+    """
+
+    epoch: int = 0
+    best: Best | None = None
+    waited: int = 0
+    phase_best: tuple[float, float] | None = None
+    ended: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Progress:
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        best, phase_best = stored["best"], stored["phase_best"]
+        return cls(
+            int(stored["epoch"]),
+            best and Best(str(best["phase"]), int(best["epoch"]), float(best["val_error"]), float(best["val_loss"])),
+            int(stored["waited"]),
+            phase_best and (float(phase_best[0]), float(phase_best[1])),
+            bool(stored["ended"]),
+        )
+
+
+def plain(kind: type[Kind]) -> type[Kind]:
+    """Return an optimiser of torch's, the same in every number, without torch's compiler.
+
+    torch's own import it to hide themselves from it, which takes longer than training a head: some methods at their
+    first call, `step` at each. Nothing here is compiled: the plain methods do. In a version of torch that hides them
+    otherwise this is without effect, and starting is slower.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        hidden = getattr(method, "__wrapped__", None)
+        if hidden is not None and not hasattr(hidden, "__dynamo_disable"):
+            setattr(hidden, "__dynamo_disable", hidden)  # what it remembers as hidden: itself
+    made: type[Kind] = type(f"Plain{kind.__name__}", (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return made
+
+
+def make_optimizer(
+    network: Network, phase: Phase, config: TrainingConfig, batch: int, l2: float
+) -> torch.optim.Optimizer:
+    """A fresh optimiser of what the phase trains: coefficients and biases of the head, convolutions and the rest.
+
+    The L2 penalties l2/2 sum w^2 (coefficients) and weight_decay/2 sum w^2 (convolutions) enter as their gradients;
+    AdamW takes them as decoupled decay instead (Loshchilov and Hutter, 2019).
+    """
+    head_rate, backbone_rate = config.rates_for(phase, batch)
+    _, suffix = divide(network.backbone, phase.cut)
+    decayed = convolution_weights(suffix)
+    penalised = coefficients(network.head)
+
+    def others(module: nn.Module, apart: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+        known = {id(p) for p in apart}
+        return [p for p in module.parameters() if id(p) not in known]
+
+    groups = [
+        {"params": penalised, "lr": head_rate, "weight_decay": l2},
+        {"params": others(network.head, penalised), "lr": head_rate, "weight_decay": 0.0},
+        {"params": decayed, "lr": backbone_rate, "weight_decay": config.weight_decay},
+        {"params": others(suffix, decayed), "lr": backbone_rate, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    for group in groups:
+        group["peak"] = group["lr"]
+    if config.optimizer == "adamw":
+        return plain(torch.optim.AdamW)(groups, betas=(config.momentum, 0.999))
+    return plain(torch.optim.SGD)(
+        groups, lr=head_rate, momentum=config.momentum, nesterov=config.nesterov and config.momentum > 0
+    )
+
+
+def rate_factor(config: TrainingConfig, phase: Phase, step: int, steps: int) -> float:
+    """What the peak rate is multiplied with in step 0..steps-1 of a phase."""
+    warmup = 0 if phase.cut == HEAD_ONLY or config.schedule == "constant" else int(config.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(steps - warmup, 1)
+    return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+
+@contextmanager
+def only_suffix_trains(network: Network, cut: int) -> Iterator[nn.Sequential]:
+    """Freeze the prefix, statistics and all, and turn training on for the rest."""
+    prefix, suffix = divide(network.backbone, cut)
+    network.train()
+    prefix.eval()
+    network.requires_grad_(True)
+    prefix.requires_grad_(False)
+    try:
+        yield suffix
+    finally:
+        network.eval()
+
+
+class Trained(nn.Module):
+    """What a phase trains: the stages behind the cut and the head, as one module."""
+
+    def __init__(self, suffix: nn.Module, head: nn.Module, device: torch.device, precision: torch.dtype | None) -> None:
+        """Share the modules given; `precision` for mixed precision in the stages."""
+        super().__init__()
+        self.suffix = suffix
+        self.head = head
+        self.device = device
+        self.precision = precision
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            features = self.suffix(inputs)
+        scores: Tensor = self.head(features if self.precision is None else features.float())
+        return scores
+
+
+@torch.no_grad()
+def settle_statistics(suffix: nn.Module, feed: Feed, forward: Callable[[Tensor], Tensor]) -> None:
+    """Estimate BatchNorm's averages anew, over training images, as plain means over even batches."""
+    # With torchrun on GPUs they are SyncBatchNorm, which is no BatchNorm2d.
+    norms = [module for module in suffix.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way of saying: cumulative average
+    for inputs in feed.plain(STATISTICS_IMAGES):
+        if len(inputs) > 1:
+            forward(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+class Trainer:
+    """A network, a recipe, and where its training stands; `run_phases` goes on from there.
+
+    What is fed, validated and kept is for others to say: they override `feed`, `validate`, `solve`, `keep`, `restore`.
+
+    Attributes:
+        network: Trained in place; at the end it holds the last epoch's weights.
+        precision: bfloat16 for mixed precision in the unfrozen stages.
+        l2: Penalty on the head's coefficients.
+        optimizer: That of the phase; None where a solver takes its place.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer | None = None
+    l2: float = 0.0
+
+    def __init__(self, config: TrainingConfig, precision: torch.dtype, reporter: Reporter) -> None:
+        self.config = config
+        self.precision = precision
+        self.reporter = reporter
+        self.progress = Progress()
+
+    @property
+    def best(self) -> Best:
+        """The best model so far; there is one once a phase is over, as its last epoch is always validated."""
+        if self.progress.best is None:
+            raise AssertionError("nothing has been validated")
+        return self.progress.best
+
+    def feed(self, phase: Phase) -> Feed:
+        """Return a phase's inputs; called once a phase, before it starts."""
+        raise NotImplementedError
+
+    def validate(self, phase: Phase) -> Evaluation | None:  # noqa: ARG002 - for others to look at
+        """Return how good the network is on validation images; None where there are none."""
+        return None
+
+    def solve(self, phase: Phase) -> EpochMetrics | None:  # noqa: ARG002
+        """Take the place of a phase's epochs: set the head, and return how good it is; None to train by epochs."""
+        return None
+
+    def keep(self, metrics: EpochMetrics) -> None:
+        """Write down an epoch, and the network where it is the best so far."""
+
+    def restore(self) -> None:
+        """Load what was kept last into the network, and into the optimiser where the same phase goes on."""
+
+    def run_phases(self, phases: Sequence[Phase]) -> None:
+        """Run the phases that `progress` says aren't over.
+
+        Raises:
+            ComputationError: when the loss stops being a number.
+        """
+        resumed = self.progress.epoch > 0
+        for phase in phases:
+            progress = self.progress
+            if progress.epoch >= phase.last or (progress.ended and progress.epoch >= phase.first):
+                continue
+            begun = progress.epoch >= phase.first
+            if progress.epoch < phase.first:
+                self.progress = Progress(phase.first - 1, progress.best)
+            self.optimizer = None
+            solved = self.solve(phase)
+            if solved is not None:
+                self.record(phase, solved)
+                continue
+            feed = self.feed(phase)
+            optimizer = make_optimizer(
+                self.network, phase, self.config, self.config.batch_for(len(feed.labels)), self.l2
+            )
+            if resumed:
+                self.optimizer = optimizer if begun else None
+                self.restore()
+                resumed = False
+            self.optimizer = optimizer
+            total = (phase.last - self.progress.epoch) * len(feed.sizes)
+            self.reporter.start(f"training {phase.label}", total)
+            self.run_phase(phase, feed, optimizer)
+
+    def run_phase(self, phase: Phase, feed: Feed, optimizer: torch.optim.Optimizer) -> None:
+        """Run one phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
+        # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
+        mixed = self.precision != torch.float32 and phase.cut != HEAD_ONLY
+        with only_suffix_trains(self.network, phase.cut) as suffix:
+            trained = Trained(suffix, self.network.head, feed.labels.device, self.precision if mixed else None)
+            forward = parallel.share_gradients(trained, partly_used=bool(self.config.code))
+        for epoch in range(self.progress.epoch + 1, phase.last + 1):
+            metrics = self.train_epoch(phase, epoch, feed, forward, optimizer)
+            done = epoch - phase.first + 1
+            if epoch == phase.last or done % self.config.validate_every == 0:
+                if phase.cut != HEAD_ONLY and done * len(feed.sizes) < SETTLING_STEPS:
+                    with only_suffix_trains(self.network, phase.cut):
+                        settle_statistics(suffix, feed, trained)
+                    parallel.follow_first(self.network)
+                result = self.validate(phase)
+                if result is not None:
+                    require_finite(result.loss, epoch, phase, optimizer)
+                    metrics = replace(metrics, val_loss=result.loss, val_error=result.error)
+            self.record(phase, metrics)
+            self.reporter.note(standing(metrics, phase, self.progress.best))
+            if self.progress.ended:
+                break
+        self.reporter.finish(f"phase {phase.name}: epochs {phase.first} to {self.progress.epoch}")
+
+    def train_epoch(
+        self, phase: Phase, epoch: int, feed: Feed, forward: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> EpochMetrics:
+        """Take one epoch's steps; what is measured in it."""
+        began = time.perf_counter()
+        config, device, steps = self.config, feed.labels.device, len(feed.sizes)
+        smoothing = config.smoothing_for(phase)
+        step = (epoch - phase.first) * steps
+        losses, hits = [], []
+        purpose = (config.seed, phase.name, epoch, *parallel.own_purpose())
+        with only_suffix_trains(self.network, phase.cut), drawing_from(device, *purpose):
+            for (inputs, labels), size in zip(feed.batches(epoch), feed.sizes, strict=True):
+                counted, weight = parallel.part_of(size)
+                for options in optimizer.param_groups:
+                    options["lr"] = options["peak"] * rate_factor(config, phase, step, steps * phase.epochs)
+                scores = forward(inputs)
+                loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
+                optimizer.zero_grad()
+                (loss * weight).backward()
+                optimizer.step()
+                losses.append(loss.detach() * counted)
+                hits.append((scores.detach().argmax(1) == labels)[:counted].sum())
+                step += 1
+                self.reporter.advance(1)
+        # Summed in float64, which not every device has.
+        total, correct = torch.stack(losses).cpu().double().sum(), torch.stack(hits).cpu().sum()
+        parallel.sum_all(total, correct)
+        parallel.follow_first(self.network)
+        seconds = time.perf_counter() - began
+        images = len(feed.labels)
+        train_loss, rate = total.item() / images, optimizer.param_groups[0]["lr"]
+        require_finite(train_loss, epoch, phase, optimizer)
+        return EpochMetrics(
+            phase.name, epoch, train_loss, correct.item() / images, None, None, rate, images / seconds, seconds
+        )
+
+    def record(self, phase: Phase, metrics: EpochMetrics) -> None:
+        """Judge an epoch and have it written down."""
+        self.progress = judge(self.progress, metrics, phase, self.config)
+        self.keep(metrics)
+
+
+def standing(metrics: EpochMetrics, phase: Phase, best: Best | None) -> str:
+    """Return the epoch, its validation accuracy and the best so far, for a bar of progress."""
+    text = f"epoch {metrics.epoch} of {phase.last}"
+    if metrics.val_error is not None:
+        text += f", accuracy {1 - metrics.val_error:.2%}"
+    return text + (f", best {1 - best.val_error:.2%}" if best is not None else "")
+
+
+def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
+    """Raise where the loss, in training or after an epoch's last step on validation, has stopped being a number."""
+    if not math.isfinite(loss):
+        group = optimizer.param_groups[0]
+        raise ComputationError(
+            f"training diverged in epoch {epoch} (phase {phase.name}): loss {loss} at rate {group['lr']:.3g}; "
+            f"try --lr {group['peak'] / 10:.2g}"
+        )
+
+
+def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: TrainingConfig) -> Progress:
+    """The progress after an epoch: is this the best model, and is patience at its end?"""
+    epoch, best = metrics.epoch, progress.best
+    if metrics.val_error is None or metrics.val_loss is None:
+        return Progress(epoch, best, progress.waited, progress.phase_best)
+    result = (metrics.val_error, metrics.val_loss)
+    if best is None or result < (best.val_error, best.val_loss):
+        best = Best(phase.name, epoch, *result)
+    if progress.phase_best is None or result < progress.phase_best:
+        return Progress(epoch, best, 0, result)
+    waited = progress.waited + 1
+    ended = config.patience is not None and waited >= config.patience and epoch < phase.last
+    return Progress(epoch, best, waited, progress.phase_best, ended)

@@ -22,7 +22,7 @@ from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.network.resnet import Network, divide
-from cli726.finetune.training.loop import Trained, settle_statistics
+from cli726.finetune.training import Trained, settle_statistics
 from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures, small_dataset, small_run
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))

@@ -13,7 +13,7 @@ import torch
 
 from cli726.errors import ComputationError, EnvironmentFailure, RequestError
 from cli726.finetune.config import PRESETS
-from cli726.finetune.folder.run_folder import new_run_dir
+from cli726.finetune.folder import new_run_dir
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import load_weights

@@ -10,7 +10,7 @@ import pytest
 CODE = """
 import sys
 import torch
-from cli726.finetune.training.loop import plain
+from cli726.finetune.training import plain
 
 torch.manual_seed(0)
 x, w = torch.randn(8, 4), torch.randn(4, requires_grad=True)

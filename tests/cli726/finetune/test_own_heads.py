@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from cli726.errors import RequestError
-from cli726.finetune.chance import generator
+from cli726.finetune.chance import drawing_from, generator
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, coefficients
 from cli726.finetune.run import Run, finetune, resume
 from cli726.finetune.storage import read_tensors
-from cli726.finetune.training.loop import drawing_from
 from cli726.reporting import Silent
 from tests.cli726.finetune.own import HEADS, write_code
 from tests.cli726.finetune.synthetic import run, same_bits, small_run

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors
 from cli726.finetune.training.evaluation import wilson_interval

@@ -16,7 +16,7 @@ import torch
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune import storage
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors, replace_file, write_tensors
 from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_run, write_pictures
@@ -173,7 +173,7 @@ import torch
 torch.set_num_threads(1)
 from cli726.finetune.network import resnet
 resnet.CHANNELS = (4, 8, 8)
-from cli726.finetune.folder import run_folder as run
+from cli726.finetune import folder as run
 from cli726.finetune import storage
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.run import finetune

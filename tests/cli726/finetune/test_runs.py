@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cli726.errors import RequestError
-from cli726.finetune.folder import run_folder
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune import folder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.folder.runs import find_run, list_runs
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune, resume
@@ -139,7 +139,7 @@ def test_a_run_that_is_running_is_listed_so_and_refused_to_others(
     """Looked at in the middle of training: a lock is held between processes and within one alike."""
     seen: list[Any] = []
     keep = RunFolder.keep_epoch
-    monkeypatch.setattr(run_folder, "SHORTLY", 0.1)
+    monkeypatch.setattr(folder, "SHORTLY", 0.1)
     monkeypatch.chdir(tmp_path)
 
     def looking(self: RunFolder, *rest: Any) -> None:

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cli726.errors import ComputationError
+from cli726.finetune import training
 from cli726.finetune.chance import generator
 from cli726.finetune.config import CUTS, HEAD_ONLY, FinetuneConfig, Phase, TrainingConfig, plan_phases
 from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
 from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
 from cli726.finetune.network.heads import build_head, coefficients, penalty
 from cli726.finetune.network.resnet import Network, channels_last, convolution_weights, divide
-from cli726.finetune.training import loop as training
+from cli726.finetune.training import Best, EpochMetrics, Progress, Trainer, make_optimizer, rate_factor
 from cli726.finetune.training.evaluation import Evaluation, evaluate
-from cli726.finetune.training.loop import Best, EpochMetrics, Progress, Trainer, make_optimizer, rate_factor
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import lively_backbone, pictures, same_bits
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cli726.errors import RequestError
-from cli726.finetune.folder.run_folder import RunFolder
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.run import Run, finetune, resume
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
