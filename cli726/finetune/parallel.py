@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cli726 import launch
 from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere, did_you_mean
 from cli726.finetune.recipe import DEVICES
-from cli726.reporting import Reporter
+from cli726.reporting import Reporter, Silent
 
 __all__ = [
     "announce",
@@ -352,19 +352,22 @@ def first_sentence(error: BaseException) -> str:
 
 
 @contextmanager
-def join() -> Iterator[None]:
+def join(reporter: Reporter) -> Iterator[Reporter]:
     """Join the processes that torchrun started, if it did; whatever ends one ends them all, and one says why.
+
+    Yields:
+        The reporter in the first process, a silent one in the others.
 
     Raises:
         EnvironmentFailure: if the others can't be reached, or one of them is gone.
         ToldElsewhere: if another process says what is wrong.
     """
     if launch.world() == 1:
-        yield
+        yield reporter
         return
     meet()
     try:
-        yield
+        yield reporter if first() else Silent()
     except BaseException as error:
         expect_the_end()
         said = one_voice(error)

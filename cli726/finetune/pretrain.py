@@ -14,12 +14,10 @@ import numpy as np
 import torch
 
 from cli726.errors import RequestError
-from cli726.finetune import parallel
-from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.chance import generator
 from cli726.finetune.config import Phase, PretrainConfig
 from cli726.finetune.data.images import Dataset, Images
-from cli726.finetune.features.extractor import Normalization, resolve_precision, say_if_emulated
+from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.folder import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.network.heads import build_head
@@ -74,11 +72,7 @@ class Pretraining(Trainer):
     train_accuracy = 0.0
 
     def __init__(self, dataset: Dataset, config: PretrainConfig, output: Path, reporter: Reporter) -> None:
-        self.device = parallel.own_device(config.device)
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        super().__init__(config, resolve_precision(config.precision, self.device), reporter)
-        say_if_emulated(self.precision, self.device, reporter)
+        super().__init__(config, reporter)
         self.dataset, self.output = dataset, output
         self.checkpoint = output.with_name(output.name + ".last")
         self.recipe = {"recipe": config.to_json(), "data": {"name": dataset.name, "digest": dataset.digest}}
@@ -95,7 +89,7 @@ class Pretraining(Trainer):
         """Return all that is trained on, from images."""
         pixels, labels = (torch.from_numpy(part).to(self.device) for part in (self.images.pixels, self.images.labels))
         sizes = batch_sizes(len(labels), self.config.batch_for(len(labels)), even=self.config.even_batches)
-        source = from_images(pixels, self.normalization, None, parse_augmentations(self.config.augment))
+        source = from_images(pixels, self.normalization, None, self.augmentations)
         return Feed(labels, sizes, (self.config.seed, phase.name), source)
 
     def keep(self, metrics: EpochMetrics) -> None:

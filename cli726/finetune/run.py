@@ -19,13 +19,11 @@ from cache.store import Store
 from cache.system import default_cache_dir
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
-from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.chance import generator
 from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
-from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
 from cli726.finetune.folder import RunFolder, new_run_dir, read_checkpoint
 from cli726.finetune.folder.runs import find_run
@@ -71,16 +69,10 @@ class Run(Trainer):
         Of several processes the first one reads and downloads, and decides what depends on the machine.
         """
         began = time.perf_counter()
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        device = parallel.own_device(config.device)
-        precision = parallel.tell(lambda: resolve_precision(config.precision, device))
-        say_if_emulated(precision, device, reporter)
-        parse_augmentations(config.augment)
+        run = cls(config, reporter)
+        run.began, run.phases = began, plan_phases(config)
         parse_head(config.head)
         parallel.announce(reporter)
-        run = cls(config, precision, reporter)
-        run.began, run.phases = began, plan_phases(config)
         dataset = open_dataset(config, reporter)
         parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
         run.weights = parallel.tell(lambda: load_weights(config.weights, seed=config.seed, reporter=reporter))
@@ -91,23 +83,34 @@ class Run(Trainer):
             store = Store(typed_path(config.cache_dir) if config.cache_dir else default_cache_dir())
         normalization = COURSE_NORMALIZATION if config.normalization == "course" else run.weights.normalization
         run.bank = Bank(
-            dataset, run.weights.build(), normalization, precision, device, reporter,
+            dataset, run.weights.build(), normalization, run.precision, run.device, reporter,
             store=store, recompute=config.recompute, views=config.views or 0,
         )  # fmt: skip
         run.new_head()  # says what is wrong with one of the user's own before anything is written
         return run
 
-    def facts(self) -> dict[str, Any]:
-        """Return what `config.json` says besides the options: every default and auto resolved, and versions."""
-        config, data, device = self.config, self.bank.dataset, self.bank.device
-        batch, images = config.batch_for(len(data.splits["train"])), sum(map(len, data.splits.values()))
+    def digests(self) -> dict[str, str]:
+        """Return what the run is of, and in which precision: a resumed run must have the same."""
         return {
-            "version": version("cmpt726"),
-            "versions": {"torch": torch.__version__},
-            "dataset_digest": data.digest,
+            "dataset_digest": self.bank.dataset.digest,
             "weights_digest": self.weights.digest,
             "precision": str(self.precision).removeprefix("torch."),
-            "device": device.type,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `config.json` says besides the options: every default and auto resolved, and versions."""
+        config, data = self.config, self.bank.dataset
+        batch, images = config.batch_for(len(data.splits["train"])), sum(map(len, data.splits.values()))
+        phases = []
+        for phase in self.phases:
+            head, backbone = config.rates_for(phase, batch)
+            stated = {"lr": head, "backbone_lr": backbone, "label_smoothing": config.smoothing_for(phase)}
+            phases.append({"name": phase.name, "epochs": [phase.first, phase.last], **stated})
+        return {
+            **self.digests(),
+            "version": version("cmpt726"),
+            "versions": {"torch": torch.__version__},
+            "device": self.device.type,
             "processes": parallel.world(),
             "resolved": {
                 "dataset": data.name,
@@ -116,15 +119,7 @@ class Run(Trainer):
                 "val_fraction": len(data.splits["validation"]) / images,
                 "threads": torch.get_num_threads(),
                 "normalization": asdict(self.bank.normalization),
-                "phases": [
-                    {
-                        "name": phase.name,
-                        "epochs": [phase.first, phase.last],
-                        **dict(zip(("lr", "backbone_lr"), config.rates_for(phase, batch), strict=True)),
-                        "label_smoothing": config.smoothing_for(phase),
-                    }
-                    for phase in self.phases
-                ],
+                "phases": phases,
             },
         }
 
@@ -132,16 +127,14 @@ class Run(Trainer):
         """Return what `predict` must know."""
         config, data = self.config, self.bank.dataset
         return {
+            **self.digests(),
             **({} if data.levels is None else {"levels": list(data.levels)}),
             "architecture": {"family": "CIFAR ResNet", "depth": self.weights.depth},
             "head": {"kind": config.head, "dropout": config.dropout, "batch_norm": config.batch_norm},
             "classes": list(data.class_names),
             "dataset": data.name,
             "normalization": asdict(self.bank.normalization),
-            "precision": str(self.precision).removeprefix("torch."),
             "tta": config.tta,
-            "weights_digest": self.weights.digest,
-            "dataset_digest": data.digest,
         }
 
     def new_head(self) -> nn.Sequential:
@@ -158,7 +151,7 @@ class Run(Trainer):
     def new_network(self) -> Network:
         """Return the pre-trained network with a new head, its standardisation fitted to the training images."""
         head, cut = self.new_head(), self.phases[0].cut
-        network = channels_last(Network(self.weights.build(), head).to(self.bank.device))
+        network = channels_last(Network(self.weights.build(), head).to(self.device))
         network = parallel.share_statistics(network)
         if self.config.standardize:
             layer = next(module for module in head.modules() if isinstance(module, Standardize))
@@ -194,18 +187,17 @@ class Run(Trainer):
         config, bank, cut = self.config, self.bank, phase.cut
         labels = bank.labels("train")
         sizes = batch_sizes(len(labels), config.batch_for(len(labels)), even=config.even_batches)
-        augmentations = parse_augmentations(config.augment)
         bank.forget_all_but(cut)
         stored = bank.stores(cut)
         text = ""
         if stored and config.views is not None:
             text = f"{config.views} augmented views of each image, one drawn in each epoch"
-        elif stored and augmentations and config.cache:
+        elif stored and self.augmentations and config.cache:
             text = (
                 "trains on the cached features of plain images; --augment takes effect where training starts from "
                 "images, or with --views"
             )
-        elif stored and augmentations:
+        elif stored and self.augmentations:
             text = "augments afresh and computes the frozen part in every epoch"
             stored = False
         elif cut == 1:
@@ -223,7 +215,7 @@ class Run(Trainer):
             source = from_stored(bank.features("train", cut))
         else:
             prefix = bank.prefix(cut) if cut else None
-            source = from_images(bank.pixels("train"), bank.normalization, prefix, augmentations)
+            source = from_images(bank.pixels("train"), bank.normalization, prefix, self.augmentations)
         return Feed(labels, sizes, (config.seed, phase.name), source)
 
     def score(self, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
@@ -242,7 +234,7 @@ class Run(Trainer):
         if self.config.solver != "exact" or phase.cut != HEAD_ONLY:
             return None
         began = time.perf_counter()
-        if parse_augmentations(self.config.augment):
+        if self.augmentations:
             text = "takes the features of plain images; --augment takes effect in phases that train by epochs"
             self.reporter.say(f"phase {phase.name}: the exact solver {text}")
         labels = self.bank.labels("train").cpu()
@@ -260,8 +252,7 @@ class Run(Trainer):
             f"exact head: objective {fit.objective:.8f}, gradient norm {fit.gradient_norm:.1e} after {fit.iterations} "
             f"iterations{'' if fit.converged else ', not at the optimum'}, {seconds:.1f} s"
         )
-        names = ("objective", "gradient_norm", "iterations", "converged", "separable")
-        self.solved = {name: getattr(fit, name) for name in names}
+        self.solved = fit.to_json()
         trained, judged = evaluate(self.score("train", phase.cut), labels), self.validate(phase)
         return EpochMetrics(
             phase.name, phase.last, trained.loss, trained.accuracy, judged.loss, judged.error, 0.0,
@@ -273,14 +264,14 @@ class Run(Trainer):
         if self.folder is None:
             return
         best = self.progress.best
-        is_best = best is not None and best.epoch == metrics.epoch
-        if best is not None and is_best:
+        if best is not None and best.epoch == metrics.epoch:
             self.folder.keep_best(self.network, best)
         self.folder.keep_epoch(self.network, self.optimizer, self.progress, metrics)
         validated = "" if metrics.val_error is None else f", validation accuracy {1 - metrics.val_error:.2%}"
+        mark = " (best so far)" if best is not None and best.epoch == metrics.epoch else ""
         self.reporter.say(
             f"epoch {metrics.epoch:>3} {metrics.phase:<7} loss {metrics.train_loss:.4f}{validated}, "
-            f"{metrics.images_per_second:,.0f} images/s{' (best so far)' if is_best else ''}"
+            f"{metrics.images_per_second:,.0f} images/s{mark}"
         )
 
     def restore(self) -> None:
@@ -297,9 +288,8 @@ class Run(Trainer):
         plain = scores = self.score("test", cut)
         if self.config.tta:
             scores = (plain + self.score("test", cut, MIRROR)) / 2
-        labels = self.bank.labels("test").cpu()
+        labels, images = self.bank.labels("test").cpu(), len(data.splits["train"])
         (cost, norm), history = penalty(self.network.head, self.l2), folder.history
-        images = len(data.splits["train"])
         return Finetuned(
             config=self.config,
             dataset=data,
@@ -341,12 +331,12 @@ class Run(Trainer):
 
     def say_how_to_go_on(self, folder: RunFolder, error: BaseException) -> None:
         best = read_checkpoint(folder.checkpoint)[0].best
-        kept = f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}" if best else ""
-        on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
         # What diverged once diverges again from the same numbers.
-        lines = [kept] if isinstance(error, ComputationError) else [on, kept]
-        if any(lines):
-            self.reporter.say("; ".join(filter(None, lines)))
+        on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
+        lines = [] if isinstance(error, ComputationError) else [on]
+        lines += [f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}"] if best else []
+        if lines:
+            self.reporter.say("; ".join(lines))
 
 
 def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: Reporter | None = None) -> Finetuned:
@@ -356,8 +346,7 @@ def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: R
         RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
         ToldElsewhere: if another process says what is wrong.
     """
-    with parallel.join():
-        reporter = reporter if reporter and parallel.first() else Silent()
+    with parallel.join(reporter or Silent()) as reporter:
         run = Run.setup(config, reporter)
         facts, name = run.facts(), run.bank.dataset.name
         folder = parallel.tell(lambda: RunFolder.create(run_dir or new_run_dir(name), config, facts))
@@ -390,8 +379,7 @@ def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter |
         RequestError: if there is nothing to resume, or the run names code that wasn't typed again.
         UntrustedDataError: if data or weights have changed since.
     """
-    with parallel.join():
-        reporter = reporter if reporter and parallel.first() else Silent()
+    with parallel.join(reporter or Silent()) as reporter:
         path = parallel.tell(lambda: find_run(name, "interrupted"))
         folder, config, facts = parallel.tell(lambda: RunFolder.open(path))
         if parallel.tell(lambda: folder.finished):

@@ -16,8 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cli726.errors import ComputationError
 from cli726.finetune import parallel
+from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.chance import drawing_from
 from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
+from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network, convolution_weights, divide
@@ -204,7 +206,8 @@ class Trainer:
 
     Attributes:
         network: Trained in place; at the end it holds the last epoch's weights.
-        precision: bfloat16 for mixed precision in the unfrozen stages.
+        device, precision: bfloat16 for mixed precision in the unfrozen stages.
+        augmentations: What --augment says.
         l2: Penalty on the head's coefficients.
         optimizer: That of the phase; None where a solver takes its place.
     """
@@ -213,11 +216,19 @@ class Trainer:
     optimizer: torch.optim.Optimizer | None = None
     l2: float = 0.0
 
-    def __init__(self, config: TrainingConfig, precision: torch.dtype, reporter: Reporter) -> None:
-        self.config = config
-        self.precision = precision
-        self.reporter = reporter
-        self.progress = Progress()
+    def __init__(self, config: TrainingConfig, reporter: Reporter) -> None:
+        """Choose the device and what is computed on it.
+
+        Raises:
+            EnvironmentFailure, RequestError: if there is no such device, or no such augmentation.
+        """
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.config, self.reporter, self.progress = config, reporter, Progress()
+        self.device = parallel.own_device(config.device)
+        self.precision = parallel.tell(lambda: resolve_precision(config.precision, self.device))
+        say_if_emulated(self.precision, self.device, reporter)
+        self.augmentations = parse_augmentations(config.augment)
 
     @property
     def best(self) -> Best:

@@ -12,6 +12,7 @@ Newton methods); Albert and Anderson (1984), Biometrika 71 (when there is no opt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,6 +58,11 @@ class ExactFit:
     iterations: int
     converged: bool
     separable: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the classifier itself."""
+        names = ("objective", "gradient_norm", "iterations", "converged", "separable")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.network.resnet import Network, divide
 from cli726.finetune.training import Trained, settle_statistics
+from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures, small_dataset, small_run
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
@@ -119,7 +120,7 @@ def failure(everywhere: bool) -> str:
     The last thing that it says: the others notice by its end.
     """
     try:
-        with parallel.join():
+        with parallel.join(Silent()):
             if everywhere or parallel.HERE.rank == parallel.world() - 1:
                 raise RequestError("wrong")
             parallel.tell(lambda: 0)
@@ -132,7 +133,7 @@ def failure(everywhere: bool) -> str:
 def main() -> None:
     folder, shapes, weights = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
-    with parallel.join():
+    with parallel.join(Silent()):
         found: dict[str, Any] = {
             "blocks": blocks(),
             "extraction": extraction(folder),

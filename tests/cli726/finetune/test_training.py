@@ -57,7 +57,7 @@ class Example(Trainer):
     """A training on stored features that remembers what it was to keep."""
 
     def __init__(self, network: Network, config: TrainingConfig, validate: Any = always, **options: Any) -> None:
-        super().__init__(config, options.pop("precision", torch.float32), Silent())
+        super().__init__(replace(config, precision=options.pop("precision", "fp32")), Silent())
         self.network, self.judge, self.batch = network, validate, options.pop("batch", 24)
         self.stored: Tensor | None = options.pop("stored", None)
         vars(self).update(options)
@@ -150,12 +150,13 @@ def test_only_what_a_phase_trains_is_in_its_optimizer(cut: int) -> None:
     assert given == {id(p) for p in (*suffix.parameters(), *network.head.parameters())}
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("cut", [HEAD, LAYER3, LAYER2])
-def test_the_frozen_prefix_keeps_every_bit_and_the_rest_moves(cut: int, precision: torch.dtype) -> None:
+def test_the_frozen_prefix_keeps_every_bit_and_the_rest_moves(cut: int, precision: str) -> None:
     network = new_network()
     before = copy.deepcopy(dict(network.state_dict()))
-    stored = Extractor(divide(network.backbone, cut)[0], precision, NORMALIZATION)(PIXELS)
+    kind = torch.float32 if precision == "fp32" else torch.bfloat16
+    stored = Extractor(divide(network.backbone, cut)[0], kind, NORMALIZATION)(PIXELS)
     _, keeper = fit(network, one_phase(cut, 2), TrainingConfig(), batch=8, stored=stored, precision=precision)
     prefix, suffix = divide(network.backbone, cut)
     frozen = {f"backbone.{name}" for name in prefix.state_dict()}
