@@ -46,8 +46,6 @@ class Run(Trainer):
     """A fine-tuning run.
 
     Attributes:
-        phases: The plan.
-        weights: What it starts from.
         bank: The data set and its features, normalisation and device; its copy of the network is never trained.
         folder: Where it is written down; None for a head that is only compared.
         solved: How near --solver exact came to the optimum.
@@ -264,14 +262,14 @@ class Run(Trainer):
         if self.folder is None:
             return
         best = self.progress.best
-        if best is not None and best.epoch == metrics.epoch:
-            self.folder.keep_best(self.network, best)
+        is_best = best is not None and best.epoch == metrics.epoch
+        if is_best:
+            self.folder.keep_best(self.network, self.best)
         self.folder.keep_epoch(self.network, self.optimizer, self.progress, metrics)
         validated = "" if metrics.val_error is None else f", validation accuracy {1 - metrics.val_error:.2%}"
-        mark = " (best so far)" if best is not None and best.epoch == metrics.epoch else ""
         self.reporter.say(
             f"epoch {metrics.epoch:>3} {metrics.phase:<7} loss {metrics.train_loss:.4f}{validated}, "
-            f"{metrics.images_per_second:,.0f} images/s{mark}"
+            f"{metrics.images_per_second:,.0f} images/s{' (best so far)' if is_best else ''}"
         )
 
     def restore(self) -> None:
