@@ -17,18 +17,17 @@ EPILOG = examples(
 )
 
 
-def option(panel: str, help: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
+def option(panel: str, help: str, metavar: str | None = None, **more: Any) -> Any:
+    """Return an option in a panel of the help."""
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 SIZES = option("Network", "Units in each layer, inputs first (default: 3,3,3,1).", "N,N,...")
-FILE = typer.Option(
-    parser=typed_path,
-    metavar="FILE",
-    help="JSON file with a matrix for each layer, a row for each unit, as --json prints them; or all that it prints "
-    "(default: drawn from the seed).",
-    rich_help_panel="Network",
+MATRICES = (
+    "JSON file with a matrix for each layer, a row for each unit, as --json prints them; or all that it prints "
+    "(default: drawn from the seed)."
 )
+FILE = option("Network", MATRICES, "FILE", parser=typed_path)
 HIDDEN = option("Network", "What hidden units do (default: logistic).")
 INPUTS = option("Data point", "Inputs (default: drawn from the seed).", "X1,X2,...")
 TARGETS = option("Data point", "Targets (default: drawn from the seed).", "T,...")
@@ -46,11 +45,14 @@ def backprop(
     output: Output,
 ) -> None:
     """Problem 3: error back-propagation, each derivative as formula, number and check."""
-    from cli726.backprop import document, example, payload, solve
+    from cli726.backprop import solve
+    from cli726.backprop.example import example
+    from cli726.backprop.findings import document, payload
 
     result = solve(*example(layers=layers, x=x, t=t, weights=weights, hidden=hidden, seed=seed))
 
     def figures() -> Figures:
+        """Return the figures; matplotlib is imported only where they are drawn."""
         from cli726.backprop.figures import figures
 
         return figures(result)

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from cli726.backprop import Backprop, Variable, asked
 from cli726.backprop.findings import formula, left_side, output, symbol, typed
-from cli726.backprop.network import Backprop, Variable, asked
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
 
@@ -26,13 +26,17 @@ CENTERED: Any = {"ha": "center", "va": "center", "fontsize": 13}
 
 
 class Layout(NamedTuple):
-    """Where the units that are drawn stand: (layer, unit) -> (x, y); dots stand for those left out."""
+    """Columns of the layers, places of the units that are drawn, (layer, unit) -> (x, y), and dots for all others."""
 
     sizes: tuple[int, ...]
     columns: dict[int, float]
     places: dict[tuple[int, int], tuple[float, float]]
     dots: list[tuple[float, float, str]]
-    height: float
+
+    @property
+    def corner(self) -> tuple[float, float]:
+        """Return the coordinates of the last column and the highest unit."""
+        return max(self.columns.values()), max(y for _, y in self.places.values())
 
 
 def shown(count: int, most: int, tail: int) -> list[int]:
@@ -51,14 +55,14 @@ def layout(sizes: tuple[int, ...]) -> Layout:
             x += 0.6
         columns[layer] = x
         units = shown(sizes[layer - 1], MOST_UNITS, 1)
-        rows = len(units) + (len(units) < sizes[layer - 1])
+        top = (len(units) + (len(units) < sizes[layer - 1]) - 1) / 2
         for row, unit in enumerate(units):
             gap = unit != row + 1
-            places[layer, unit] = (x, (rows - 1) / 2 - row - gap)
+            places[layer, unit] = (x, top - row - gap)
             if gap:
-                dots.append((x, (rows - 1) / 2 - row, r"$\vdots$"))
+                dots.append((x, top - row, r"$\vdots$"))
         x, previous = x + PITCH, layer
-    return Layout(sizes, columns, places, dots, max(y for _, y in places.values()))
+    return Layout(sizes, columns, places, dots)
 
 
 def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight: Variable | None = None) -> None:
@@ -84,47 +88,40 @@ def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight
         lit = (layer, unit) in reached
         style = {"edgecolor": ORANGE, "linewidth": 2.2} if lit else {"edgecolor": PLAIN, "linewidth": 1.0}
         axes.add_patch(Circle((x, y), RADIUS, facecolor="white", zorder=3, **style))
-        name = symbol("delta", layer, unit) if lit else symbol("z", layer, unit)
-        if layer == len(plan.sizes) and not lit:
-            name = output(unit, plan.sizes)[0]
+        last = output(unit, plan.sizes)[0] if layer == len(plan.sizes) else symbol("z", layer, unit)
+        name = symbol("delta", layer, unit) if lit else last
         axes.text(x, y, mathtext(name), color=ORANGE if lit else "black", zorder=4, **CENTERED)
     for x, y, dots in plan.dots:
         axes.text(x, y, dots, **CENTERED)
-    axes.set(
-        aspect="equal", xlim=(-0.6, max(plan.columns.values()) + 0.6), ylim=(-plan.height - 1.0, plan.height + 0.6)
-    )
+    right, height = plan.corner
+    axes.set(aspect="equal", xlim=(-0.6, right + 0.6), ylim=(-height - 1.0, height + 0.6))
     axes.set_axis_off()
-
-
-def overview(axes: Axes, plan: Layout) -> None:
-    """Draw the network with its layers and weight matrices named."""
-    draw_network(axes, plan)
-    names = {1: "inputs", len(plan.sizes): "output"}
-    for layer, x in plan.columns.items():
-        axes.text(x, -plan.height - 0.72, names.get(layer, f"layer {layer}"), **CENTERED)
-        if layer + 1 in plan.columns:
-            axes.text(x + PITCH / 2, -plan.height - 0.72, mathtext(f"w^({layer})"), **CENTERED)
-    axes.set_title("The network", fontsize=14)
 
 
 def paths(result: Backprop) -> Figure:
     """Draw the network, then a panel for each delta that the assignment asks for and this network has."""
-    plan = layout(result.network.sizes)
-    variables = [item for item in asked(plan.sizes).values() if isinstance(item, Variable)]
+    sizes, plan = result.network.sizes, layout(result.network.sizes)
+    right, height = plan.corner
+    variables = [item for item in asked(sizes).values() if isinstance(item, Variable)]
     deltas = [item for item in variables if item.source is None]
     weights = {item.layer + 1: item for item in variables if item.source is not None}
     rows, columns = (2, 2) if len(deltas) == 3 else (1, len(deltas) + 1)
-    width, height = max(plan.columns.values()) + 1.2, 2 * plan.height + 2.6
-    figure = new_figure(columns * INCHES * width, rows * INCHES * height)
+    figure = new_figure(columns * INCHES * (right + 1.2), rows * INCHES * (2 * height + 2.6))
     first, *others = figure.subplots(rows, columns).ravel()
-    overview(first, plan)
+    draw_network(first, plan)
+    first.set_title("The network", fontsize=14)
+    names = {1: "inputs", len(sizes): "output"}
+    for layer, x in plan.columns.items():
+        first.text(x, -height - 0.72, names.get(layer, f"layer {layer}"), **CENTERED)
+        if layer + 1 in plan.columns:
+            first.text(x + PITCH / 2, -height - 0.72, mathtext(f"w^({layer})"), **CENTERED)
     for axes, delta in zip(others, deltas, strict=True):
         weight = weights.get(delta.layer)
         draw_network(axes, plan, delta, weight)
-        axes.set_title(mathtext(f"{left_side(delta)} = {formula(delta, plan.sizes)}"), color=ORANGE, fontsize=14)
+        axes.set_title(mathtext(f"{left_side(delta)} = {formula(delta, sizes)}"), color=ORANGE, fontsize=14)
         if weight is not None:
-            text = mathtext(f"∂E_n/∂{typed(weight)} = {formula(weight, plan.sizes)}")
-            axes.text(max(plan.columns.values()) / 2, -plan.height - 0.75, text, color=BLUE, **CENTERED)
+            text = mathtext(f"{left_side(weight)} = {formula(weight, sizes)}")
+            axes.text(right / 2, -height - 0.75, text, color=BLUE, **CENTERED)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Problem 3 in words: each derivative by the chain rule, as formula and number, and what checking it found.
+"""What problem 3's answers say: each derivative by the chain rule, its number and its check; and all units in a table.
 
 A number has the digits that rounding leaves certain, six at most; "0" alone is exactly 0.
 """
@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any
 
-from cli726.backprop.network import Backprop, Derivative, Variable, asked
-from cli726.document import Finding, Math, m
+import numpy as np
+
+from cli726.backprop import Backprop, Derivative, Variable, asked
+from cli726.choices import Hidden
+from cli726.document import Document, Finding, Math, Table, m
 from cli726.document.content import Content, parts
 from cli726.text import counted
 
-__all__ = ["certain", "chain", "explain", "formula", "left_side", "output", "swept", "symbol", "typed", "wording"]
+__all__ = ["certain", "document", "formula", "left_side", "output", "payload", "symbol", "typed"]
 
 PLACES = [place for place in ("Output layer", "Penultimate layer", "First weights") for _ in range(2)]
+# More rows than this, or numbers in a cell, and those in the middle, or all but the first two, are left out.
+MOST_ROWS, MOST_COLUMNS = 12, 4
+UNITS: dict[Hidden, Content] = {
+    Hidden.logistic: (m("h(a) = 1/(1 + exp(-a))"), ", so ", m("h'(a) = h(a) (1 - h(a))")),
+    Hidden.relu: (m("h(a) = max(0, a)"), ", ", m("h'(a) = 1"), " for ", m("a > 0"), ", else 0"),
+}
 
 
 def certain(value: float, bound: float, digits: int = 6) -> str:
@@ -42,9 +53,7 @@ def typed(variable: Variable) -> str:
 
 def left_side(variable: Variable) -> str:
     """Return what a derivative is called: its delta, or dE/dw."""
-    if variable.source is None:
-        return symbol("delta", variable.layer, variable.unit)
-    return f"∂E_n/∂{typed(variable)}"
+    return symbol("delta", variable.layer, variable.unit) if variable.source is None else f"∂E_n/∂{typed(variable)}"
 
 
 def above(layer: int, sizes: Sequence[int]) -> tuple[object, str]:
@@ -59,76 +68,148 @@ def output(unit: int, sizes: Sequence[int]) -> tuple[str, str]:
 
 def formula(variable: Variable, sizes: Sequence[int]) -> str:
     """Return the right-hand side that back-propagation gives."""
-    layer, unit = variable.layer, variable.unit
-    if variable.source is not None:
-        return f"{symbol('delta', layer + 1, unit)} {symbol('z', layer, variable.source)}"
-    if layer == len(sizes):
-        return " - ".join(output(unit, sizes))
-    k, total = above(layer, sizes)
-    return f"h'({typed(variable)}) {total}{symbol('w', layer, k, unit)} {symbol('delta', layer + 1, k)}"
+    return steps(variable, sizes)[1]
 
 
-def chain(variable: Variable, sizes: Sequence[int]) -> str:
-    """Return the step of the chain rule that gives the formula."""
+def steps(variable: Variable, sizes: Sequence[int]) -> tuple[str, str]:
+    """Return the step of the chain rule, and the right-hand side that it gives."""
     layer, unit, name = variable.layer, variable.unit, typed(variable)
     if variable.source is not None:
         a = symbol("a", layer + 1, unit)
-        return f"∂E_n/∂{a} · ∂{a}/∂{name}"
+        right = f"{symbol('delta', layer + 1, unit)} {symbol('z', layer, variable.source)}"
+        return f"∂E_n/∂{a} · ∂{a}/∂{name}", right
     if layer == len(sizes):
         y, t = output(unit, sizes)
-        return f"∂E_n/∂{y} · ∂{y}/∂{name} = ({y} - {t}) · 1"
+        return f"∂E_n/∂{y} · ∂{y}/∂{name} = ({y} - {t}) · 1", f"{y} - {t}"
     k, total = above(layer, sizes)
     z, a = symbol("z", layer, unit), symbol("a", layer + 1, k)
-    return f"{total}∂E_n/∂{a} · ∂{a}/∂{z} · ∂{z}/∂{name}"
+    right = f"h'({name}) {total}{symbol('w', layer, k, unit)} {symbol('delta', layer + 1, k)}"
+    return f"{total}∂E_n/∂{a} · ∂{a}/∂{z} · ∂{z}/∂{name}", right
 
 
-def wording(sizes: Sequence[int]) -> dict[str, Content]:
-    """Return each question in brief, for a network of these sizes."""
-    result: dict[str, Content] = {}
-    for place, (number, variable) in zip(PLACES, asked(sizes).items(), strict=True):
-        if isinstance(variable, str):
-            result[number] = place
-        elif variable.source is not None:
-            result[number] = (f"{place}: from it, ", m(left_side(variable)))
-        else:
-            given: tuple[str | Math, ...] = ()
-            if variable.layer < len(sizes):
-                k, total = above(variable.layer, sizes)
-                words = " in terms of the set of " if total else " in terms of "
-                given = (words, m(symbol("delta", variable.layer + 1, k)))
-            result[number] = (f"{place}: ", m(f"{left_side(variable)} = ∂E_n/∂{typed(variable)}"), *given)
-    return result
+def wording(place: str, variable: Variable | str, sizes: Sequence[int]) -> Content:
+    """Return a question in brief, for a network of these sizes."""
+    if isinstance(variable, str):
+        return place
+    if variable.source is not None:
+        return f"{place}: from it, ", m(left_side(variable))
+    name = m(f"{left_side(variable)} = ∂E_n/∂{typed(variable)}")
+    if variable.layer == len(sizes):
+        return f"{place}: ", name
+    k, total = above(variable.layer, sizes)
+    terms = "the set of " if total else ""
+    return f"{place}: ", name, f" in terms of {terms}", m(symbol("delta", variable.layer + 1, k))
 
 
 def explain(result: Backprop) -> Iterator[Finding]:
     """Yield the answer to each question, and what its check found."""
     sizes = result.network.sizes
     for question, item in result.derivatives.items():
-        members = (left_side(item.variable), chain(item.variable, sizes), formula(item.variable, sizes))
-        stated = m(" = ".join([*members, certain(item.value, item.bound)]))
-        yield Finding(question, (stated, "."), {"value": item.value, "bound": item.bound})
-        yield checked(question, item)
+        stated = [left_side(item.variable), *steps(item.variable, sizes), certain(item.value, item.bound)]
+        yield Finding(question, (m(" = ".join(stated)), "."), {"value": item.value, "bound": item.bound})
+        evidence = {"complex_step": item.complex_step, "central_difference": item.central_difference}
+        yield Finding(question, checked(item), evidence)
     yield from (Finding(question, reason) for question, reason in asked(sizes).items() if isinstance(reason, str))
 
 
-def checked(question: str, item: Derivative) -> Finding:
+def checked(item: Derivative) -> Content:
     """Return what numerical differentiation makes of a derivative."""
     exact, central = m(f"{item.complex_step:.6g}"), m(f"{item.central_difference:.6g}")
-    agrees: Content = ("Check: complex step ", exact, " (relative error ", m(certain(item.complex_error, 0, 1)), ")")
-    beside: Content = (" (", m(certain(item.central_error, 0, 1)), ").")
+    agrees: list[str | Math] = [" (relative error ", m(certain(item.complex_error, 0, 1)), ")"]
+    beside: list[str | Math] = [" (", m(certain(item.central_error, 0, 1)), ")"]
     if item.kink:
-        agrees, beside = ("Check: complex step ", exact), ": not testable, a ReLU kink is near."
-    elif item.verdict == "failed":
-        agrees = ("Wrong: complex step ", exact)
+        agrees, beside = [], [": not testable, a ReLU kink is near"]
     elif item.lost:
-        beside = " (not testable: lost to rounding)."
-    evidence = {"complex_step": item.complex_step, "central_difference": item.central_difference}
-    return Finding(question, (*parts(agrees), ", central difference ", central, *parts(beside)), evidence)
+        beside = [" (not testable: lost to rounding)"]
+    verdict = "Wrong" if item.verdict == "failed" else "Check"
+    return f"{verdict}: complex step ", exact, *agrees, ", central difference ", central, *beside, "."
 
 
-def swept(sweep: Mapping[str, float]) -> Sequence[str | Math]:
-    """Return what the complex step says of all weights."""
-    text = f"{sweep['passed']} of {counted(int(sweep['weights']), 'gradient')} confirmed by complex step"
-    tested = (" (largest relative error ", m(certain(sweep["worst"], 0, 1)), ")") if sweep["passed"] else ()
-    others = {"failed": "wrong", "not_testable": "not testable, a ReLU kink is near"}
-    return text, *tested, "".join(f"; {sweep[kind]} {words}" for kind, words in others.items() if sweep[kind])
+def document(result: Backprop) -> Document:
+    """Return all that a result says, question by question."""
+    sizes = result.network.sizes
+    variables = zip(PLACES, asked(sizes).items(), strict=True)
+    questions = {number: wording(place, variable, sizes) for place, (number, variable) in variables}
+    return Document(lead(result), questions, list(explain(result)), [unit_table(result)])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Return numbers in brackets, or the first of many; a single one stands alone."""
+    shown = texts if len(texts) <= MOST_COLUMNS else [*texts[:2], "..."]
+    return texts[0] if len(texts) == 1 else f"({', '.join(shown)})"
+
+
+def lead(result: Backprop) -> list[Content]:
+    """Return the network, what its units do, the data point, and what the forward pass makes of it."""
+    sizes, values, bounds = result.network.sizes, result.values, result.bounds
+    x, t = (listed([f"{value:.4g}" for value in numbers]) for numbers in (result.x, result.t))
+    y = listed(list(map(certain, values.outputs[-1], bounds.outputs[-1], repeat(4))))
+    error = "1/2 (y - t)^2" if sizes[-1] == 1 else "1/2 Σ_k (y_k - t_k)^2"
+    network = f"{'-'.join(map(str, sizes))} network, no biases. "
+    return [
+        (network, *parts(UNITS[result.network.hidden]), "; output ", m("y = a"), "."),
+        (m(f"x = {x}, t = {t}"), ": ", m(f"y = {y}, E_n = {error} = {certain(values.error, bounds.error)}"), "."),
+    ]
+
+
+def unit_table(result: Backprop) -> Table:
+    """Return a row for each unit: forward, backward, the weights that lead to it and their gradients."""
+    units = [(layer, unit) for layer, matrix in enumerate(result.network.weights) for unit in range(len(matrix))]
+    half, many = MOST_ROWS // 2, len(units) > MOST_ROWS
+    values, bounds = ((n.activations, n.outputs[1:], n.deltas, n.gradients) for n in (result.values, result.bounds))
+    rows = []
+    for layer, unit in [*units[:half], *units[-half:]] if many else units:
+        *numbers, gradients = (
+            listed(list(map(certain, np.atleast_1d(exact[layer][unit]), np.atleast_1d(error[layer][unit]), repeat(4))))
+            for exact, error in zip(values, bounds, strict=True)
+        )
+        weights = listed([f"{w:.4g}" for w in result.network.weights[layer][unit]])
+        rows.append([*map(m, (symbol("a", layer + 2, unit + 1), *numbers, weights, gradients))])
+    columns = ("unit", m("a"), m("z"), m("δ"), m("w"), m("∂E_n/∂w"))
+    if many:
+        rows.insert(half, [m("...")] * len(columns))
+    title: list[str | Math] = ["All units"]
+    if sweep := result.sweep:
+        gradients = counted(int(sweep["weights"]), "gradient")
+        title += [f"; {sweep['passed']} of {gradients} confirmed by complex step"]
+        title += [" (largest relative error ", m(certain(sweep["worst"], 0, 1)), ")"] if sweep["passed"] else []
+        others = {"failed": "wrong", "not_testable": "not testable, a ReLU kink is near"}
+        title += [f"; {sweep[kind]} {words}" for kind, words in others.items() if sweep[kind]]
+    return Table(title, columns, rows, numeric=len(columns))
+
+
+def payload(result: Backprop) -> Mapping[str, Any]:
+    """Return what `--json` prints; with a single output unit `t` and `output` are numbers, with several lists."""
+    sizes, values, y = result.network.sizes, result.values, result.values.outputs[-1]
+    missing = {number: reason for number, reason in asked(sizes).items() if isinstance(reason, str)}
+    return {
+        "layers": sizes,
+        "hidden": result.network.hidden,
+        "x": result.x,
+        "t": result.t[0] if len(y) == 1 else result.t,
+        "output": y[0] if len(y) == 1 else y,
+        "derivatives": [described(item, sizes) for item in result.derivatives.values()],
+        "absent": [{"question": number, "reason": reason} for number, reason in missing.items()],
+        **values._asdict(),
+        "weights": result.network.weights,
+        "sweep": result.sweep,
+        "findings": list(explain(result)),
+    }
+
+
+def described(item: Derivative, sizes: Sequence[int]) -> Mapping[str, Any]:
+    """Return a derivative under the keys of the JSON document; `relative_error` is that of the central difference."""
+    name = f"∂E_n/∂{typed(item.variable)}"
+    equal = dict.fromkeys((name, left_side(item.variable), formula(item.variable, sizes)))
+    return {
+        "name": name.replace("∂", "d"),
+        "symbol": str(m(name)),
+        "formula": str(m(" = ".join(equal))),
+        "value": item.value,
+        "central_difference": item.central_difference,
+        "complex_step": item.complex_step,
+        "relative_error": item.central_error,
+        "complex_step_relative_error": item.complex_error,
+        "complex_step_verdict": item.verdict,
+        "not_testable_because": "a ReLU kink is near" if item.kink else "lost to rounding" if item.lost else None,
+    }

@@ -10,8 +10,9 @@ from functools import lru_cache
 from itertools import product
 
 from cli726 import backprop, exact, glm, vanishing
+from cli726.backprop import Variable, asked
+from cli726.backprop.example import example
 from cli726.backprop.findings import formula, left_side
-from cli726.backprop.network import Variable, asked
 from cli726.check.answers import Parameters, Typed, Verdict, decided, typed_list
 from cli726.check.grammar import Misread, Node, parse
 from cli726.check.plane import PLACES
@@ -159,7 +160,7 @@ def derivative(question: str, text: str, parameters: Parameters) -> Verdict:
 
 def solved(parameters: Parameters) -> backprop.Backprop:
     return backprop.solve(
-        *backprop.example(
+        *example(
             layers=parameters.layers, x=parameters.x, t=parameters.t, weights=parameters.weights, hidden=None,
             seed=parameters.seed,
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cli726.backprop import document, example, solve
+from cli726.backprop import solve
+from cli726.backprop.example import example
 from cli726.backprop.figures import figures
-from cli726.backprop.findings import certain
+from cli726.backprop.findings import certain, document
 from cli726.document import m
 from cli726.report.section import Section
 from cli726.text import counted

@@ -28,8 +28,8 @@ GIVEN = "cli726/finetune/network/resnet.py"
 CORE = {
     1: ("cli726/softmax/__init__", "cli726/exact/envelope"),
     2: ("cli726/glm/__init__", "cli726/exact/envelope"),
-    3: ("cli726/backprop/network",),
-    4: ("cli726/vanishing/gradients",),
+    3: ("cli726/backprop/__init__",),
+    4: ("cli726/vanishing/__init__",),
     5: ("cli726/logistic/model", "cli726/logistic/descent", "cli726/logistic/stochastic"),
     6: (
         "cli726/finetune/network/heads", "cli726/finetune/features/extractor", "cli726/finetune/training/__init__",

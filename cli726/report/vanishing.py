@@ -7,7 +7,9 @@ from dataclasses import replace
 from cli726.choices import Connect, Hidden
 from cli726.document import m
 from cli726.report.section import Section
-from cli726.vanishing import Setting, analyse, document, figures, magnitude
+from cli726.vanishing import Setting, analyse
+from cli726.vanishing.figures import figures
+from cli726.vanishing.findings import document, magnitude
 
 __all__ = ["section"]
 

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cli726.choices import Connect, Dtype, Hidden
+from cli726.choices import Dtype, Hidden
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
-from cli726.vanishing.gradients import Saturation, Vanishing, highest
+from cli726.vanishing import Vanishing, highest
 
 __all__ = ["figures"]
 
@@ -23,16 +23,14 @@ FEW = 30
 
 def figures(results: Sequence[Vanishing]) -> Mapping[str, Callable[[], Figure]]:
     """Return file stem -> how to draw it."""
+    pushed = [item for item in results if item.saturation]
     drawn: dict[str, Callable[[], Figure]] = {"gradients": partial(by_layer, results)}
-    if any(item.saturation for item in results):
-        drawn["saturation"] = partial(saturation, results)
-    return drawn
+    return drawn | ({"saturation": partial(saturation, pushed)} if pushed else {})
 
 
 def by_layer(results: Sequence[Vanishing]) -> Figure:
     """Draw log10 |dE/dw_11| by layer, a panel for each network."""
-    hidden = [kind for kind in Hidden if any(item.hidden is kind for item in results)]
-    connect = [kind for kind in Connect if any(item.connect is kind for item in results)]
+    hidden, connect = ([*dict.fromkeys(kinds)] for kinds in zip(*((i.hidden, i.connect) for i in results), strict=True))
     figure = new_figure(4.6 * len(connect) + (0.6 if len(connect) > 1 else 1.9), 3.4 * len(hidden) + 0.7)
     grid = figure.subplots(len(hidden), len(connect), sharex=True, sharey="row", squeeze=False)
     for item in results:
@@ -69,37 +67,32 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
 
 def saturation(results: Sequence[Vanishing]) -> Figure:
     """Draw h and h', and the gradient of three layers as a bias pushes the activations to the ends."""
-    pushed = [(item, item.saturation) for item in results if item.saturation]
-    figure = new_figure(4.3 * (1 + len(pushed)), 3.9)
-    panels = figure.subplots(1, 1 + len(pushed))
-    slope_panel(panels[0])
-    for axes, (item, experiment) in zip(panels[1:], pushed, strict=True):
-        push_panel(axes, item, experiment)
+    figure = new_figure(4.3 * (1 + len(results)), 3.9)
+    first, *others = figure.subplots(1, 1 + len(results))
+    a = np.linspace(-8, 8, 321)
+    z = 1 / (1 + np.exp(-a))
+    first.plot(a, z, color=PINK, linestyle="--")
+    first.plot(a, z * (1 - z), color=BLUE, linewidth=2.4)
+    first.axhline(0.25, color="#888888", linewidth=0.8, linestyle=":")
+    first.text(-7.8, 0.265, "1/4", color="#555555", va="bottom")
+    first.text(2.2, 0.80, "$h(a)$", color=PINK, fontsize=13)
+    first.text(2.0, 0.14, "$h'(a) = h\\,(1 - h)$", color=BLUE, fontsize=13)
+    first.set(xlabel="activation $a$", title="Logistic unit")
+    for axes, item in zip(others, results, strict=True):
+        push_panel(axes, item)
     return figure
 
 
-def slope_panel(axes: Axes) -> None:
-    """Draw the logistic function and its derivative."""
-    a = np.linspace(-8, 8, 321)
-    z = 1 / (1 + np.exp(-a))
-    axes.plot(a, z, color=PINK, linestyle="--")
-    axes.plot(a, z * (1 - z), color=BLUE, linewidth=2.4)
-    axes.axhline(0.25, color="#888888", linewidth=0.8, linestyle=":")
-    axes.text(-7.8, 0.265, "1/4", color="#555555", va="bottom")
-    axes.text(2.2, 0.80, "$h(a)$", color=PINK, fontsize=13)
-    axes.text(2.0, 0.14, "$h'(a) = h\\,(1 - h)$", color=BLUE, fontsize=13)
-    axes.set_xlabel("activation $a$")
-    axes.set_title("Logistic unit")
-
-
-def push_panel(axes: Axes, item: Vanishing, experiment: Saturation) -> None:
+def push_panel(axes: Axes, item: Vanishing) -> None:
     """Draw one network under biases; a layer whose gradient is 0 stands in the legend only."""
+    if (pushed := item.saturation) is None:
+        return
     styles = zip((BLUE, ORANGE, GREEN), ("-", "--", "-."), strict=True)
-    for layer, logs, (color, dashes) in zip(experiment.layers, experiment.log10.T, styles, strict=False):
-        zero = "" if np.isfinite(logs).any() else ": exactly 0"
+    for layer, logs, (color, dashes) in zip(pushed.layers, pushed.log10.T, styles, strict=False):
         kept = np.where(np.isfinite(logs), logs, np.nan)
-        axes.plot(experiment.activation, kept, color=color, linestyle=dashes, marker=".", label=f"layer {layer}{zero}")
-    axes.set_xlabel(f"activation {mathtext(f'a_1^({experiment.place})')}")
+        label = f"layer {layer}" if np.isfinite(logs).any() else f"layer {layer}: exactly 0"
+        axes.plot(pushed.activation, kept, color=color, linestyle=dashes, marker=".", label=label)
+    axes.set_xlabel(f"activation {mathtext(f'a_1^({pushed.place})')}")
     axes.set_ylabel(f"$\\log_{{10}}$ {mathtext('|∂y/∂w_11^(l)|')}")
     axes.set_title(f"Logistic {item.connect}, pushed by biases")
     axes.legend(loc="lower center")

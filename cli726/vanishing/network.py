@@ -7,7 +7,7 @@ well: an activation, or y - t, that is 0 is told from one that is only small. So
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, localcontext
 from fractions import Fraction
@@ -22,17 +22,16 @@ from cli726.errors import RequestError
 from cli726.exact import number
 from cli726.vectors import vector
 
-__all__ = ["WIDE", "Network", "Pass", "Setting", "Stack", "build", "forward", "log10", "plain_gradients", "reach"]
+__all__ = ["WIDE", "Network", "Pass", "Setting", "build", "forward", "log10", "plain_gradients", "reach"]
 
-# Of each unit of one layer.
-Units: TypeAlias = list[Decimal]
+# Of Decimals, where nothing else is said; a stack is what shares nothing with others but the output.
+Array: TypeAlias = NDArray[Any]
 
 WIDE = Context(prec=60, Emin=MIN_EMIN, Emax=MAX_EMAX)
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 ZERO, ONE, HALF, QUARTER = Decimal(0), Decimal(1), Decimal("0.5"), Decimal("0.25")
 # Below it a series gives tanh to more digits than the quotient of exponentials.
 TINY = Decimal("1e-20")
-wide = np.vectorize(Decimal, otypes=[object])
 MOST_LAYERS = 20_000
 LARGEST = 1_000
 # A chain is two stacks of one unit each, a bipartite network one stack of two units.
@@ -61,50 +60,40 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Stack:
-    """Layers of units that share nothing with others but the output.
-
-    Attributes:
-        inner: Weights into hidden layers 2, 3, ...: by layer, unit, and unit that the weight comes from.
-        outer: Weights into the output: by unit.
-        x: Inputs: by unit.
-    """
-
-    inner: Sequence[Sequence[Units]]
-    outer: Units
-    x: Units
-
-
-@dataclass(frozen=True)
 class Network:
-    """Stacks that meet in an output with the identity.
+    """Stacks of units that meet in an output with the identity.
 
     Attributes:
+        inner: Weights into hidden layers 2, 3, ...: of shape (depth - 1, stacks, units, units that they come from).
+        outer: Weights into the output: (stacks, units).
+        x: Inputs: (stacks, units).
         bias, t: Of every unit; the target.
-        scale: By which all numbers, those of the stacks too, are multiplied: so typed ones are whole.
+        scale: By which all these numbers are multiplied: so typed ones are whole.
         exact: Whether they are typed; random ones are rounded to 60 digits in sums.
     """
 
     hidden: Hidden
-    stacks: Sequence[Stack]
+    inner: Array
+    outer: Array
+    x: Array
     bias: Decimal
     t: Decimal
     scale: Decimal = ONE
     exact: bool = True
 
-    @property
-    def depth(self) -> int:
-        """Layers of weights."""
-        return len(self.stacks[0].inner) + 1
+    def weights(self) -> tuple[Array, Array]:
+        """Return the inner and the outer weights themselves, rounded to 60 digits."""
+        with localcontext(WIDE):
+            return self.inner / self.scale, self.outer / self.scale
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One stack, forward: z of layers 1 (inputs) to depth, a and h' of layers 2 to depth."""
+    """What runs forward, of shape (stacks, units): z of layers 1 (inputs) to depth, a and h' of layers 2 to depth."""
 
-    outputs: list[Units]
-    activations: list[Units]
-    slopes: list[Units]
+    outputs: list[Array]
+    activations: list[Array]
+    slopes: list[Array]
 
 
 def numbers(text: str, count: int, option: str) -> list[Fraction]:
@@ -157,16 +146,16 @@ def build(setting: Setting, hidden: Hidden, connect: Connect) -> Network:
     with localcontext(WIDE):
         # Whole, or rounded where weights are random.
         bias, t, *x = (Decimal(v.numerator) / v.denominator if random else Decimal(int(v * scale)) for v in typed)
-    if random:
-        generator = np.random.default_rng([setting.seed, units])
-        inner = wide(generator.normal(0.0, float(size), (depth - 1, 2 // units, units, units))).tolist()
-        outer = wide(generator.normal(0.0, float(size), (2 // units, units))).tolist()
-    else:
-        outer = [[Decimal(int(size * scale))] * units] * (2 // units)
-        inner = [[[weights] * units for weights in outer]] * (depth - 1)
-    inputs = [x[:units], x[units:]]
-    stacks = [Stack([layer[place] for layer in inner], row, inputs[place]) for place, row in enumerate(outer)]
-    return Network(hidden, stacks, bias, t, Decimal(scale), exact=not random)
+    generator, wide = np.random.default_rng([setting.seed, units]), np.vectorize(Decimal, otypes=[object])
+
+    def drawn(*shape: int) -> Array:
+        """Return weights of a shape."""
+        equal = np.full(shape, Decimal(int(size * scale)))
+        return np.asarray(wide(generator.normal(0.0, float(size), shape)) if random else equal)
+
+    inner, outer = drawn(depth - 1, 2 // units, units, units), drawn(2 // units, units)
+    inputs = np.array(x).reshape(outer.shape)
+    return Network(hidden, inner, outer, inputs, bias, t, Decimal(scale), exact=not random)
 
 
 @lru_cache(maxsize=1024)
@@ -185,68 +174,57 @@ def logistic(a: Decimal) -> tuple[Decimal, Decimal, Decimal]:
         return HALF, rest.copy_sign(a), QUARTER - rest * rest
 
 
-def dot(context: Context, row: Sequence[Decimal], values: Sequence[Decimal], start: Decimal = ZERO) -> Decimal:
-    """Return a sum of products, added to a start."""
-    for weight, value in zip(row, values, strict=True):
-        start = context.fma(weight, value, start)
-    return start
+def times(weights: Array, values: Array) -> Array:
+    """Return weights @ values for each stack: of shape (stacks, units), from one more axis and the same."""
+    return np.asarray((weights @ values[..., None])[..., 0])
 
 
-def forward(network: Network) -> tuple[list[Pass], Decimal]:
-    """Return the pass through each stack, and y - t, which is 0 only if it is exactly 0.
+def forward(network: Network) -> tuple[Pass, Decimal]:
+    """Return the pass through the layers, and y - t, which is 0 only if it is exactly 0.
 
     What is exact (all of a ReLU network, anchors of a logistic one) is summed apart from the rests, as `size` times
     what it stands for; so nothing small is lost beside something large that cancels.
     """
-    relu, scale = network.hidden is Hidden.relu, network.scale
-    exact = EXACT if network.exact else WIDE
-    passes, terms, rest = [], [], ZERO
+    exact, units = EXACT if network.exact else WIDE, np.vectorize(logistic, otypes=[object] * 3)
+    anchors, rests, size = network.x, network.x * ZERO, network.scale
     with localcontext(WIDE):
-        for stack in network.stacks:
-            anchors, rests, size = stack.x, [ZERO] * len(stack.x), scale
-            passed = Pass([[value / scale for value in stack.x]], [], [])
-            for rows in stack.inner:
-                start, size = exact.multiply(network.bias, size), exact.multiply(size, scale)
-                sums = [dot(exact, row, anchors, start) for row in rows]
-                # Rounded first: a quotient of long numbers would take long.
-                divisor = +size
-                activations = [(+sums[i] + dot(WIDE, row, rests)) / divisor for i, row in enumerate(rows)]
-                if relu:
-                    anchors, slopes = [max(a, ZERO) for a in sums], [ONE if a > 0 else ZERO for a in sums]
-                    outputs = [max(a, ZERO) for a in activations]
-                else:
-                    anchors, rests, slopes = map(list, zip(*map(logistic, activations), strict=True))
-                    outputs, size = [anchor + left for anchor, left in zip(anchors, rests, strict=True)], ONE
-                passed.outputs.append(outputs)
-                passed.activations.append(activations)
-                passed.slopes.append(slopes)
-            passes.append(passed)
-            terms.append(dot(exact, stack.outer, anchors))
-            rest = dot(WIDE, stack.outer, rests, rest)
-        whole = dot(exact, [ONE] * len(terms), terms, exact.multiply(exact.subtract(network.bias, network.t), size))
-        return passes, (+whole + rest) / (+size * scale)
+        passed = Pass([network.x / network.scale], [], [])
+        for weights in network.inner:
+            with localcontext(exact):
+                sums, size = times(weights, anchors) + network.bias * size, size * network.scale
+            # Rounded first: a quotient of long numbers would take long.
+            activations = (+sums + times(weights, rests)) / +size
+            if network.hidden is Hidden.relu:
+                active = sums > 0
+                anchors, slopes = sums * active, active * ONE
+                passed.outputs.append(activations * active)
+            else:
+                anchors, rests, slopes = units(activations)
+                size = ONE
+                passed.outputs.append(anchors + rests)
+            passed.activations.append(activations)
+            passed.slopes.append(slopes)
+        with localcontext(exact):
+            whole = (network.outer * anchors).sum() + (network.bias - network.t) * size
+        return passed, (+whole + (network.outer * rests).sum()) / (+size * network.scale)
 
 
-def reach(
-    network: Network, stack: Stack, slopes: Sequence[Units], weight: Callable[[Decimal], Decimal] = Decimal
-) -> list[Units]:
-    """Return dy/da of layers 2 to depth: sums over the paths to the output of products of weights and slopes.
+def reach(inner: Array, outer: Array, slopes: Sequence[Array], start: Any = ONE) -> list[Array]:
+    """Return the derivatives with respect to a of layers 2 to depth and of the output, by back-propagation.
 
     Args:
-        network, stack: The network, and the stack whose units are meant.
+        inner, outer: Weights as `Network` has them, or what to take for them, numbers of any kind.
         slopes: The factor of each unit of layers 2 to depth.
-        weight: What to take for a weight.
+        start: The derivative with respect to the output.
 
     Source: Bishop (2006), eq. 5.56.
     """
+    deltas = [np.full((len(outer), 1), start)]
     with localcontext(WIDE):
-        deltas, reached = [], [weight(w / network.scale) for w in stack.outer]
-        for rows, factors in zip(reversed(stack.inner), reversed(slopes), strict=True):
-            delta = [h * r for h, r in zip(factors, reached, strict=True)]
-            deltas.append(delta)
-            reached = [
-                dot(WIDE, [weight(w / network.scale) for w in column], delta) for column in zip(*rows, strict=True)
-            ]
+        reached = outer * start
+        for weights, slope in zip(inner[::-1], slopes[::-1], strict=True):
+            deltas.append(slope * reached)
+            reached = times(weights.swapaxes(1, 2), deltas[-1])
     return deltas[::-1]
 
 
@@ -266,28 +244,22 @@ def plain_gradients(network: Network, dtype: Dtype) -> NDArray[Any]:
     """
 
     def plain(values: Any) -> NDArray[Any]:
-        exact = np.array(values, dtype=object)
-        return np.array([float(value) for value in exact.ravel() / network.scale], dtype).reshape(exact.shape)
+        """Return numbers of the network in the format."""
+        return np.asarray(np.asarray(values, object) / network.scale, np.float64).astype(dtype)
 
-    relu, runs = network.hidden is Hidden.relu, []
     with localcontext(WIDE), np.errstate(all="ignore"):
+        inner, outer, z = plain(network.inner), plain(network.outer), plain(network.x)
         bias, residual = plain([network.bias, network.bias - network.t])
-        for stack in network.stacks:
-            inner, outer, outputs, slopes = plain(stack.inner), plain(stack.outer), [plain(stack.x)], []
-            for weights in inner:
-                a = weights @ outputs[-1] + bias
-                # Written so that exp cannot overflow.
-                e = np.exp(-np.abs(a))
-                z = np.where(a > 0, a, 0).astype(dtype) if relu else np.where(a > 0, 1, e).astype(dtype) / (1 + e)
-                slopes.append(a > 0 if relu else z * (1 - z))
-                outputs.append(z)
-            residual += outer @ outputs[-1]
-            runs.append((inner, outer, outputs, slopes))
-        inner, outer, outputs, slopes = runs[0]
-        reached, gradients = residual * outer, [residual * outputs[-1][0]]
-        for weights, slope, below in zip(inner[::-1], slopes[::-1], outputs[-2::-1], strict=True):
-            delta = slope * reached
-            gradients.append(delta[0] * below[0])
-            reached = weights.T @ delta
+        outputs, slopes = [z], []
+        for weights in inner:
+            a = times(weights, z) + bias
+            # Written so that exp cannot overflow.
+            e = np.exp(-np.abs(a))
+            relu = network.hidden is Hidden.relu
+            z = np.where(a > 0, a, 0).astype(dtype) if relu else np.where(a > 0, 1, e).astype(dtype) / (1 + e)
+            slopes.append(a > 0 if relu else z * (1 - z))
+            outputs.append(z)
+        deltas = reach(inner, outer, slopes, residual + (outer * z).sum())
+        gradients = [delta[0, 0] * z[0, 0] for delta, z in zip(deltas, outputs, strict=True)]
     # Adding 0 turns -0 into 0.
-    return np.array(gradients[::-1], dtype) + 0
+    return np.array(gradients, dtype) + 0

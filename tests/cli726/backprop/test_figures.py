@@ -9,7 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import cli726.report
-from cli726.backprop import example, solve
+from cli726.backprop import solve
+from cli726.backprop.example import example
 from cli726.backprop.figures import BLUE, ORANGE, figures
 from cli726.document import mathtext
 from cli726.drawing import styled

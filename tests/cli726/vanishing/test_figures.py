@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from cli726.choices import Dtype
 from cli726.drawing import styled
-from cli726.vanishing import Setting, analyse, figures
+from cli726.vanishing import Setting, analyse
+from cli726.vanishing.figures import figures
 from tests.cli726.vanishing.oracle import KINDS, settings
 
 

@@ -11,16 +11,16 @@ from fractions import Fraction
 from typing import Any
 
 import mpmath
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.choices import Connect, Dtype, Hidden
 from cli726.document.content import plain
-from cli726.vanishing import Setting, analyse, document, magnitude
-from cli726.vanishing.findings import at_most
-from cli726.vanishing.gradients import count_zeros
-from cli726.vanishing.network import Network, Stack, forward
+from cli726.vanishing import Setting, analyse, count_zeros
+from cli726.vanishing.findings import at_most, document, magnitude
+from cli726.vanishing.network import Network, forward
 from tests.cli726.vanishing.oracle import KINDS, Oracle, log10, settings
 
 N = r"((?:1 − )?\d[\d.]*(?:e[-+]\d+)?)"
@@ -159,14 +159,11 @@ def test_one_inactive_unit_and_one_inactive_layer_cost_what_is_said(connect: Con
     chain, total = units == 1, 2 * depth if units == 1 else 4 * (depth - 1) + 2
     text = " ".join(f.text for f in document([analyse(Setting(depth=depth), Hidden.relu, connect)]).findings)
     assert (f"all {depth} of its chain are 0" if chain else f"without biases, all {total}") in text
-    rows = [[Decimal(1)] * units] * units
+    shape = (depth - 1, 2 // units, units, units)
     for layer, whole in itertools.product(range(2, depth + 1), (False, True)):
-        stacks = []
-        for place in range(2 // units):
-            silent = [[Decimal(-(10**6))] * units if whole or (place, i) == (0, 0) else rows[0] for i in range(units)]
-            inner = [silent if at == layer else rows for at in range(2, depth + 1)]
-            stacks.append(Stack(inner, rows[0], rows[0]))
-        networks = [Network(Hidden.relu, stacks, Decimal(bias), Decimal(-9)) for bias in (0, 1)]
+        inner, outer = np.full(shape, Decimal(1)), np.full(shape[1:3], Decimal(1))
+        inner[layer - 2][(slice(None), slice(None)) if whole else (0, 0)] = Decimal(-(10**6))
+        networks = [Network(Hidden.relu, inner, outer, outer, Decimal(bias), Decimal(-9)) for bias in (0, 1)]
         counts = [count_zeros(network, *forward(network)).zero_gradients for network in networks]
         leaving = units if layer < depth else 1
         if chain:

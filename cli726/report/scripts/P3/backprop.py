@@ -5,8 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
-from cli726.backprop import document, example, solve
+from cli726.backprop import solve
+from cli726.backprop.example import example
 from cli726.backprop.figures import figures
+from cli726.backprop.findings import document
 from cli726.drawing import save, styled
 
 result = solve(*example(seed=0))

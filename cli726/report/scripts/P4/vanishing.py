@@ -7,7 +7,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modu
 
 from cli726.choices import Connect, Hidden
 from cli726.drawing import save, styled
-from cli726.vanishing import Setting, analyse, document, figures
+from cli726.vanishing import Setting, analyse
+from cli726.vanishing.figures import figures
+from cli726.vanishing.findings import document
 
 results = [analyse(Setting(), hidden, connect) for hidden in Hidden for connect in Connect]
 for finding in document(results).findings:
