@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from benchmarks.data import images
 from benchmarks.measure import PYTHON, ROOT, Row, in_turn
 from cli726.drawing import COLORS, new_figure
-from cli726.finetune.config import DEPTHS
+from cli726.finetune.backbones import DEPTHS
 from cli726.finetune.features.extractor import Extractor, Normalization, resolve_precision
-from cli726.finetune.network.resnet import build_backbone
+from cli726.finetune.network.resnet import build_resnet
 
 UNIT = 512
 TIMES = (1, 2, 4, 8)
@@ -31,7 +31,7 @@ import numpy as np, torch
 from cli726.finetune.features.bank import PLAIN, Bank
 from cli726.finetune.features.extractor import Normalization, resolve_precision
 from cli726.finetune.data.images import Dataset, Images, Split
-from cli726.finetune.network.resnet import build_backbone
+from cli726.finetune.network.resnet import build_resnet
 from cli726.reporting import Silent
 
 def memory(name):
@@ -43,7 +43,7 @@ pool = Images(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64),
 everything = {name: Split("train", np.arange(count)) for name in ("train", "validation", "test")}
 data = Dataset("zeros", ("a", "b"), {"train": pool}, everything)
 cpu = torch.device("cpu")
-bank = Bank(data, build_backbone(), Normalization((.5, .5, .5), (.25, .25, .25)), resolve_precision("auto", cpu), cpu,
+bank = Bank(data, build_resnet(), Normalization((.5, .5, .5), (.25, .25, .25)), resolve_precision("auto", cpu), cpu,
             Silent())
 pool.pixels[...] = 1
 before = memory("VmRSS")
@@ -82,9 +82,9 @@ def straightness(x: np.ndarray, y: np.ndarray) -> float:
 def growth(rounds: int) -> tuple[list[Row], Figure]:
     precision = resolve_precision("auto", torch.device("cpu"))
     pixels = torch.from_numpy(images(UNIT * TIMES[-1])[0])
-    extractor = Extractor(build_backbone(20), precision, NORMALIZATION)
+    extractor = Extractor(build_resnet(20), precision, NORMALIZATION)
     by_images = in_turn({str(n): (lambda n=n: extractor(pixels[: n * UNIT])) for n in TIMES}, rounds)
-    deep = {depth: Extractor(build_backbone(depth), precision, NORMALIZATION) for depth in DEPTHS}
+    deep = {depth: Extractor(build_resnet(depth), precision, NORMALIZATION) for depth in DEPTHS}
     by_depth = in_turn({str(d): (lambda e=e: e(pixels[:DEPTH_IMAGES])) for d, e in deep.items()}, rounds)
     found, figure = [], new_figure(9, 3.8)
     panels = [

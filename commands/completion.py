@@ -9,7 +9,8 @@ from pathlib import Path
 import typer
 
 from cli726.errors import EnvironmentFailure
-from cli726.finetune.config import CUTS, DEPTHS, WEIGHTS
+from cli726.finetune.backbones import BACKBONES, DEPTHS, IMAGENET, cuts_of
+from cli726.finetune.config import WEIGHTS
 from cli726.finetune.recipe import DEVICES, KNOWN
 
 Complete = Callable[[str], list[str]]
@@ -63,7 +64,8 @@ def downloads(incomplete: str) -> list[str]:
     """Complete what `cmpt726 data get` takes."""
     from cli726.finetune.data.names import CIFAR, VISION, WEIGHTS_NAME
 
-    return one_of(*CIFAR, WEIGHTS_NAME, *(name for name in VISION if VISION[name].downloads))(incomplete)
+    weights = (kind.name for kind in IMAGENET if kind.family == "torchvision")
+    return one_of(*CIFAR, WEIGHTS_NAME, *weights, *(name for name in VISION if VISION[name].downloads))(incomplete)
 
 
 def newest_first(folders: Iterable[Path]) -> list[str]:
@@ -97,7 +99,8 @@ def cache_keys(context: typer.Context, incomplete: str) -> list[str]:
 
 augmentations = several_of(*KNOWN)
 weights = one_of(*WEIGHTS)
-stages = one_of(*CUTS)
+stages = one_of(*cuts_of(IMAGENET[0].stages))
+backbones = one_of("auto", *BACKBONES)
 heads = one_of("linear", "mlp:128", "mlp:128,64", "python:")
 devices = one_of(*DEVICES)
 depths = one_of(*map(str, DEPTHS))

@@ -65,7 +65,7 @@ def result_lines(result: Finetuned) -> list[tuple[str, str]]:
     sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
     lines = [
         ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
-        ("weights", f"{result.weights.name} (ResNet{result.weights.depth})"),
+        ("weights", f"{result.weights.name} ({result.weights.kind.label})"),
         ("cache", cache_line(result.cache)),
         ("best model", f"epoch {best.epoch} (phase {best.phase}), validation accuracy {percent(1 - best.val_error)}"),
         ("test images", result.test.text),

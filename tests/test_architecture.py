@@ -347,7 +347,8 @@ def test_options_are_spelt_as_the_contract_spells_them(name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "default"),
     [
-        ("dataset", "auto"), ("test_fraction", None), ("val_fraction", None), ("weights", "bundled"), ("epochs", 10),
+        ("dataset", "auto"), ("test_fraction", None), ("val_fraction", None), ("weights", "auto"), ("epochs", 10),
+        ("backbone", "auto"),
         ("cache", False), ("unfreeze_after", None), ("head", "linear"), ("weight_decay", 5e-4), ("augment", "none"),
         ("validate_every", 1), ("precision", "auto"), ("device", "auto"), ("seed", 0), ("gallery", True),
         ("tta", False), ("strict", False), ("patience", None), ("views", None),

@@ -4,15 +4,17 @@ Standard library only: commands take their options from here.
 """
 
 # Annotations are objects, not strings: options are made of them at every start.
+import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from cli726.errors import RequestError, did_you_mean
+from cli726.finetune.backbones import BACKBONES, RESNET20, Backbone
 from cli726.finetune.options import completed, described, fits, option
-from cli726.finetune.phases import CUTS, HEAD_ONLY, STAGES, Phase, plan
+from cli726.finetune.phases import Phase, plan
 from cli726.finetune.recipe import (
     DATA,
-    DEPTHS,
     FEATURES,
     LARGEST_NUMBER,
     MACHINE,
@@ -25,11 +27,7 @@ from cli726.finetune.recipe import (
 )
 
 __all__ = [
-    "CUTS",
-    "DEPTHS",
-    "HEAD_ONLY",
     "PRESETS",
-    "STAGES",
     "WEIGHTS",
     "FinetuneConfig",
     "Phase",
@@ -41,6 +39,7 @@ __all__ = [
 # The course's script, value for value: plain SGD with momentum on the new layer alone, the network recomputed for every
 # image in every epoch, torch's own start of a layer, CIFAR-10's mean and deviation.
 COURSE: dict[str, Any] = {
+    "backbone": "resnet20",
     "epochs": 10,
     "batch_size": 32,
     "lr": 0.001,
@@ -59,6 +58,7 @@ COURSE: dict[str, Any] = {
 # The best for CIFAR-10 so far: the head's optimum, then the whole network for 30 epochs, mirror averaging at the end.
 # Batch and rates come from the number of images: 256 and 0.2 on all of CIFAR-10.
 BEST: dict[str, Any] = {
+    "backbone": "resnet20",
     "epochs": 31,
     "unfreeze_after": "1",
     "solver": "exact",
@@ -70,7 +70,7 @@ PRESETS = {"course": COURSE, "best": BEST}
 # Without a penalty, separable features have no optimum.
 EXACT_L2 = 1e-3
 # What --weights knows besides files.
-WEIGHTS = ("bundled", "chenyaofo", "random")
+WEIGHTS = ("auto", "bundled", "chenyaofo", "random")
 # More than anybody has epochs; each is as many features as the training images have.
 MOST_VIEWS = 1000
 
@@ -106,9 +106,13 @@ class FinetuneConfig(TrainingConfig):
         DATA, above=0, below=1,
     )  # fmt: skip
     strict: bool = option(False, "Stop at a broken or unused image instead of skipping and counting it.", DATA)
+    backbone: str = option(
+        "auto", "auto (ResNet20 for images of 32 x 32 and below, else the best whose weights are here), "
+        f"{', '.join(BACKBONES)}.", DATA, metavar="NAME", complete="backbones",
+    )  # fmt: skip
     weights: str = option(
-        "bundled", "bundled (trained on CIFAR-100), chenyaofo (public, downloaded), random, or a .safetensors, .pt, "
-        ".pth or .th file.", DATA, complete="weights",
+        "auto", "auto (the backbone's own), bundled (ResNet20, trained on CIFAR-100), chenyaofo (public, downloaded), "
+        "random, or a .safetensors, .pt, .pth or .th file.", DATA, complete="weights",
     )  # fmt: skip
     cache_dir: str | None = option(None, "Where --cache stores (default: CMPT726_CACHE_DIR).", FEATURES, metavar="DIR")
     recompute: bool = option(
@@ -120,7 +124,7 @@ class FinetuneConfig(TrainingConfig):
     )  # fmt: skip
     unfreeze: str | None = option(
         None, "Layers to train besides the head, from the first epoch or from --unfreeze-after on (default: all).",
-        PHASES, metavar="layer3|layer2|layer1|all", complete="stages",
+        PHASES, metavar="last|layer3|layer2|layer1|all", complete="stages",
     )  # fmt: skip
     head: str = option(
         "linear", "New layers: linear, mlp:128, mlp:128,64 or python:FILE.py:FUNCTION.", PHASES, complete="heads"
@@ -151,6 +155,8 @@ class FinetuneConfig(TrainingConfig):
     def usual(given: dict[str, Any]) -> dict[str, Any]:
         """Return what is not given and follows from what is: the preset's values, the exact solver's penalty."""
         usual = dict(PRESETS.get(str(given.get("preset")), {}))
+        if "weights" in given:
+            usual.pop("backbone", None)
         if given.get("cache") or given.get("views"):
             usual.pop("recompute", None)
         if given.get("solver") == "exact":
@@ -174,21 +180,27 @@ class FinetuneConfig(TrainingConfig):
             found.append(f"--solver exact needs a plain linear head; got --head {self.head}, leave out the rest")
         if self.cache and self.recompute:
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
-        if self.unfreeze is not None and self.unfreeze not in CUTS:
-            near = did_you_mean(self.unfreeze, CUTS)
-            return [*found, f"--unfreeze must be one of {', '.join(CUTS)}; got {self.unfreeze}{near}"]
-        if self.epochs < 1:
-            return found
+        if self.backbone != "auto" and self.backbone not in BACKBONES:
+            near = did_you_mean(self.backbone, BACKBONES)
+            return [*found, f"--backbone must be auto or one of {', '.join(BACKBONES)}; got {self.backbone}{near}"]
+        cifar = self.kind is None or self.kind.depth is not None
+        if not {"bundled": self.kind in {None, RESNET20}, "chenyaofo": cifar}.get(self.weights, True):
+            found.append(f"--weights {self.weights} are not those of {self.backbone}; leave --weights out")
         try:
             first = plan_phases(self)[0]
         except RequestError as error:
             return [*found, str(error)]
-        if first.cut != HEAD_ONLY and (len(self.l2) > 1 or self.solver == "exact"):
+        if not first.head_only and (len(self.l2) > 1 or self.solver == "exact"):
             found.append(
                 f"several --l2, and --solver exact, need a phase that trains the head alone; got --unfreeze "
                 f"{first.name} from the first epoch on; add --unfreeze-after N"
             )
         return found
+
+    @property
+    def kind(self) -> Backbone | None:
+        """The backbone that was chosen; None for auto."""
+        return BACKBONES.get(self.backbone)
 
     @property
     def code(self) -> list[str]:
@@ -211,6 +223,11 @@ class FinetuneConfig(TrainingConfig):
         return cls(**options)
 
 
-def plan_phases(config: FinetuneConfig) -> tuple[Phase, ...]:
-    """Return the phases of a run."""
-    return plan(config.epochs, config.unfreeze_after, config.unfreeze)
+def plan_phases(config: FinetuneConfig, kind: Backbone | None = None) -> tuple[Phase, ...]:
+    """Return the phases of a run with a backbone; before it is known, with the first that has the stages typed."""
+    # Without epochs, which is a mistake of its own, the rest can be checked all the same.
+    epochs = config.epochs if config.epochs > 0 else sys.maxsize
+    typed = set(re.findall(r"layer\d+", f"{config.unfreeze},{config.unfreeze_after}"))
+    able = (one for one in BACKBONES.values() if typed <= set(one.stages))
+    kind = kind or config.kind or next(able, RESNET20)
+    return plan(epochs, config.unfreeze_after, config.unfreeze, kind.stages)

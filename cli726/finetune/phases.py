@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from cli726.errors import RequestError, did_you_mean
+from cli726.finetune.backbones import RESNET20, cuts_of
 from cli726.text import listed
 
-__all__ = ["CUTS", "HEAD_ONLY", "STAGES", "Phase", "plan"]
+__all__ = ["Phase", "plan"]
 
-STAGES = ("stem", "layer1", "layer2", "layer3", "pool")
-HEAD_ONLY = len(STAGES)
-# How many stages stay frozen, from the input, for each value of --unfreeze.
-CUTS = {"layer3": 3, "layer2": 2, "layer1": 1, "all": 0}
 # Of a number of epochs: Python refuses to read numbers of thousands.
 MOST_DIGITS = 10
 
@@ -25,8 +23,9 @@ class Phase:
     Attributes:
         position: 0 for the first phase.
         name: "head", or the value of --unfreeze that is in force.
-        cut: How many stages are frozen, from the input: 5 trains the head alone, 0 everything.
+        cut: How many stages are frozen, from the input: all of them to train the head alone, 0 to train everything.
         first, last: Its epochs, both included, numbered through from 1.
+        stages: Those of the backbone, from input to output.
     """
 
     position: int
@@ -34,6 +33,11 @@ class Phase:
     cut: int
     first: int
     last: int
+    stages: tuple[str, ...] = RESNET20.stages
+
+    @property
+    def head_only(self) -> bool:
+        return self.cut == len(self.stages)
 
     @property
     def epochs(self) -> int:
@@ -42,7 +46,7 @@ class Phase:
     @property
     def trains(self) -> tuple[str, ...]:
         """The stages that train, from the input on, and the head."""
-        return (*(stage for stage in STAGES[self.cut :] if stage != "pool"), "head")
+        return (*(stage for stage in self.stages[self.cut :] if stage != "pool"), "head")
 
     @property
     def label(self) -> str:
@@ -52,7 +56,7 @@ class Phase:
         return listed([*self.trains[:-1], "the head"])
 
 
-def parse_steps(text: str, default: str) -> list[tuple[int, str]]:
+def parse_steps(text: str, default: str, cuts: Mapping[str, int]) -> list[tuple[int, str]]:
     """Return `--unfreeze-after`, "5" or "5:layer3,10:all", as pairs (epochs before, how much to turn on)."""
     steps = []
     for part in text.split(","):
@@ -61,22 +65,29 @@ def parse_steps(text: str, default: str) -> list[tuple[int, str]]:
             raise RequestError(
                 f"--unfreeze-after must be N or N:STAGE,N:STAGE; got {text}; for example 5:layer3,10:all"
             )
-        if how_much and how_much not in CUTS:
-            near = did_you_mean(how_much, CUTS)
-            raise RequestError(f"--unfreeze-after knows the stages {', '.join(CUTS)}; got {how_much}{near}")
+        if how_much and how_much not in cuts:
+            near = did_you_mean(how_much, cuts)
+            raise RequestError(f"--unfreeze-after knows the stages {', '.join(cuts)}; got {how_much}{near}")
         steps.append((int(number), how_much or default))
     for (earlier, before), (later, after) in pairwise(steps):
-        if later <= earlier or CUTS[after] >= CUTS[before]:
+        if later <= earlier or cuts[after] >= cuts[before]:
             raise RequestError(f"--unfreeze-after must turn on more at later epochs; got {text}; try 5:layer3,10:all")
     return steps
 
 
-def plan(epochs: int, unfreeze_after: str | None, unfreeze: str | None) -> tuple[Phase, ...]:
-    """Return the phases of a run, planned from three options.
+def plan(
+    epochs: int, unfreeze_after: str | None, unfreeze: str | None, stages: tuple[str, ...] = RESNET20.stages
+) -> tuple[Phase, ...]:
+    """Return the phases of a run, planned from three options, for a backbone of these stages.
 
     Raises:
-        RequestError: where the rest would be turned on at or after the end, or gradual unfreezing runs backwards.
+        RequestError: for a stage that it hasn't; where the rest would be turned on at or after the end, or gradual
+            unfreezing runs backwards.
     """
+    cuts = cuts_of(stages)
+    if unfreeze is not None and unfreeze not in cuts:
+        near = did_you_mean(unfreeze, cuts)
+        raise RequestError(f"--unfreeze must be one of {', '.join(cuts)}; got {unfreeze}{near}")
     if unfreeze_after is None:
         steps = [] if unfreeze is None else [(0, unfreeze)]
     else:
@@ -84,13 +95,14 @@ def plan(epochs: int, unfreeze_after: str | None, unfreeze: str | None) -> tuple
             raise RequestError(
                 f"--unfreeze {unfreeze} and --unfreeze-after {unfreeze_after} both name stages; give one"
             )
-        steps = parse_steps(unfreeze_after, unfreeze or "all")
+        steps = parse_steps(unfreeze_after, unfreeze or "all", cuts)
     if steps and steps[-1][0] >= epochs:
         raise RequestError(
             f"--unfreeze-after must be below --epochs, {epochs}; got {unfreeze_after}; "
             f"try --epochs {steps[-1][0] * 2 or 1}"
         )
-    starts = [(0, "head", HEAD_ONLY), *((after, name, CUTS[name]) for after, name in steps)]
+    names = {cut: name for name, cut in cuts.items()}  # "last" by the stage's own name, whatever was typed
+    starts = [(0, "head", len(stages)), *((after, names[cuts[name]], cuts[name]) for after, name in steps)]
     ends = [start for start, _, _ in starts[1:]] + [epochs]
     spans = [(name, cut, start + 1, end) for (start, name, cut), end in zip(starts, ends, strict=True) if end > start]
-    return tuple(Phase(position, *span) for position, span in enumerate(spans))
+    return tuple(Phase(position, *span, stages) for position, span in enumerate(spans))

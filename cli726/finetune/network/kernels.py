@@ -74,8 +74,8 @@ class Block(nn.Module):
         stride = plain.conv1.stride[0]
         self.conv1 = Convolution(plain.conv1, size)
         self.conv2 = Convolution(plain.conv2, size // stride)
-        shortcut = cast("nn.Conv2d | None", plain.downsample)
-        self.downsample = None if shortcut is None else Convolution(shortcut, size)
+        shortcut = cast("nn.Sequential | None", plain.downsample)
+        self.downsample = None if shortcut is None else Convolution(cast(nn.Conv2d, shortcut[0]), size)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x, "none")

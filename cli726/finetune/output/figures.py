@@ -181,7 +181,7 @@ def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
         written.append(folder / "gallery.html")
         summary = {
             "Data": f"{data.name}, {len(data.class_names)} classes, {test.images:,} test images",
-            "Model": f"ResNet{result.weights.depth}, {result.weights.name} weights; epoch {result.best.epoch}, "
+            "Model": f"{result.weights.kind.label}, {result.weights.name} weights; epoch {result.best.epoch}, "
             f"phase {result.best.phase}",
         }
         if result.config.tta:

@@ -18,7 +18,7 @@ from cli726.errors import ComputationError
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.chance import drawing_from
-from cli726.finetune.config import HEAD_ONLY, Phase, TrainingConfig
+from cli726.finetune.config import Phase, TrainingConfig
 from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed
 from cli726.finetune.network.heads import coefficients
@@ -142,7 +142,7 @@ def make_optimizer(
 
 def rate_factor(config: TrainingConfig, phase: Phase, step: int, steps: int) -> float:
     """What the peak rate is multiplied with in step 0..steps-1 of a phase."""
-    warmup = 0 if phase.cut == HEAD_ONLY or config.schedule == "constant" else int(config.warmup * steps)
+    warmup = 0 if phase.head_only or config.schedule == "constant" else int(config.warmup * steps)
     if step < warmup:
         return (step + 1) / warmup
     if config.schedule == "constant":
@@ -290,7 +290,7 @@ class Trainer:
     def run_phase(self, phase: Phase, feed: Feed, optimizer: torch.optim.Optimizer) -> None:
         """Run one phase, from the epoch after `progress.epoch` to its last, or until patience runs out."""
         # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
-        mixed = self.precision != torch.float32 and phase.cut != HEAD_ONLY
+        mixed = self.precision != torch.float32 and not phase.head_only
         with only_suffix_trains(self.network, phase.cut) as suffix:
             trained = Trained(suffix, self.network.head, feed.labels.device, self.precision if mixed else None)
             forward = parallel.share_gradients(trained, partly_used=bool(self.config.code))
@@ -298,7 +298,7 @@ class Trainer:
             metrics = self.train_epoch(phase, epoch, feed, forward, optimizer)
             done = epoch - phase.first + 1
             if epoch == phase.last or done % self.config.validate_every == 0:
-                if phase.cut != HEAD_ONLY and done * len(feed.sizes) < SETTLING_STEPS:
+                if not phase.head_only and done * len(feed.sizes) < SETTLING_STEPS:
                     with only_suffix_trains(self.network, phase.cut):
                         settle_statistics(suffix, feed, trained)
                     parallel.follow_first(self.network)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.extractor import Extractor, Normalization, Stored
 from cli726.finetune.network.resnet import Network, divide
 
@@ -134,8 +133,8 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> floa
 def head_features(
     network: Network, cut: int, stored: Stored, precision: torch.dtype, normalization: Normalization
 ) -> Tensor:
-    """What the head gets, (N, 64), from features as stored at a cut; at cut 0 these are uint8 images."""
-    if cut == HEAD_ONLY:
+    """What the head gets, (N, D), from features as stored at a cut; at cut 0 these are uint8 images."""
+    if cut == len(network.backbone):
         return stored[:]
     _, suffix = divide(network.backbone, cut)
     return Extractor(suffix, precision, normalization if cut == 0 else None).together(stored)

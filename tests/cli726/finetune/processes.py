@@ -17,14 +17,14 @@ from cli726 import launch
 from cli726.errors import Cmpt726Error, RequestError
 from cli726.finetune import parallel
 from cli726.finetune import run as finetuning
-from cli726.finetune.config import HEAD_ONLY, FinetuneConfig
+from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.network.resnet import Network, divide
 from cli726.finetune.training import Trained, settle_statistics
 from cli726.reporting import Silent
-from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures, small_dataset, small_run
+from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, lively_backbone, pictures, small_dataset, small_run
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
 CPU = torch.device("cpu")

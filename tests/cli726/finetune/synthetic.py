@@ -14,12 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cli726.finetune.backbones import RESNET20, cuts_of
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
-from cli726.finetune.network.resnet import build_backbone
+from cli726.finetune.network.resnet import build_resnet
 from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors
 
+# Of the network that most tests use.
+STAGES = RESNET20.stages
+HEAD_ONLY, CUTS = len(STAGES), cuts_of(STAGES)
 CLASSES = ("cross", "rows", "columns")
 Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SHAPES: tuple[Shape, ...] = (
@@ -57,11 +61,22 @@ def small_dataset(count: int = 72, seed: int = 0) -> Dataset:
     return Dataset("shapes", CLASSES, pools, make_splits(pools, 0.2, 0.2, CLASSES))
 
 
+def lively(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a network whose BatchNorm statistics and scales are anything but their defaults; in eval mode."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
+    return network.eval()
+
+
 def lively_backbone(seed: int = 0, depth: int = 20) -> torch.nn.Sequential:
     """Random weights whose BatchNorm statistics and scales are anything but their defaults; in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = build_backbone(depth).train()
+        backbone = build_resnet(depth).train()
         for _ in range(3):
             backbone(torch.randn(32, 3, 32, 32))
         for module in backbone.modules():

@@ -16,7 +16,6 @@ import torch
 from cache import reading
 from cache.keys import differences
 from cache.store import Store
-from cli726.finetune.config import CUTS, HEAD_ONLY
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.features import bank as module
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
@@ -26,6 +25,8 @@ from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import (
+    CUTS,
+    HEAD_ONLY,
     Listener,
     lively_backbone,
     pictures,

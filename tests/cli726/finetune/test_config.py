@@ -13,17 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.errors import RequestError
-from cli726.finetune.config import (
-    CUTS,
-    HEAD_ONLY,
-    PRESETS,
-    FinetuneConfig,
-    Phase,
-    PretrainConfig,
-    TrainingConfig,
-    plan_phases,
-)
+from cli726.finetune.config import PRESETS, FinetuneConfig, Phase, PretrainConfig, TrainingConfig, plan_phases
 from cli726.finetune.options import described
+from tests.cli726.finetune.synthetic import CUTS, HEAD_ONLY
 
 
 def plan(**options: Any) -> list[tuple[str, int, int, int]]:
@@ -115,7 +107,7 @@ def test_stages_are_named_once() -> None:
 
 @given(
     epochs=st.integers(1, 40),
-    steps=st.lists(st.tuples(st.integers(0, 39), st.sampled_from(list(CUTS))), max_size=4),
+    steps=st.lists(st.tuples(st.integers(0, 39), st.sampled_from(list(CUTS)[1:])), max_size=4),
 )
 def test_phases_cover_the_epochs_once_and_only_ever_turn_on_more(epochs: int, steps: list[tuple[int, str]]) -> None:
     text = ",".join(f"{after}:{name}" for after, name in steps) or None
@@ -127,6 +119,37 @@ def test_phases_cover_the_epochs_once_and_only_ever_turn_on_more(epochs: int, st
     cuts = [phase.cut for phase in phases]
     assert cuts == sorted(set(cuts), reverse=True)
     assert {name for _, name in steps} <= {phase.name for phase in phases}
+
+
+def test_stages_are_those_of_the_backbone() -> None:
+    assert [phase.name for phase in plan_phases(FinetuneConfig(unfreeze_after="1:last,2:all"))] == [
+        "head",
+        "layer3",
+        "all",
+    ]
+    for backbone, last in (("auto", "layer3"), ("resnet56", "layer3"), ("mobilenet_v2", "layer4")):
+        (phase,) = plan_phases(FinetuneConfig(backbone=backbone, unfreeze="last"))
+        assert (phase.name, phase.trains) == (last, (last, "head"))
+        assert phase == plan_phases(FinetuneConfig(backbone=backbone, unfreeze=last))[0]
+    # Whether auto has it is known once the images are.
+    assert plan_phases(FinetuneConfig(unfreeze="layer4"))[0].trains == ("layer4", "head")
+    with pytest.raises(RequestError, match="--unfreeze must be one of last, layer3, layer2, layer1, all; got layer4"):
+        FinetuneConfig(backbone="resnet20", unfreeze="layer4")
+    with pytest.raises(RequestError, match=r"--unfreeze-after knows the stages last, layer4, .*; got pool"):
+        FinetuneConfig(backbone="resnet18", unfreeze_after="3:pool")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"backbone": "resnet21"}, "did you mean .*resnet20"),
+        ({"backbone": "resnet32", "weights": "bundled"}, "bundled are not those of resnet32"),
+        ({"backbone": "resnet50", "weights": "chenyaofo"}, "chenyaofo are not those of resnet50"),
+    ],
+)
+def test_a_backbone_and_its_weights_fit(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        FinetuneConfig(**options)
 
 
 def test_what_a_phase_trains() -> None:

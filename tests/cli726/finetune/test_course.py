@@ -13,7 +13,7 @@ from cli726.finetune.chance import generator
 from cli726.finetune.config import PRESETS, FinetuneConfig
 from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.network.heads import build_head
-from cli726.finetune.network.resnet import width
+from cli726.finetune.network.resnet import width_of
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors
@@ -35,7 +35,7 @@ def test_the_preset_is_the_courses_script(tmp_path: Path, shapes_folder: Path, s
     x = (torch.from_numpy(train.pixels).permute(0, 3, 1, 2) / 255 - mean) / std
     labels = torch.from_numpy(train.labels)
     backbone = load_weights(str(small_weights)).build()
-    fc = build_head(width(), 3, generator(0, "head"), standardize=False)[-1]
+    fc = build_head(width_of(backbone), 3, generator(0, "head"), standardize=False)[-1]
     optimizer = torch.optim.SGD(fc.parameters(), lr=0.001, momentum=0.9)
     losses = []
     for epoch in (1, 2, 3):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
+from cli726.finetune.backbones import RESNET20
 from cli726.finetune.data import downloads
 from cli726.finetune.data.datasets import fetch_dataset
 from cli726.finetune.data.downloads import fetch_cifar, fetch_public_weights
@@ -89,21 +90,21 @@ def test_no_network_is_a_failure_of_the_environment(tmp_path: Path, monkeypatch:
     with pytest.raises(EnvironmentFailure, match="network"):
         fetch_cifar("cifar10", tmp_path, Silent())
     with pytest.raises(EnvironmentFailure, match="network"):
-        fetch_public_weights(20, Silent())
+        fetch_public_weights(RESNET20, Silent())
 
 
 def test_public_weights_are_checked_every_time(tmp_path: Path, offered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path))
     offered.write_bytes(b"weights")
     stated = hashlib.sha256(b"weights").hexdigest()[:8]
-    monkeypatch.setitem(downloads.PUBLIC_FILES, 20, f"net-{stated}.pt")
-    path = fetch_public_weights(20, Silent())
+    monkeypatch.setitem(downloads.PUBLIC_FILES, "resnet20", f"net-{stated}.pt")
+    path = fetch_public_weights(RESNET20, Silent())
     assert path.read_bytes() == b"weights"
     path.write_bytes(b"tampered")
     with pytest.raises(UntrustedDataError, match="removed"):
-        fetch_public_weights(20, Silent())
+        fetch_public_weights(RESNET20, Silent())
     assert not path.exists()
-    assert fetch_public_weights(20, Silent()).read_bytes() == b"weights"
+    assert fetch_public_weights(RESNET20, Silent()).read_bytes() == b"weights"
 
 
 def test_pinned_digests_are_sha256_and_sources_are_https() -> None:

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.extractor import Extractor, Normalization
 from cli726.finetune.network.resnet import Network, divide
 from cli726.finetune.training.evaluation import evaluate, network_scores, wilson_interval
-from tests.cli726.finetune.synthetic import lively_backbone, pictures
+from tests.cli726.finetune.synthetic import HEAD_ONLY, lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 counts = st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

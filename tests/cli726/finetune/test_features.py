@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.extractor import (
     Extractor,
     Normalization,
@@ -18,8 +17,8 @@ from cli726.finetune.features.extractor import (
     resolve_precision,
     say_if_emulated,
 )
-from cli726.finetune.network.resnet import divide, feature_shape
-from tests.cli726.finetune.synthetic import Listener, lively_backbone, pictures
+from cli726.finetune.network.resnet import divide, measure
+from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
 COUNT = 70  # more than one block in either precision
@@ -63,7 +62,7 @@ def test_in_fp32_it_is_the_plain_network_up_to_rounding(cut: int) -> None:
         expected = prefix((PIXELS[:20].permute(0, 3, 1, 2).float() / 255 - mean) / std)
     seen = extractor(cut, torch.float32)(PIXELS[:20])
     assert seen.is_contiguous()
-    assert as_maps(seen).shape == (20, *feature_shape(cut))
+    assert as_maps(seen).shape == (20, *measure(lively_backbone())[0][cut])
     torch.testing.assert_close(as_maps(seen), expected, rtol=1e-3, atol=1e-4)
 
 

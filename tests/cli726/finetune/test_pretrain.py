@@ -13,7 +13,7 @@ from cli726.errors import ComputationError, EnvironmentFailure, RequestError
 from cli726.finetune.config import PretrainConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
 from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.network.resnet import Network, build_backbone
+from cli726.finetune.network.resnet import Network, build_resnet
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.pretrain import Pretraining, channel_statistics, pretrain, training_images
 from cli726.finetune.storage import read_tensors
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 def test_it_writes_weights_that_finetuning_takes(trained: tuple[Path, Any]) -> None:
     path, result = trained
     weights = load_weights(str(path))
-    assert weights.depth == 20
+    assert weights.kind.depth == 20
     assert weights.trained_on == "shapes"
     assert weights.normalization == channel_statistics(training_images(small_dataset(48)))
     facts = read_tensors(path)[1]
@@ -49,7 +49,7 @@ def test_it_writes_weights_that_finetuning_takes(trained: tuple[Path, Any]) -> N
 def test_its_test_result_is_what_the_file_says_of_the_test_images(trained: tuple[Path, Any]) -> None:
     path, result = trained
     tensors, facts = read_tensors(path)
-    network = Network(build_backbone(20), torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(64, 3)))
+    network = Network(build_resnet(20), torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(64, 3)))
     own = {name: tensor for name, tensor in tensors.items() if name not in {"head.0.mean", "head.0.scale"}}
     network.load_state_dict(own)
     network.eval()

@@ -7,18 +7,17 @@ import torch
 from torch import nn
 
 from cli726.errors import RequestError
-from cli726.finetune.config import DEPTHS, STAGES
+from cli726.finetune.backbones import DEPTHS
 from cli726.finetune.network.resnet import (
     Network,
-    build_backbone,
+    build_resnet,
     channels_last,
     convolution_weights,
-    depth_of,
     divide,
-    feature_shape,
     fuse,
+    measure,
 )
-from tests.cli726.finetune.synthetic import lively_backbone, same_bits
+from tests.cli726.finetune.synthetic import STAGES, lively_backbone, same_bits
 
 
 def parameters_by_hand(depth: int, classes: int) -> int:
@@ -38,9 +37,8 @@ def parameters_by_hand(depth: int, classes: int) -> int:
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_parameters_are_those_of_the_paper(depth: int) -> None:
-    network = Network(build_backbone(depth), nn.Linear(64, 10))
+    network = Network(build_resnet(depth), nn.Linear(64, 10))
     assert sum(p.numel() for p in network.parameters()) == parameters_by_hand(depth, 10)
-    assert depth_of(network.backbone) == depth
 
 
 def test_resnet20_has_0_27_million() -> None:
@@ -49,7 +47,7 @@ def test_resnet20_has_0_27_million() -> None:
 
 
 def test_it_has_depth_layers_with_weights_besides_the_projections() -> None:
-    backbone = build_backbone(20)
+    backbone = build_resnet(20)
     convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     assert len([c for c in convolutions if c.kernel_size == (3, 3)]) == 20 - 1
     assert len(convolution_weights(backbone)) == len(convolutions) == 21
@@ -58,7 +56,7 @@ def test_it_has_depth_layers_with_weights_besides_the_projections() -> None:
 
 def test_another_depth_is_refused() -> None:
     with pytest.raises(RequestError, match="20, 32, 44, 56; got 18"):
-        build_backbone(18)
+        build_resnet(18)
 
 
 @pytest.mark.parametrize("cut", range(len(STAGES) + 1))
@@ -68,7 +66,7 @@ def test_one_side_after_the_other_is_the_whole(cut: int) -> None:
     prefix, suffix = divide(backbone, cut)
     with torch.no_grad():
         between = prefix(x)
-        assert between.shape == (5, *feature_shape(cut))
+        assert between.shape[1:] == measure(backbone)[0][cut]
         assert torch.equal(suffix(between), backbone(x))
     assert [name for name, _ in prefix.named_children()] == list(STAGES[:cut])
     shared = {id(p) for p in backbone.parameters()}
@@ -79,7 +77,7 @@ def test_one_side_after_the_other_is_the_whole(cut: int) -> None:
 @pytest.mark.parametrize("cut", [-1, 6])
 def test_a_cut_outside_the_network_is_a_mistake(cut: int) -> None:
     with pytest.raises(ValueError, match="within 0 and 5"):
-        divide(build_backbone(), cut)
+        divide(build_resnet(), cut)
 
 
 def test_fused_equals_unfused_and_leaves_the_original_alone() -> None:
@@ -104,6 +102,6 @@ def test_channels_last_changes_nothing_but_the_layout() -> None:
 
 
 def test_the_start_has_the_deviation_of_he_et_al() -> None:
-    weight = build_backbone().get_submodule("layer3.2.conv2").weight
+    weight = build_resnet().get_submodule("layer3.2.conv2").weight
     assert isinstance(weight, nn.Parameter)
     assert weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.03)

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cli726.errors import ComputationError
 from cli726.finetune import training
 from cli726.finetune.chance import generator
-from cli726.finetune.config import CUTS, HEAD_ONLY, FinetuneConfig, Phase, TrainingConfig, plan_phases
+from cli726.finetune.config import FinetuneConfig, Phase, TrainingConfig, plan_phases
 from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
 from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
 from cli726.finetune.network.heads import build_head, coefficients, penalty
@@ -27,7 +27,7 @@ from cli726.finetune.network.resnet import Network, channels_last, convolution_w
 from cli726.finetune.training import Best, EpochMetrics, Progress, Trainer, make_optimizer, rate_factor
 from cli726.finetune.training.evaluation import Evaluation, evaluate
 from cli726.reporting import Silent
-from tests.cli726.finetune.synthetic import lively_backbone, pictures, same_bits
+from tests.cli726.finetune.synthetic import CUTS, HEAD_ONLY, lively_backbone, pictures, same_bits
 
 PIXELS, LABELS = map(torch.from_numpy, pictures(24))
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

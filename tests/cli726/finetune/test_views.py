@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.errors import RequestError
-from cli726.finetune.config import HEAD_ONLY
 from cli726.finetune.features.bank import MIRROR, PLAIN, Variant
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
 from cli726.finetune.run import Run, finetune, resume
 from cli726.reporting import Silent
 from tests.cli726.finetune.own import AUGMENTATIONS, HEADS, write_code
-from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_run, write_pictures
+from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, metrics, same_bits, small_run, write_pictures
 from tests.cli726.finetune.synthetic import run as run_to_tensors
 from tests.cli726.finetune.test_resume import assert_same_result, interrupt
 

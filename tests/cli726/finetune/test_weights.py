@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cli726.errors import Cmpt726Error, RequestError, UntrustedDataError
-from cli726.finetune.network.resnet import Network
+from cli726.finetune.backbones import BACKBONES, DEPTHS
+from cli726.finetune.network.layouts import from_state_dict
+from cli726.finetune.network.resnet import Network, Normalization
 from cli726.finetune.network.weights import (
-    CIFAR100_NORMALIZATION,
     COURSE_NORMALIZATION,
     find_tensors,
-    from_state_dict,
     load_weights,
     save_weights,
 )
@@ -31,6 +31,7 @@ from cli726.finetune.storage import read_tensors, write_tensors
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, development_data, lively_backbone, same_bits
 
+CIFAR100_NORMALIZATION = Normalization((0.507, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761))
 OURS = dict(lively_backbone().state_dict())
 Layout = Callable[[Mapping[str, Tensor]], dict[str, Any]]
 
@@ -95,7 +96,7 @@ def test_every_layout_gives_the_same_backbone(tmp_path: Path, layout: str) -> No
     torch.save(LAYOUTS[layout](OURS), path)
     listener = Listener()
     weights = load_weights(str(path), reporter=listener)
-    assert (weights.name, weights.depth, weights.pretrained) == (path.name, 20, True)
+    assert (weights.name, weights.kind.depth, weights.pretrained) == (path.name, 20, True)
     expected = OURS | (
         {n: torch.zeros_like(t) for n, t in OURS.items() if "num_batches" in n} if layout == "old torch" else {}
     )
@@ -204,14 +205,16 @@ def test_normalisation_belongs_to_the_weights(tmp_path: Path, weights_file: Path
 def test_constants_are_those_of_the_sources() -> None:
     assert COURSE_NORMALIZATION.mean == (0.4914, 0.4822, 0.4465)
     assert COURSE_NORMALIZATION.std == (0.2023, 0.1994, 0.2010)
-    assert CIFAR100_NORMALIZATION.mean == (0.507, 0.4865, 0.4409)
-    assert CIFAR100_NORMALIZATION.std == (0.2673, 0.2564, 0.2761)
+    for depth in DEPTHS:
+        assert (
+            Normalization(BACKBONES[f"resnet{depth}"].mean, BACKBONES[f"resnet{depth}"].std) == CIFAR100_NORMALIZATION
+        )
 
 
 @pytest.mark.parametrize("depth", [32, 44, 56])
 def test_the_depth_is_read_off_the_names(tmp_path: Path, depth: int) -> None:
     save_file(chenyaofo(dict(lively_backbone(depth=depth).state_dict())), tmp_path / "deep.safetensors")
-    assert load_weights(str(tmp_path / "deep.safetensors")).depth == depth
+    assert load_weights(str(tmp_path / "deep.safetensors")).kind.depth == depth
 
 
 def test_the_digest_sees_every_tensor(tmp_path: Path) -> None:
@@ -327,7 +330,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     facts = {"data": {"name": "cifar100", "digest": "d"}, "seconds": 1.5}
     save_weights(tmp_path / "w.safetensors", network, NORMALIZATION, facts)
     weights = load_weights(str(tmp_path / "w.safetensors"))
-    assert (weights.name, weights.depth, weights.trained_on) == ("w.safetensors", 32, "cifar100")
+    assert (weights.name, weights.kind.depth, weights.trained_on) == ("w.safetensors", 32, "cifar100")
     assert weights.facts["seconds"] == 1.5
     assert same_bits(dict(weights.backbone), dict(network.backbone.state_dict()))
     tensors, stored = read_tensors(tmp_path / "w.safetensors")
@@ -339,7 +342,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_the_bundled_weights_are_whole_and_say_where_they_come_from() -> None:
     weights = load_weights()
-    assert weights.depth == 20
+    assert weights.kind.depth == 20
     assert weights.trained_on == "cifar100"
     assert weights.facts["test"]["accuracy"] >= 0.66
 
@@ -350,4 +353,4 @@ def test_a_students_checkpoint_of_the_courses_script_is_read() -> None:
         pytest.skip(f"no checkpoint {path}")
     weights = load_weights(str(path))
     assert weights.normalization == COURSE_NORMALIZATION
-    assert weights.depth == 20
+    assert weights.kind.depth == 20
