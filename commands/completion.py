@@ -64,8 +64,9 @@ def downloads(incomplete: str) -> list[str]:
     """Complete what `cmpt726 data get` takes."""
     from cli726.finetune.data.names import CIFAR, VISION, WEIGHTS_NAME
 
-    weights = (kind.name for kind in IMAGENET if kind.family == "torchvision")
-    return one_of(*CIFAR, WEIGHTS_NAME, *weights, *(name for name in VISION if VISION[name].downloads))(incomplete)
+    return one_of(
+        *CIFAR, WEIGHTS_NAME, *(kind.name for kind in IMAGENET), *(name for name in VISION if VISION[name].downloads)
+    )(incomplete)
 
 
 def newest_first(folders: Iterable[Path]) -> list[str]:

@@ -49,14 +49,14 @@ def tab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ("fine", ["finetune"]),
         ("lr ", ["gd", "compare", "sgd", "newton"]),
         ("finetune --unfreeze-", ["--unfreeze-after"]),
-        ("finetune --unfreeze layer", ["layer3", "layer2", "layer1"]),
+        ("finetune --unfreeze layer", ["layer4", "layer3", "layer2", "layer1"]),
         ("finetune --schedule ", ["cosine", "linear", "constant"]),
         ("finetune --optimizer ", ["sgd", "adamw"]),
         ("finetune --precision ", ["auto", "bf16", "fp32"]),
         ("finetune --preset ", ["course", "best"]),
         ("finetune --solver ", ["sgd", "exact"]),
         ("finetune --head ", ["linear", "mlp:128", "mlp:128,64", "python:"]),
-        ("finetune --weights ", ["bundled", "chenyaofo", "random"]),
+        ("finetune --weights ", ["auto", "bundled", "chenyaofo", "random"]),
         ("finetune --device c", ["cpu", "cuda"]),
         ("finetune --dataset c", ["cifar10", "cifar100", "csv:"]),
         ("finetune --dataset ST", ["STL10"]),
@@ -164,4 +164,4 @@ def test_the_script_for_bash_works_in_bash(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["layer3", "layer2", "layer1"]
+    assert done.stdout.split() == ["layer4", "layer3", "layer2", "layer1"]

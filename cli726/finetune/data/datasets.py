@@ -96,9 +96,11 @@ def vision(name: str) -> Source:
 
 def public_weights(origin: str, kind: Backbone) -> Source:
     """Return the source of a backbone's public weights."""
-    return Source(
-        origin, None, lambda _: find_public_weights(kind), lambda _, reporter: fetch_public_weights(kind, reporter)
-    )
+
+    def fetch(_: Path, reporter: Reporter) -> Path:
+        return fetch_public_weights(kind, reporter)
+
+    return Source(origin, None, lambda _: find_public_weights(kind), fetch)
 
 
 # By name, or by the prefix of a place.
