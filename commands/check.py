@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli726.choices import Hidden
 from cli726.errors import RequestError
-from cli726.text import typed_path
+from cli726.text import printable, typed_path
 from commands.options import Command, Json, Seed, examples
 from commands.render import emit, table
 
@@ -29,44 +30,40 @@ class Check(Command):
         return super().parse_args(ctx, [f" {word}" if re.match(r"-(?!-|h$).", word) else word for word in args])
 
 
-PROBLEMS, DESCENTS = "Other parameters", "Other parameters of problem 5"
+def option(flag: str, metavar: str | None, help: str, panel: str = "Other parameters", **rest: Any) -> Any:
+    return typer.Option(flag, metavar=metavar, help=help, rich_help_panel=panel, **rest)
 
 
-def option(*flags: str, panel: str = PROBLEMS, metavar: str, help: str, **rest: Any) -> Any:
-    return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=panel, **rest)
-
-
-CLASSES = option("--class", metavar="W,W,W", help="A class of problem 1 or 2, as their commands take it; repeat.")
-LAYERS = option("--layers", metavar="N,N,...", help="Units in each layer of problem 3, inputs first.")
-X = option("--x", metavar="X1,X2,...", help="Inputs of problem 3, for answers that are numbers.")
-T = option("--t", metavar="T,...", help="Targets of problem 3, for answers that are numbers.")
-WEIGHTS = option("--weights", metavar="FILE", parser=typed_path, help="Weights of problem 3, as backprop takes them.")
-DEPTH = option("--depth", metavar="N", help="Layers of weights of problem 4.")
-DATA = option("--data", panel=DESCENTS, metavar="FILE", parser=typed_path, help="Points (default: bundled).")
-ETA = option("--eta", panel=DESCENTS, metavar="RATE", help="Learning rate of the file; repeat for one a column.")
-START = option("--start", panel=DESCENTS, metavar="W1,...,BIAS", help="Weights to start from.")
-TOL = option("--tol", panel=DESCENTS, metavar="NATS", help="Tolerance of the stopping rule.")
-EPOCHS = option("--max-epochs", panel=DESCENTS, metavar="N", help="Most epochs.", min=1, max=100_000)
+DESCENTS = "Other parameters of problem 5"
+ANSWER = typer.Argument(help="What you found, in quotes; for 5.1 to 5.3 a file. - reads standard input.")
+LISTING = typer.Option("--list", help="Show the questions, and how answers are typed.")
+SOURCE = typer.Option(
+    "--from", parser=typed_path, metavar="FILE", help="TOML file with an answer a line; a table with marks."
+)
+HINT = typer.Option("--hint", min=1, max=3, metavar="1|2|3", help="Help: the rule, the symbols, a first step.")
+CLASSES = option("--class", "W,W,W", "A class of problem 1 or 2, as their commands take it; repeat.")
+LAYERS = option("--layers", "N,N,...", "Units in each layer of problem 3, inputs first.")
+HIDDEN = option("--hidden", None, "What hidden units of problem 3 do (default: logistic).")
+X = option("--x", "X1,X2,...", "Inputs of problem 3, for answers that are numbers.")
+T = option("--t", "T,...", "Targets of problem 3, for answers that are numbers.")
+WEIGHTS = option("--weights", "FILE", "Weights of problem 3, as backprop takes them.", parser=typed_path)
+DEPTH = option("--depth", "N", "Layers of weights of problem 4.")
+DATA = option("--data", "FILE", "Points (default: bundled).", DESCENTS, parser=typed_path)
+ETA = option("--eta", "RATE", "Learning rate of the file; repeat for one a column.", DESCENTS)
+START = option("--start", "W1,...,BIAS", "Weights to start from.", DESCENTS)
+TOL = option("--tol", "NATS", "Tolerance of the stopping rule.", DESCENTS)
+EPOCHS = option("--max-epochs", "N", "Most epochs.", DESCENTS, min=1, max=100_000)
 
 
 def check(
     question: Annotated[str | None, typer.Argument(help="Its number, from 1.1 to 5.3.")] = None,
-    answer: Annotated[
-        str | None, typer.Argument(help="What you found, in quotes; for 5.1 to 5.3 a file. - reads standard input.")
-    ] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Show the questions, and how answers are typed.")] = False,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", parser=typed_path, metavar="FILE", help="TOML file with an answer a line; a table with marks."
-        ),
-    ] = None,
-    hint: Annotated[
-        int | None,
-        typer.Option("--hint", min=1, max=3, metavar="1|2|3", help="Help: the rule, the symbols, a first step."),
-    ] = None,
+    answer: Annotated[str | None, ANSWER] = None,
+    listing: Annotated[bool, LISTING] = False,
+    source: Annotated[Path | None, SOURCE] = None,
+    hint: Annotated[int | None, HINT] = None,
     classes: Annotated[list[str] | None, CLASSES] = None,
     layers: Annotated[str | None, LAYERS] = None,
+    hidden: Annotated[Hidden | None, HIDDEN] = None,
     x: Annotated[str | None, X] = None,
     t: Annotated[str | None, T] = None,
     weights: Annotated[Path | None, WEIGHTS] = None,
@@ -81,22 +78,22 @@ def check(
 ) -> None:
     """Say whether an answer is right, and if not, which slip it has and where."""
     from cli726 import check as checks
+    from cli726.vectors import vector
 
     if listing:
-        return show_list(as_json)
+        forms = [(number, one.form, one.example) for number, one in checks.QUESTIONS.items()]
+        payload = {"questions": [dict(zip(("question", "form", "example"), row, strict=True)) for row in forms]}
+        columns = ("question", "an answer is", "example")
+        return emit(payload, lambda: [table(None, *columns, rows=forms, numeric=9)], as_json=as_json)
     if source is None and question is None:
         raise RequestError('name a question and an answer, as in `cmpt726 check 3.1 "y - t"`, or use --list or --from')
     if hint is not None:
-        text = checks.hint(question or "", hint)
+        text = checks.question(question or "").hints[hint - 1]
         return emit({"question": question, "hint": text}, lambda: [text], as_json=as_json)
-    first = None
-    if start is not None:
-        from cli726.vectors import vector
-
-        first = vector(start, start.count(",") + 1, "--start").tolist()
+    first = None if start is None else vector(start, start.count(",") + 1, "--start").tolist()
     parameters = checks.Parameters(
-        classes=classes or None, layers=layers, x=x, t=t, weights=weights, depth=depth, data=data, etas=etas or None,
-        start=first, tol=tol, max_epochs=max_epochs, seed=seed,
+        classes=classes or None, layers=layers, hidden=hidden, x=x, t=t, weights=weights, depth=depth, data=data,
+        etas=etas or None, start=first, tol=tol, max_epochs=max_epochs, seed=seed,
     )  # fmt: skip
     if source is not None:
         rows, marks = checks.marked(checks.read_answers(source), parameters)
@@ -111,46 +108,31 @@ def check(
 
 def typed_answer(question: str, answer: str | None) -> str:
     """Return the answer as text, from standard input or, for problem 5, a file."""
-    from cli726.check import question as find
+    from cli726 import check as checks
     from cli726.check.descents import read
 
-    asked = find(question)
+    asked = checks.question(question)
     if answer is None:
-        raise RequestError(
-            f'{question} needs an answer: {asked.form}, as in `cmpt726 check {question} "{asked.example}"`'
-        )
-    if answer == "-":
-        return sys.stdin.read() if question.startswith("5.") else sys.stdin.read().strip()
-    return read(typed_path(answer)) if question.startswith("5.") else answer.strip()
+        example = f'`cmpt726 check {question} "{asked.example}"`'
+        raise RequestError(f"{question} needs an answer: {asked.form}, as in {example}")
+    if question.startswith("5."):
+        return sys.stdin.read() if answer == "-" else read(typed_path(answer))
+    return (sys.stdin.read() if answer == "-" else answer).strip()
 
 
 def shown(verdict: "Verdict", text: str) -> Iterator[Any]:
     """Yield what a person reads: the verdict, and a mark under the place of a slip."""
     from rich.text import Text
 
-    from cli726.text import printable
-
     yield Text(f"{verdict.question}  {'' if verdict.right else 'wrong: '}{printable(verdict.message)}")
-    if verdict.where and "\n" not in text:
+    if verdict.where and "\n" not in text and verdict.where[1] <= 90:
         first, last = verdict.where
-        if last <= 90:
-            yield Text(f"     {printable(text)}\n     {' ' * (first - 1)}{'^' * (last - first + 1)}")
+        yield Text(f"     {printable(text)}\n     {' ' * (first - 1)}{'^' * (last - first + 1)}")
 
 
 def mark_table(rows: list[dict[str, Any]], marks: Mapping[str, int]) -> Iterator[Any]:
-    from rich.text import Text
-
+    """Yield a row for each answer, and the marks."""
     words = {True: "right", False: "wrong", None: "not understood"}
-    yield table(
-        None, "question", "", "why", rows=[(r["question"], words[r["right"]], r["message"]) for r in rows], numeric=9
-    )
-    yield Text(f"{marks['earned']} of {marks['possible']} marks")
-
-
-def show_list(as_json: bool) -> None:
-    """Print the questions, the form of an answer, and an example of each."""
-    from cli726.check import QUESTIONS
-
-    rows = [(number, one.form, one.example) for number, one in QUESTIONS.items()]
-    payload = {"questions": [dict(zip(("question", "form", "example"), row, strict=True)) for row in rows]}
-    emit(payload, lambda: [table(None, "question", "an answer is", "example", rows=rows, numeric=9)], as_json=as_json)
+    cells = [(row["question"], words[row["right"]], row["message"]) for row in rows]
+    yield table(None, "question", "", "why", rows=cells, numeric=9)
+    yield f"{marks['earned']} of {marks['possible']} marks"

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import permutations
 from pathlib import Path
 
 from cli726.check.grammar import Misread, parse
-from cli726.check.slips import Slip
-from cli726.check.values import Plain, evaluate
+from cli726.check.values import World, evaluate
+from cli726.choices import Hidden
 
-__all__ = ["Parameters", "Typed", "Verdict", "decided", "typed_list"]
+__all__ = [
+    "UNKNOWN",
+    "Judge",
+    "Numbers",
+    "Parameters",
+    "Slip",
+    "Typed",
+    "Verdict",
+    "fits",
+    "numbers_slip",
+    "typed_list",
+]
 
 LITERAL = re.compile(r"[+-]?\d*\.(\d+)(?:[eE]([+-]?\d+))?\s*(%?)", re.ASCII)
+# What may stand before the numbers of a list: p1 =, p(C1|x) =, x_1 =, an estimate's sign.
+NAME = re.compile(r"[pP]\s*\(\s*C_?\d[^)]*\)\s*[=≈:]|[px]_?[\d₁₂₃]?\s*[=≈]|[~≈]|->|→")
+ROUNDING = Fraction(1, 10**12), Fraction(1, 10**40)
+Numbers = Sequence[Fraction | float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +39,7 @@ class Parameters:
 
     classes: Sequence[str] | None = None
     layers: str | None = None
+    hidden: Hidden | None = None
     x: str | None = None
     t: str | None = None
     weights: Path | None = None
@@ -46,14 +63,20 @@ class Verdict:
     message: str
 
 
-def decided(question: str, slip: Slip | None, right: bool = False, note: str = "right") -> Verdict:
-    """Return the verdict that a slip, or none, makes."""
-    if right:
-        return Verdict(question, True, None, None, note)
-    if slip is None:
-        said = "not right, and no single known slip explains it: more than one, or one of another kind; try --hint 1"
-        return Verdict(question, False, None, None, said)
-    return Verdict(question, False, slip.name, slip.where, slip.message)
+@dataclass(frozen=True)
+class Slip:
+    """What is wrong: its name, what to say of it, and where it was typed (columns from 1, both inclusive)."""
+
+    name: str | None
+    message: str
+    where: tuple[int, int] | None = None
+
+
+UNKNOWN = Slip(
+    None, "not right, and no single known slip explains it: more than one, or one of another kind; try --hint 1"
+)
+# Takes question, answer and parameters; returns the slip, or what to say of a right answer.
+Judge = Callable[[str, str, Parameters], Slip | str]
 
 
 @dataclass(frozen=True)
@@ -64,32 +87,54 @@ class Typed:
     reach: Fraction
     where: tuple[int, int]
 
-    def agrees(self, truth: Fraction | float, factor: int = 1) -> bool:
-        exact = Fraction(truth) * factor
-        rounding = abs(exact) / 10 ** (12 if isinstance(truth, float) else 40)
-        return abs(self.value - exact) <= self.reach + rounding
-
-
-def typed(text: str, offset: int) -> Typed:
-    """Return one number; refuse what has symbols."""
-    bare = text.strip()
-    value = evaluate(parse(text, offset), Plain({}))
-    literal = LITERAL.fullmatch(bare)
-    places = len(literal[1]) - int(literal[2] or 0) + 2 * bool(literal[3]) if literal else None
-    start = offset + len(text) - len(text.lstrip()) + 1
-    reach = Fraction(0) if places is None else Fraction(1, 2) / Fraction(10) ** places
-    return Typed(value, reach, (start, start + max(len(bare), 1) - 1))
+    def agrees(self, truth: Fraction | float) -> bool:
+        """Tell whether this is a number, to the digits that were typed and the precision that the number has."""
+        exact = Fraction(truth)
+        return abs(self.value - exact) <= self.reach + abs(exact) * ROUNDING[isinstance(truth, Fraction)]
 
 
 def typed_list(text: str, offset: int = 0) -> list[Typed]:
     """Return the numbers of a list, as `1/3, 1/3, 1/3`, `(3/22, -4/11)` or `p1 = 0.5; p2 = 0.5`."""
-    names = re.compile(r"[pP]\s*\(\s*C_?\d[^)]*\)\s*[=≈:]|[px]_?[\d₁₂₃]?\s*[=≈]|[~≈]")
-    bare = names.sub(lambda found: " " * len(found[0]), text)
+    bare = NAME.sub(lambda found: " " * len(found[0]), text)
     bare = re.sub(r"^(\s*)[(\[{]([^()\[\]{}]*)[)\]}](\s*)$", r"\1 \2 \3", bare)
-    pieces, at = [], 0
+    result, at = [], offset
     for piece in re.split("[,;]", bare):
-        if not piece.strip():
-            raise Misread("a number is expected between separators", at + offset + 1)
-        pieces.append(typed(piece, at + offset))
+        typed, first = piece.strip(), at + len(piece) - len(piece.lstrip()) + 1
+        if not typed:
+            raise Misread("a number is expected between separators", at + 1)
+        literal = LITERAL.fullmatch(typed)
+        places = len(literal[1]) - int(literal[2] or 0) + 2 * bool(literal[3]) if literal else None
+        reach = Fraction(0) if places is None else Fraction(1, 2) / Fraction(10) ** places
+        value = evaluate(parse(piece, at), World({}))
+        result.append(Typed(value, reach, (first, first + len(typed) - 1)))
         at += len(piece) + 1
-    return pieces
+    return result
+
+
+def fits(given: Sequence[Typed], truth: Numbers, *, ordered: bool = True) -> bool:
+    """Tell whether typed numbers are the right ones, in their order or in any."""
+    orders = [truth] if ordered or len(truth) > 6 else permutations(truth)
+    return len(given) == len(truth) and any(
+        all(one.agrees(true) for one, true in zip(given, order, strict=True)) for order in orders
+    )
+
+
+def numbers_slip(given: Sequence[Typed], right: Numbers) -> Slip | None:
+    """Return the one slip by which numbers differ from the right ones."""
+    where, pairs = (given[0].where[0], given[-1].where[1]), list(zip(given, right, strict=True))
+    off = [(one, true) for one, true in pairs if not one.agrees(true)]
+    if all(abs(one.value - Fraction(true)) <= 2 * one.reach <= Fraction(1, 100) for one, true in off):
+        return Slip("last digit", "not rounded, perhaps cut off: the last digit isn't right", off[0][0].where)
+    for name, told, factor in (
+        ("percent", "right as percentages: write % or divide by 100", 100), ("sign", "right but for the sign", -1),
+        ("factor 2", "right but for a factor 2", 2), ("factor 1/2", "right but for a factor 1/2", Fraction(1, 2)),
+    ):  # fmt: skip
+        if all(one.agrees(true * factor) for one, true in pairs):
+            return Slip(name, told, where)
+    for name, told, wrong in (
+        ("sign", "have the wrong sign", [-true for _, true in off]),
+        ("inverse", "are upside down", [1 / true if true else 0.0 for _, true in off]),
+    ):
+        if fits([one for one, _ in off], wrong):
+            return Slip(name, f"right but for {len(off)} of {len(given)} numbers, which {told}", off[0][0].where)
+    return None

@@ -1,9 +1,9 @@
-"""Formulas as people type them: a tokenizer and a recursive-descent parser of our own; nothing typed is ever evaluated.
+"""Formulas as people type them: a recursive-descent parser of our own; nothing that is typed is ever evaluated as code.
 
-    formula = ["+"|"-"] product {("+"|"-") product}
+    sum     = ["-"] product {("+"|"-") product}
     product = power {["*"|"/"] power}                 one after another is multiplied
-    power   = operand ["^" operand]
-    operand = number | symbol | call | sum | "(" formula ")" | \\frac{}{}
+    power   = operand ["^" power]
+    operand = number | symbol | call | series | "(" sum ")" | \\frac{}{}
 
 A symbol has a base, indices and a layer: `w_12^(3)`, `w_{12}^{(3)}`, `w12(3)` and `w₁₂⁽³⁾` are the same.
 """
@@ -22,29 +22,33 @@ __all__ = ["Misread", "Node", "parse", "rewritten", "spelt"]
 LONGEST, DEEPEST, MOST_NODES = 2_000, 25, 300
 LAYERED = frozenset({"a", "z", "w", "delta"})
 FUNCTIONS = {
-    "h": "h", "sigma": "h", "sigmoid": "h", "logistic": "h", "sigm": "h", "σ": "h", "exp": "exp", "ln": "ln",
-    "log": "ln", "sqrt": "sqrt",
+    "h": "h", "sigma": "h", "sigmoid": "h", "logistic": "h", "sigm": "h", "exp": "exp", "ln": "ln", "log": "ln",
+    "sqrt": "sqrt",
 }  # fmt: skip
-GREEK = {"δ": "delta", "Σ": "sum", "∑": "sum", "Π": "prod", "∏": "prod", "σ": "sigma", "Δ": "delta"}
-NAMES = ("delta", "sigmoid", "sigma", "sigm", "logistic", "sum", "prod", "exp", "sqrt", "ln", "log", "frac", "cdot",
-         "times", "cdots", "prime", "dfrac", "tfrac")  # fmt: skip
-MARKS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₐᵢⱼₖₗₙ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ˡᵏⁱʲⁿ", "0123456789+-()aijkln0123456789+-()lkijn")
+NAMES = "logistic|sigmoid|sigma|delta|dfrac|tfrac|frac|sigm|sqrt|prod|sum|exp|log|rho|ln"
+LOW = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₐᵢⱼₖₗₙ", "0123456789+-aijkln", strict=True))
+HIGH = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ˡᵏⁱʲⁿ", "0123456789+-()lkijn", strict=True))
+PLAIN = {
+    "δ": "\\delta", "Δ": "\\delta", "Σ": "\\sum", "∑": "\\sum", "Π": "\\prod", "∏": "\\prod", "σ": "\\sigma",
+    "ρ": "\\rho", "−": "-", "–": "-", "÷": "/", "′": "'", "’": "'", **dict.fromkeys("·×⋅∗•", "*"),
+}  # fmt: skip
+PIECE = re.compile(rf"([{''.join(LOW)},]*[{''.join(LOW)}])|(⁽[^⁽⁾]*⁾|[{''.join(HIGH)}]+)|.", re.DOTALL)
 SPACE = re.compile(r"(?:\s|\\[,;:! ]|\\(?:left|right|displaystyle|quad|limits|[bB]igg?[lr]?)(?![A-Za-z])|&|\$)+")
 NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-WORD = re.compile(rf"\\?(?:{'|'.join(sorted(NAMES, key=len, reverse=True))})|\\?[A-Za-zδΣ∑Π∏σΔ]")
-TIMES = re.compile(r"\\cdot(?![a-z])|\\times(?![a-z])|\*(?!\*)|[·×⋅∗•]")
-RAISE = re.compile(r"\^|\*\*")
-LOW = re.compile(r"_\s*(?:\{\s*([A-Za-z\d,\s]+?)\s*\}|((?:\d|[i-nl])+(?:,(?:\d|[i-n])+)*))|([₀-₉ₐᵢⱼₖₗₙ,]+)")
-STEP = r"(?:\d{1,6}|[i-nLl])(?:\s*[+-]\s*(?:\d{1,6}|[i-n]))?"
-HIGH = re.compile(
-    rf"\^\s*(?:\(\s*({STEP})\s*\)|\{{\s*\(\s*({STEP})\s*\)\s*\}}|\{{\s*({STEP})\s*\}}|(\d{{1,6}}|[kl]))"
-    rf"|⁽([^⁾]{{1,9}})⁾|(?<=[\w₀-₉])\(\s*({STEP})\s*\)"
+WORD = re.compile(rf"\\?({NAMES}|[A-Za-z])")
+SIGN, TIMES, OVER, PERCENT = (re.compile(p) for p in ("[+-]", r"\\(?:cdot|times)(?![a-z])|\*(?!\*)", "/", "%"))
+RAISE, OPEN = re.compile(r"\^|\*\*"), re.compile(r"[(\[{]")
+STEP = r"(?:\d{1,6}|[i-nL])(?:\s*[+-]\s*(?:\d{1,6}|[i-n]))?"
+INDEX = re.compile(r"_\s*(?:\{\s*([\w\s,]+?)\s*\}|((?:\d|[i-n])+(?:,(?:\d|[i-n])+)*))", re.ASCII)
+LAYER = re.compile(rf"\^\s*(?:\(\s*({STEP})\s*\)|\{{\s*\(\s*({STEP})\s*\)\s*\}})", re.ASCII)
+# These could be powers or factors, were there no index before them.
+SHORT_LAYER = re.compile(rf"\^\s*(?:\{{\s*({STEP})\s*\}}|(\d{{1,6}}|[kl]))|(?<=[\w}}])\(\s*({STEP})\s*\)", re.ASCII)
+PRIME, SQUARE = re.compile(r"'|\^\s*\{?\s*\\prime\s*\}?"), re.compile(r"\^\s*2(?=\s*\()")
+OF_THE_DATA = re.compile(r"\(\s*x(_n)?\s*(,\s*w\s*)?\)")
+BOUNDS = re.compile(
+    rf"\s*(?:_\s*[{{(]?|\()\s*([i-n])(?:\s*=\s*({STEP}))?\s*[}})]?"
+    rf"(?:\s*(?:\^|\.\.\.?|to)\s*[{{(]?\s*({STEP})\s*[}})]?)?"
 )
-PRIME = re.compile(r"['′’]|\^\s*(?:\{\s*)?\\prime(?:\s*\})?")
-BOUND = re.compile(
-    rf"\s*_?\s*[{{(]?\s*([i-n])(?:\s*=\s*({STEP}))?\s*[}})]?(?:\s*(?:\^|\.\.\.?|to)\s*[{{(]?\s*({STEP})\s*[}})]?)?"
-)
-POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
 class Misread(RequestError):  # noqa: N818 - a kind of request, not a fault
@@ -88,8 +92,7 @@ def rewritten(tree: Node, old: Node, new: Node) -> Node:
     if tree is old:
         return new
     parts = tuple(rewritten(part, old, new) for part in tree.parts)
-    same = all(a is b for a, b in zip(parts, tree.parts, strict=True))
-    return tree if same else replace(tree, parts=parts)
+    return tree if all(map(lambda a, b: a is b, parts, tree.parts)) else replace(tree, parts=parts)
 
 
 def spelt(node: Node) -> str:
@@ -97,32 +100,26 @@ def spelt(node: Node) -> str:
     if node.kind == "number":
         return str(node.value)
     if node.kind == "symbol":
-        return (
-            node.name + (f"_{''.join(node.index)}" if node.index else "") + (f"^({node.layer})" if node.layer else "")
-        )
+        index = f"_{''.join(node.index)}" if node.index else ""
+        return f"{node.name}{index}" + (f"^({node.layer})" if node.layer else "")
     inner = [spelt(part) for part in node.parts]
-    if node.kind == "call":
-        return f"{node.name}({inner[0]})"
+    if node.kind in ("call", "neg"):
+        return f"{node.name or '-'}({inner[0]})"
     if node.kind in ("sum", "prod"):
         bounds = f"_{{{node.name}={node.index[0]}}}^{{{node.index[1]}}}" if node.index else f"_{node.name}"
         return f"{node.kind}{bounds} {inner[0]}"
-    if node.kind == "neg":
-        return f"-({inner[0]})"
     loose = {"*": "+-", "/": "+-*/", "^": "+-*/^", "-": "", "+": ""}[node.kind]
     wrapped = [
-        f"({text})"
-        if (part.kind in loose or part.kind == "neg" or (node.kind == "-" and k and part.kind in "+-"))
-        else text
+        f"({text})" if part.kind in (*loose, "neg") or (node.kind == "-" and k and part.kind in "+-") else text
         for k, (part, text) in enumerate(zip(node.parts, inner, strict=True))
     ]
     return {"*": " ", "^": "^"}.get(node.kind, f" {node.kind} ").join(wrapped)
 
 
 def parse(text: str, offset: int = 0) -> Node:
-    """Return the formula that a text holds.
+    """Return the formula that a text of at most LONGEST characters holds.
 
     Args:
-        text: At most LONGEST characters.
         offset: The column at which the text begins in what was typed.
 
     Raises:
@@ -132,199 +129,139 @@ def parse(text: str, offset: int = 0) -> Node:
         raise Misread(f"an answer has at most {LONGEST:,} characters; got {len(text):,}; shorten it", LONGEST)
     reader = Reader(text, offset)
     tree = reader.formula(0)
-    if reader.at < len(text):
+    if reader.at < len(reader.text):
         raise reader.misread("a formula ends here")
     return tree
 
 
 class Reader:
-    """A place in a text, and the rules of the grammar as methods."""
+    """A place in a text, and the grammar as methods; raised and lowered letters are read as ^{} and _{}."""
 
     def __init__(self, text: str, offset: int) -> None:
-        self.text, self.offset, self.at, self.nodes = text, offset, 0, 0
-        self.skip()
+        self.typed, self.offset, self.at, self.nodes = text, offset, 0, 0
+        pieces: list[str] = []
+        self.columns: list[tuple[int, int]] = []
+        for found in PIECE.finditer(text):
+            low, high = found.groups()
+            letters = "".join(LOW.get(c) or HIGH.get(c) or c for c in found[0])
+            piece = f"_{{{letters}}}" if low else f"^{{{letters}}}" if high else PLAIN.get(found[0], found[0])
+            pieces.append(piece)
+            self.columns += [found.span()] * len(piece)
+        self.text = "".join(pieces)
+        self.columns.append((len(text), len(text)))
+        self.take(SPACE)
 
-    def misread(self, expected: str) -> Misread:
-        found = f'"{self.text[self.at : self.at + 12]}"' if self.at < len(self.text) else "the end"
-        return Misread(f"{expected}, got {found}; `--list` shows how answers are typed", self.at + self.offset + 1)
+    def misread(self, expected: str, at: int | None = None) -> Misread:
+        column = self.columns[self.at if at is None else at][0]
+        found = f'"{self.typed[column : column + 12]}"' if column < len(self.typed) else "the end"
+        return Misread(f"{expected}, got {found}; `--list` shows how answers are typed", column + self.offset + 1)
 
-    def skip(self) -> None:
-        space = SPACE.match(self.text, self.at)
-        self.at = space.end() if space else self.at
-
-    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    def take(self, pattern: re.Pattern[str], *, tight: bool = False) -> re.Match[str] | None:
+        """Return what stands here, and go behind it and, unless `tight`, the space after it."""
         found = pattern.match(self.text, self.at)
         if found:
-            self.at = found.end()
-            self.skip()
+            space = None if tight else SPACE.match(self.text, found.end())
+            self.at = space.end() if space else found.end()
         return found
 
-    def sign(self, signs: str) -> str:
-        here = self.text[self.at : self.at + 1].replace("−", "-").replace("–", "-").replace("÷", "/")
-        if here and here in signs:
-            self.at += 1
-            self.skip()
-            return here
-        return ""
-
-    def node(self, kind: str, start: int, **rest: object) -> Node:
+    def node(self, kind: str, start: int, *parts: Node, **rest: object) -> Node:
         self.nodes += 1
         if self.nodes > MOST_NODES:
             raise self.misread(f"a formula has at most {MOST_NODES} parts")
-        end = len(self.text[: self.at].rstrip())
-        return Node(kind, start=start + self.offset, end=end + self.offset, **rest)  # type: ignore[arg-type]
+        return self.spanned(Node(kind, parts=parts, **rest), start)  # type: ignore[arg-type]
 
-    def formula(self, depth: int) -> Node:
+    def spanned(self, node: Node, start: int) -> Node:
+        """Return a node that stands from `start` to here."""
+        last = len(self.text[: self.at].rstrip()) - 1
+        return replace(node, start=self.columns[start][0] + self.offset, end=self.columns[last][1] + self.offset)
+
+    def formula(self, depth: int, floor: int = 1) -> Node:
+        """Return what binds at least as tightly as `floor`: 1 sums, 2 products, 3 powers."""
         if depth > DEEPEST:
-            raise self.misread(f"brackets go at most {DEEPEST} deep")
-        start, minus = self.at, self.sign("+-")
-        left = self.product(depth)
-        if minus == "-":
-            left = self.node("neg", start, parts=(left,))
-        while sign := self.sign("+-"):
-            here, turned = self.at, self.sign("-")
-            right = self.product(depth)
-            if turned:
-                right = self.node("neg", here, parts=(right,))
-            left = self.node(sign, start, parts=(left, right))
-        return left
-
-    def product(self, depth: int) -> Node:
-        start, left = self.at, self.power(depth)
+            raise self.misread(f"brackets, powers, signs and sums go at most {DEEPEST} deep")
+        start, sign = self.at, self.take(SIGN)
+        left = self.formula(depth + 1, max(floor, 2)) if sign else self.operand(depth)
+        if sign and sign[0] == "-":
+            left = self.node("neg", start, left)
         while True:
-            if self.take(TIMES):
-                left = self.node("*", start, parts=(left, self.signed(depth)))
-            elif self.sign("/÷"):
-                left = self.node("/", start, parts=(left, self.signed(depth)))
-            elif self.starts():
-                left = self.node("*", start, parts=(left, self.power(depth)))
+            if self.take(RAISE):
+                right = self.formula(depth + 1, 3)
+                exponential = left.kind == "symbol" and left.name == "e"
+                left = (
+                    self.node("call", start, right, name="exp") if exponential else self.node("^", start, left, right)
+                )
+            elif floor <= 1 and (sign := self.take(SIGN)):
+                left = self.node(sign[0], start, left, self.formula(depth, 2))
+            elif floor <= 2 and self.take(TIMES):
+                left = self.node("*", start, left, self.formula(depth, 3))
+            elif floor <= 2 and self.take(OVER):
+                left = self.node("/", start, left, self.formula(depth, 3))
+            elif floor <= 2 and any(p.match(self.text, self.at) for p in (OPEN, NUMBER, WORD)):
+                left = self.node("*", start, left, self.formula(depth, 3))
             else:
                 return left
 
-    def signed(self, depth: int) -> Node:
-        """Return an operand that may have a sign: `2 * -3`."""
-        start = self.at
-        if self.sign("-"):
-            inner = self.power(depth)
-            return self.node("neg", start, parts=(inner,))
-        return self.power(depth)
-
-    def starts(self) -> bool:
-        rest = self.text[self.at :]
-        return bool(rest) and (rest[0] in "([{" or bool(NUMBER.match(rest) or WORD.match(rest)))
-
-    def power(self, depth: int) -> Node:
-        start, base = self.at, self.operand(depth)
-        small = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+").match(self.text, self.at)
-        if small:
-            self.at = small.end()
-            self.skip()
-            exponent = Node("number", value=Fraction(small[0].translate(POWERS)))
-            return self.node("^", start, parts=(base, exponent))
-        if self.take(RAISE):
-            if depth > DEEPEST:
-                raise self.misread(f"powers go at most {DEEPEST} deep")
-            sign = self.at
-            if self.sign("-"):
-                inner = self.power(depth + 1)
-                exponent = self.node("neg", sign, parts=(inner,))
-            else:
-                exponent = self.power(depth + 1)
-            if base == Node("symbol", "e"):
-                return self.node("call", start, name="exp", parts=(exponent,))
-            return self.node("^", start, parts=(base, exponent))
-        return base
-
     def bracket(self, depth: int) -> Node:
-        start, opened = self.at, self.sign("([{")
+        start, opened = self.at, self.take(OPEN)
         if not opened:
             raise self.misread("a bracket opens here")
         inner = self.formula(depth + 1)
-        if not self.sign({"(": ")", "[": "]", "{": "}"}[opened]):
-            raise self.misread(f'the bracket "{opened}" is closed')
-        return replace(inner, start=start + self.offset, end=len(self.text[: self.at].rstrip()) + self.offset)
+        if not self.take(re.compile(re.escape({"(": ")", "[": "]", "{": "}"}[opened[0]]))):
+            raise self.misread(f'the bracket "{opened[0]}" is closed')
+        return self.spanned(inner, start)
 
     def operand(self, depth: int) -> Node:
         start = self.at
-        if self.text[self.at : self.at + 1] in {"(", "[", "{"}:
+        if OPEN.match(self.text, self.at):
             return self.bracket(depth)
-        found = self.take(NUMBER)
-        if found:
+        if found := self.take(NUMBER):
             if len(found[0]) > 40 or re.search(r"[eE][+-]?\d{3}", found[0]):
-                raise Misread(
-                    "a number has at most 40 characters and an exponent of two digits", start + self.offset + 1
-                )
+                raise self.misread("a number has at most 40 characters and an exponent of two digits", start)
             value = Fraction(found[0].rstrip("."))
-            if self.sign("%"):
-                value /= 100
-            return self.node("number", start, value=value)
-        word = WORD.match(self.text, self.at)
+            return self.node("number", start, value=value / 100 if self.take(PERCENT) else value)
+        word = self.take(WORD, tight=True)
         if not word:
             raise self.misread("a number, a symbol or a bracket follows")
-        self.at = word.end()
-        name = word[0].removeprefix("\\")
-        name = GREEK.get(name, name)
-        if name in ("frac", "dfrac", "tfrac"):
-            self.skip()
-            above, below = self.bracket(depth + 1), self.bracket(depth + 1)
-            return self.node("/", start, parts=(above, below))
+        name = word[1]
         if name in ("sum", "prod"):
             return self.series(name, start, depth)
         if name in FUNCTIONS:
             return self.call(FUNCTIONS[name], start, depth)
+        if name.endswith("frac"):
+            self.take(SPACE)
+            return self.node("/", start, self.bracket(depth), self.bracket(depth))
         return self.symbol(name, start)
 
     def series(self, name: str, start: int, depth: int) -> Node:
-        bounds: tuple[str, ...] = ()
-        low = re.compile(r"[₀-₉ᵢⱼₖₗₙ]").match(self.text, self.at)
-        if low:
-            self.at = low.end()
-            index = low[0].translate(MARKS)
-        else:
-            found = BOUND.match(self.text, self.at)
-            if not found or not re.match(r"\s*[_(]", found[0]):
-                raise self.misread("a sum or product names its index, as in sum_k")
-            self.at = found.end()
-            index = found[1]
-            bounds = (found[2] or "1", found[3]) if found[3] else ()
-        self.skip()
-        if depth > DEEPEST:
-            raise self.misread(f"sums go at most {DEEPEST} deep")
-        body = self.product(depth + 1)
-        return self.node(name, start, name=index, index=bounds, parts=(body,))
+        found = self.take(BOUNDS)
+        if not found:
+            raise self.misread("a sum or product names its index, as in sum_k")
+        bounds = (found[2] or "1", found[3]) if found[3] else ()
+        return self.node(name, start, self.formula(depth + 1, 2), name=found[1], index=bounds)
 
     def call(self, name: str, start: int, depth: int) -> Node:
-        primed = name == "h" and PRIME.match(self.text, self.at)
-        if primed:
-            self.at, name = primed.end(), "h'"
-        self.skip()
-        square = self.take(re.compile(r"\^\s*2(?=\s*\()"))
+        if name == "h" and self.take(PRIME, tight=True):
+            name = "h'"
+        self.take(SPACE)
+        square = self.take(SQUARE)
         if name == "h" and not self.text.startswith(("(", "{"), self.at):
             return self.node("symbol", start, name="h")
-        if name == "sqrt" and not self.text.startswith(("(", "{"), self.at):
-            raise self.misread("sqrt takes brackets")
-        inner = self.bracket(depth + 1)
-        made = self.node("call", start, name=name, parts=(inner,))
-        return self.node("^", start, parts=(made, Node("number", value=Fraction(2)))) if square else made
+        made = self.node("call", start, self.bracket(depth), name=name)
+        return self.node("^", start, made, Node("number", value=Fraction(2))) if square else made
 
     def symbol(self, name: str, start: int) -> Node:
         index, layer = "", ""
-        if name == "y" and (data := re.compile(r"\(\s*x(_n)?\s*(,\s*w\s*)?\)").match(self.text, self.at)):
-            self.at = data.end()
-        if name in "axzwyt" or name == "delta":
-            plain = re.compile(r"\d{1,3}").match(self.text, self.at)
-            if plain:
-                index, self.at = plain[0], plain.end()
-        for _ in range(2):
-            low = None if index else LOW.match(self.text, self.at)
-            if low:
-                index = next(filter(None, low.groups())).translate(MARKS).replace(" ", "")
-                self.at = low.end()
-            high = None if layer or name not in LAYERED else HIGH.match(self.text, self.at)
-            if high and (index or high[1] or high[2] or high[5]) and not (high[6] and not index):
-                layer = next(filter(None, high.groups())).translate(MARKS).replace(" ", "")
-                self.at = high.end()
-        self.skip()
+        if name == "y":
+            self.take(OF_THE_DATA, tight=True)
+        if name in (*"axzwyt", "delta") and (digits := self.take(re.compile(r"\d{1,3}"), tight=True)):
+            index = digits[0]
+        for _ in range(2):  # in either order
+            if not index and (low := self.take(INDEX, tight=True)):
+                index = re.sub(r"\s", "", low[1] or low[2])
+            if name in LAYERED and not layer:
+                high = self.take(LAYER, tight=True) or (self.take(SHORT_LAYER, tight=True) if index else None)
+                layer = re.sub(r"\s", "", next(filter(None, high.groups()))) if high else ""
+        self.take(SPACE)
         if name in ("y", "t") and index == "n":
             index = ""
         indices = tuple(index.split(",")) if "," in index else tuple(index) if name == "w" else (index,) * bool(index)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cli726.check import descents, formulas, plane
-from cli726.check.answers import Parameters, Verdict
-from cli726.check.stochastic import stochastic
+from cli726.check.answers import Judge, Parameters, Slip, Verdict
 from cli726.errors import RequestError
 
-__all__ = ["QUESTIONS", "Question", "check", "hint", "marked", "question", "read_answers"]
+__all__ = ["QUESTIONS", "Question", "check", "marked", "question", "read_answers"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Question:
     form: str
     example: str
     hints: tuple[str, str, str]
-    judge: Callable[[str, str, Parameters], Verdict]
+    judge: Judge
 
 
 CHAIN = (
@@ -80,13 +79,13 @@ QUESTIONS: Mapping[str, Question] = {
         formulas.condition),
     "5.1": Question(10, "file: losses or weights by epoch", "losses.csv", (
         DESCENT, "w, eta, and the error before the update", "compare the first two losses with yours"),
-        descents.gradient),
+        descents.verdict),
     "5.2": Question(15, "file: a column for each rate, or --eta", "losses.csv", (
         DESCENT, "one eta for each descent, and the same start", "start each rate anew from (0.1, 0, 0)"),
-        descents.gradient),
+        descents.verdict),
     "5.3": Question(15, "file: losses or weights by epoch", "losses.csv", (
         "one point an update, a fresh order in every epoch", "the gradient of one point, not their mean",
-        "shuffle at the beginning of every epoch, for the labels are sorted"), stochastic),
+        "shuffle at the beginning of every epoch, for the labels are sorted"), descents.verdict),
 }  # fmt: skip
 
 
@@ -110,12 +109,10 @@ def check(number: str, answer: str, parameters: Parameters | None = None) -> Ver
     asked = question(number)
     if not answer.strip():
         raise RequestError(f"an answer must not be empty; {number} takes a {asked.form}, such as {asked.example}")
-    return asked.judge(number, answer, parameters or Parameters())
-
-
-def hint(number: str, which: int) -> str:
-    """Return one of a question's three hints."""
-    return question(number).hints[which - 1]
+    found = asked.judge(number, answer, parameters or Parameters())
+    if isinstance(found, Slip):
+        return Verdict(number, False, found.name, found.where, found.message)
+    return Verdict(number, True, None, None, found)
 
 
 def read_answers(path: Path) -> dict[str, str]:
@@ -125,25 +122,24 @@ def read_answers(path: Path) -> dict[str, str]:
         RequestError: for a file that isn't that.
     """
     try:
-        found: Any = tomllib.loads(descents.read(path))
+        found = tomllib.loads(descents.read(path))
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f'{path} must be TOML with lines such as "3.1" = "y - t"; {error}') from None
     except RecursionError:
         raise RequestError(f"{path} must be TOML with lines of question and answer; it is nested too deep") from None
-    flat = {}
+    answers = {}
     for key, value in found.items():
-        pairs = {f"{key}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {key: value}
-        for number, answer in pairs.items():
+        for number, answer in (
+            ((f"{key}.{k}", v) for k, v in value.items()) if isinstance(value, dict) else [(key, value)]
+        ):
             question(number)
             if isinstance(answer, dict | list):
-                raise RequestError(
-                    f"{path}: an answer is one text; {number} has {type(answer).__name__}; put it in quotes"
-                )
-            text = str(answer)
-            flat[number] = descents.read(path.parent / text) if number.startswith("5.") else text
-    if not flat:
+                kind = type(answer).__name__
+                raise RequestError(f"{path}: an answer is one text; {number} has {kind}; put it in quotes")
+            answers[number] = descents.read(path.parent / str(answer)) if number[0] == "5" else str(answer)
+    if not answers:
         raise RequestError(f'{path} holds no answers; write lines such as "3.1" = "y - t"')
-    return flat
+    return answers
 
 
 def marked(answers: Mapping[str, str], parameters: Parameters) -> tuple[list[dict[str, Any]], dict[str, int]]:

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.random
 import pytest
 
-from cli726.check import QUESTIONS, check
+from cli726.backprop import example, solve
+from cli726.check import QUESTIONS, Parameters, check
 from cli726.check.grammar import parse, spelt
+from cli726.choices import Hidden
 from cli726.errors import RequestError
 
 HIGH = str.maketrans("0123456789()lk+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁽⁾ˡᵏ⁺")
@@ -79,7 +81,8 @@ LISTS = {
     "1.2": ["1/2, 1/2, 0", "0.5, 0.5, 0", "0, 1/2, 1/2", "50%, 50%, 0", "C1|C2: 1/2, 1/2, 0", "C1|C3: 1/2, 0, 1/2", "C2|C3: 0, 1/2, 1/2",
             "0.50; 0; 0.50", "2 x1 - 2 x2 = 1", "C1|C2: x1 - x2 = 1/2", "12 x1 - x2 = 2", "8 x1 + 3 x2 = 0", "x2 = 12 x1 - 2", "x2 = -8/3 x1",
             "C1|C3: 12 x1 - x2 - 2 = 0", "x1 = x2 + 0.5", "3 x1 + x2 + 1 = x1 + 3 x2 + 2", "C1|C3: 6 x1 = 1 + x2/2", "4(x1 - x2) = 2",
-            "C2|C3: 16 x1 + 6 x2 = 0"],
+            "C2|C3: 16 x1 + 6 x2 = 0", "1/(2 + exp(-rho s))", "p1 = 1/(2 + e^(-rho s))", r"C1|C2: \frac{1}{2 + e^{-\rho s}}",
+            "exp(rho s)/(1 + 2 exp(rho s))"],
     "1.3": ["1, 0, 0", "0, 1, 0", "0, 0, 1", "C1: 1, 0, 0", "C2: 0, 1, 0", "C3: 0, 0, 1", "1.0, 0.0, 0.0", "100%, 0, 0", "C2: 0; 1; 0",
             "p1 = 1, p2 = 0, p3 = 0", "C1 : 1,0,0"],
     "2.3": ["x1^2 + x2^2 = 1", "2 x1^2 + 2 x2^2 = 2", "6 + 2 x1^2 + 2 x2^2 = 8", "x1² + x2² − 1 = 0", "x^2 + y^2 = 1", "x_1^2 = 1 - x_2^2",
@@ -279,7 +282,10 @@ def wrong_rays():
         "C1|C2: 0, 1/2, 1/2": "order", "C1|C2: 1/2, 0, 1/2": "order", "C1|C3: 1/2, 1/2, 0": "order", "C1|C3: 0, 1/2, 1/2": "order",
         "C2|C3: 1/2, 1/2, 0": "order", "C2|C3: 1/2, 0, 1/2": "order", "C1|C2: 0, 0, 1": "behind the point", "C1|C3: 0, 1, 0": "behind the point",
         "C2|C3: 1, 0, 0": "behind the point", "C1|C2: 1, 0, 0": "inside", "C1|C2: 1/3, 1/3, 1/3": "at the point", "1/2, 1/2, 1/3": "sum",
-        "2, -1, 0": "no probability",
+        "2, -1, 0": "no probability", "1/(1 + exp(-rho s))": "third class", "1/(2 + exp(rho s))": "sign", "1/(2 - exp(-rho s))": "sign",
+        "C1|C2: 1/(3 + exp(-rho s))": "number", "1/(2 + exp(-s))": "missing factor", "2 + exp(-rho s)": "inverse",
+        "exp(-rho s)/(2 + exp(-rho s))": "other class", "1/(2 exp(-rho s))": "product for sum", "2/(2 + exp(-rho s))": "other class",
+        "1/(2 + exp(-rho s^2))": "power", "exp(0)/2": "third class", "exp(0)/3": "at the point",
     }  # fmt: skip
     yield from ((text, {name}) for text, name in lists.items())
 
@@ -408,13 +414,13 @@ def test_nothing_that_is_typed_crashes_hangs_or_runs():
     longest = 0.0
     for k, text in enumerate(garbage(10_000)):
         watching = k > 100  # first uses import what they need
-        began = time.perf_counter()
+        began = time.process_time()
         with suppress(RequestError):
             check(questions[k % len(questions)], text)
-        longest = max(longest, time.perf_counter() - began)
+        longest = max(longest, time.process_time() - began)
     watching = False
     assert WATCHED == []
-    assert longest < 5
+    assert longest < 2
 
 
 @pytest.mark.parametrize("text", ["(" * 900 + "y", "-" * 999 + "y", "y" + "^2" * 500, "+".join(["y"] * 999), "9" * 1999, "9^9^9^9^9", "y" * 1999,
@@ -443,6 +449,24 @@ def test_a_formula_spelt_again_is_the_same(text):
 def check_same(text):
     question = next(number for number, texts in FORMULAS.items() if text in texts)
     return check(question, spelt(parse(text))).right
+
+
+def test_an_unknown_letter_is_refused_and_a_unit_that_is_not_there_is_named():
+    for text in ("y - q", "y - z_1^(7)", "sum_k q"):
+        with pytest.raises(RequestError, match=r"means nothing here; there are w_11\^\(1\), x_1"):
+            check("3.1", text)
+
+
+def test_with_relu_the_slope_is_no_function_of_the_output():
+    relu, usual = Parameters(hidden=Hidden.relu), Parameters()
+    logistic, general = "z_1^(3) (1 - z_1^(3)) w_11^(3) delta_1^(4)", "h'(a_1^(3)) w_11^(3) delta_1^(4)"
+    assert [check("3.3", text, given).right for text in (logistic, general) for given in (relu, usual)] == [
+        False, True, True, True,
+    ]  # fmt: skip
+    given = {"x": "1,2,3", "t": "1"}
+    result = solve(*example(**given, hidden=Hidden.relu))
+    assert check("3.6", f"{result.derivatives['3.6'].value:.5f}", Parameters(**given, hidden=Hidden.relu)).right
+    assert not check("3.6", f"{result.derivatives['3.6'].value:.5f}", Parameters(**given)).right
 
 
 def test_several_slips_are_not_guessed_at():

@@ -14,7 +14,7 @@ from cli726.logistic import RATES, gradient_descent, load_points
 POINTS = load_points()
 START = np.array([0.1, 0.0, 0.0])
 NO_BIAS = np.array([1.0, 1.0, 0.0])
-MOST = 80
+MOST = 60
 EPOCHS = {eta: gradient_descent(POINTS, eta, max_epochs=MOST).epochs for eta in RATES}
 
 
@@ -37,86 +37,151 @@ def descend(eta, epochs, *, start=START, scale=1.0, mask=1.0, kind=np.float64, a
     return np.array(lost), np.array(weights)
 
 
-FAULTS = {
-    "sum for mean": {"scale": 200.0},
-    "wrong sign": {"scale": -1.0},
-    "bias not updated": {"mask": NO_BIAS},
-    "other start": {"start": (0.0, 0.0, 0.0)},
-    "float32": {"kind": np.float32},
-}
-FORMS = {"six decimals": "{:.6f}".format, "in full": repr}
+# What was done wrong, what it is called, and a word of the message.
+FAULTS = [
+    ({"scale": 200.0}, "sum for mean", "summed"),
+    ({"scale": -1.0}, "wrong sign", "up the gradient"),
+    ({"mask": NO_BIAS}, "bias not updated", "bias"),
+    ({"mask": 1 - NO_BIAS}, "features not updated", "only the bias"),
+    ({"start": (0.0, 0.0, 0.0)}, "other start", "(0,0,0)"),
+    ({"kind": np.float32}, "float32", "float32"),
+]
+LOSS_FAULTS = [
+    ({"after": True}, "error after the update", "after the update"),
+    ({"factor": 200}, "loss summed", "200 times"),
+    ({"factor": 1 / np.log(2)}, "log to base 2", "1.443 times"),
+    ({"factor": -1}, "sign of the loss", "-1 times"),
+]
+FORMS = {"six decimals": "{:.6f}".format, "in full": repr, "exponents": "{:.9e}".format}
+SEPARATORS = (",", " ", ";\t")
 
 
-def text(columns, form):
-    return "\n".join(",".join(form(float(value)) for value in np.atleast_1d(row)) for row in columns)
+def text(columns, form=repr, separator=","):
+    return "\n".join(separator.join(form(float(value)) for value in np.atleast_1d(row)) for row in columns)
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def layouts(lost, weights):
+    """The columns that a program may print."""
+    number = np.arange(len(lost))
+    yield from (lost, weights, np.column_stack([lost, weights]), np.column_stack([number + 1, lost]))
+    yield from (np.column_stack([number, weights]), np.column_stack([number, lost, weights]))
+
+
 @pytest.mark.parametrize("eta", RATES)
-def test_gradient_descent_and_its_faults_are_told_apart(eta, form):
+def test_gradient_descent_is_right_however_it_is_printed(eta):
     given = Parameters(etas=[eta], max_epochs=MOST)
-    count = EPOCHS[eta]
-    lost, weights = descend(eta, count)
-    for columns in (lost, weights, np.column_stack([np.arange(count), lost, weights])):
-        assert check("5.1", text(columns, form), given).right
-    for slip, fault in FAULTS.items():
-        if slip == "float32" and form is not repr:  # right to the digits that are given
-            continue
-        lost, weights = descend(eta, count, **fault)
-        assert check("5.1", text(weights, form), given).slip == slip
-        assert check("5.1", text(lost, form), given).slip == slip
-    late, _ = descend(eta, count, after=True)
-    assert check("5.1", text(late, form), given).slip == "error after the update"
-    early = text(descend(eta, count // 2)[0], form)
-    assert check("5.1", early, given).slip == "stopped early"
-    other = check("5.1", text(descend(0.2, count)[0], form), given)
-    assert (other.slip, "0.2" in other.message) == ("other rate", True)
+    lost, weights = descend(eta, EPOCHS[eta])
+    styles = list(zip(FORMS.values(), SEPARATORS, strict=True))
+    texts = [text(columns, *style) for columns in layouts(lost, weights) for style in styles]
+    said = "\n".join(f"Epoch {k}: nll = {v:.7f}, w = {w}" for k, (v, w) in enumerate(zip(lost, weights, strict=True)))
+    texts += ["epoch,loss\n" + texts[9], "# eta of this run\n" + texts[0] + "\nthat's all", said]
+    assert len(set(texts)) >= 20
+    for content in texts:
+        assert check("5.1", content, given).right, content[:200]
+
+
+@pytest.mark.parametrize("eta", RATES)
+def test_faults_of_gradient_descent_are_told_apart(eta):
+    given, count = Parameters(etas=[eta], max_epochs=MOST), EPOCHS[eta]
+    wrong = [
+        (text(columns, form), slip, word)
+        for fault, slip, word in FAULTS
+        for columns in list(layouts(*descend(eta, count, **fault)))[:3]
+        for form in list(FORMS.values())[:2]
+        if slip != "float32" or form is repr  # else right to the digits that are given
+    ]
+    wrong += [(text(descend(eta, count, **fault)[0]), slip, word) for fault, slip, word in LOSS_FAULTS]
+    wrong += [
+        (text(descend(eta, count // 2)[0]), "stopped early", f"after {count}"),
+        (text(descend(eta, count + 2)[0]), "not stopped", f"after {count}"),
+        (text(descend(0.2, count)[0]), "other rate", "the rate 0.2,"),
+        (text(descend(eta, count)[0] ** 2 + 0.1), None, "first differs in epoch 0"),
+    ]
+    assert len(wrong) * len(RATES) >= 40
+    for content, slip, word in wrong:
+        said = check("5.1", content, given)
+        assert (said.right, said.slip) == (False, slip), content[:200]
+        assert word in said.message
+
+
+def beside(lost):
+    """Losses of every rate, a column each; shorter descents end in empty cells."""
+    longest = max(map(len, lost.values()))
+    return "\n".join(",".join(repr(float(v[k])) if k < len(v) else "" for v in lost.values()) for k in range(longest))
 
 
 def test_every_rate_has_its_column():
-    lost = {eta: descend(eta, EPOCHS[eta])[0] for eta in RATES}
-    longest = max(EPOCHS.values())
-    lines = [",".join(f"{lost[e][k]:.5f}" if k < len(lost[e]) else "" for e in RATES) for k in range(longest)]
     given = Parameters(max_epochs=MOST)
-    assert check("5.2", "\n".join(lines), given).right
-    swapped = "\n".join(",".join(line.split(",")[::-1]) for line in lines)
+    right = {eta: descend(eta, EPOCHS[eta])[0] for eta in RATES}
+    spellings = [beside(right), "epoch," + ",".join(f"eta={eta:g}" for eta in RATES) + "\n" + beside(right)]
+    spellings += [text(columns) for eta in RATES for columns in layouts(*descend(eta, EPOCHS[eta]))]
+    assert len({*spellings}) >= 20
+    for content in spellings:
+        assert check("5.2", content, given).right
+    faults = [*FAULTS, *LOSS_FAULTS]
+    for eta in RATES:
+        for fault, slip, word in faults:
+            said = check("5.2", beside(right | {eta: descend(eta, EPOCHS[eta], **fault)[0]}), given)
+            assert said.slip == slip
+            assert said.message.startswith(f"eta {eta:g}: ")
+            assert word in said.message
+    swapped = "\n".join(",".join(line.split(",")[::-1]) for line in beside(right).splitlines())
     assert check("5.2", swapped, given).slip == "other rate"
+    assert len(faults) * len(RATES) >= 40
 
 
-def stochastic(eta, orders, epochs=5, scale=1.0, mask=1.0):
+def stochastic(eta, orders, epochs=4, scale=1.0, mask=1.0, after=False):
     w, lost = START.copy(), []
-    for order in orders[:epochs]:
+    for order in list(orders)[:epochs]:
         lost.append(loss(w))
         for n in order:
             a = np.clip(POINTS.X[n] @ w, -700, 700)
             w = w - eta * scale * mask * (1 / (1 + np.exp(-a)) - POINTS.t[n]) * POINTS.X[n]
-    return text(lost, repr)
+    return text([*lost[1:], loss(w)] if after else lost)
 
 
-def python_orders(seed):
-    source, order, result = random.Random(seed), list(range(200)), []
-    for _ in range(5):
-        source.shuffle(order)
+def shuffled(shuffle, epochs=4):
+    """The orders of a list that is shuffled in place, epoch after epoch."""
+    order, result = list(range(200)), []
+    for _ in range(epochs):
+        shuffle(order)
         result.append(list(order))
     return result
 
 
+def known_orders():
+    old, new, ours = np.random.RandomState(42), np.random.default_rng(42), np.random.default_rng([0, 3])
+    return {
+        "RandomState(42).permutation": [old.permutation(200) for _ in range(4)],
+        "default_rng(42).permutation": [new.permutation(200) for _ in range(4)],
+        "cmpt726's shuffle 3": [ours.permutation(200) for _ in range(4)],
+        "RandomState(123).shuffle": shuffled(np.random.RandomState(123).shuffle),
+        "random.shuffle with seed 1": shuffled(random.Random(1).shuffle),
+    }
+
+
 @pytest.mark.parametrize("eta", RATES)
 def test_stochastic_descent_is_told_from_its_faults_where_its_order_can_be_known(eta):
-    old, new, ours = np.random.RandomState(42), np.random.default_rng(0), np.random.default_rng([0, 3])
-    fresh = [old.permutation(200) for _ in range(5)]
-    given = Parameters(etas=[eta])
-    for orders in (fresh, [new.permutation(200) for _ in range(5)], [ours.permutation(200) for _ in range(5)]):
-        assert check("5.3", stochastic(eta, orders), given).right
-    assert check("5.3", stochastic(eta, python_orders(1)), given).right
-    assert check("5.3", stochastic(eta, [fresh[0]] * 5), given).slip == "shuffled once"
-    assert check("5.3", stochastic(eta, [range(200)] * 5), given).slip == "no shuffling"
-    assert check("5.3", stochastic(eta, fresh, scale=-1.0), given).slip == "wrong sign"
-    assert check("5.3", stochastic(eta, fresh, mask=NO_BIAS), given).slip == "bias not updated"
-    assert check("5.3", text(descend(eta, 20)[0], repr), given).slip == "not stochastic"
+    given, known = Parameters(etas=[eta]), known_orders()
+    for name, orders in known.items():
+        for content in (stochastic(eta, orders), stochastic(eta, orders, after=True)):
+            said = check("5.3", content, given)
+            assert said.right
+            assert name in said.message
+    wrong = [(stochastic(eta, [range(200)] * 4), "no shuffling"), (text(descend(eta, 20)[0]), "not stochastic")]
+    for orders in list(known.values())[:2]:
+        wrong += [
+            (stochastic(eta, [orders[0]] * 4), "shuffled once"),
+            (stochastic(eta, orders, scale=-1.0), "wrong sign"),
+            (stochastic(eta, orders, mask=NO_BIAS), "bias not updated"),
+        ]
+    wrong.append((stochastic(0.2, orders), "other rate"))
+    assert len(wrong) * len(RATES) >= 40
+    for content, slip in wrong:
+        assert check("5.3", content, given).slip == slip
     unknown = np.random.RandomState(990)
     with pytest.raises(RequestError, match="can't be decided"):
-        check("5.3", stochastic(eta, [unknown.permutation(200) for _ in range(5)]), given)
+        check("5.3", stochastic(eta, [unknown.permutation(200) for _ in range(4)]), given)
 
 
 @pytest.mark.parametrize("content", ["", "no numbers", "1\n2", "1,2\n3,4,5\n6\n7,8\n9,1,2,3", "1 2 3 4 5 6 7\n" * 5])
