@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import permutations
 from pathlib import Path
 
-from cli726.check.grammar import Misread, parse
+from cli726.check.grammar import Misread, parse, pieces
 from cli726.check.values import World, evaluate
 from cli726.choices import Hidden
 
@@ -93,21 +93,20 @@ class Typed:
         return abs(self.value - exact) <= self.reach + abs(exact) * ROUNDING[isinstance(truth, Fraction)]
 
 
-def typed_list(text: str, offset: int = 0) -> list[Typed]:
+def typed_list(text: str) -> list[Typed]:
     """Return the numbers of a list, as `1/3, 1/3, 1/3`, `(3/22, -4/11)` or `p1 = 0.5; p2 = 0.5`."""
     bare = NAME.sub(lambda found: " " * len(found[0]), text)
     bare = re.sub(r"^(\s*)[(\[{]([^()\[\]{}]*)[)\]}](\s*)$", r"\1 \2 \3", bare)
-    result, at = [], offset
-    for piece in re.split("[,;]", bare):
-        typed, first = piece.strip(), at + len(piece) - len(piece.lstrip()) + 1
+    result = []
+    for piece in pieces("[,;]", bare):
+        typed = piece.strip()
         if not typed:
-            raise Misread("a number is expected between separators", at + 1)
+            raise Misread("a number is expected between separators", len(piece) + 1)
         literal = LITERAL.fullmatch(typed)
         places = len(literal[1]) - int(literal[2] or 0) + 2 * bool(literal[3]) if literal else None
         reach = Fraction(0) if places is None else Fraction(1, 2) / Fraction(10) ** places
-        value = evaluate(parse(piece, at), World({}))
-        result.append(Typed(value, reach, (first, first + len(typed) - 1)))
-        at += len(piece) + 1
+        last = len(piece.rstrip())
+        result.append(Typed(evaluate(parse(piece), World({})), reach, (last - len(typed) + 1, last)))
     return result
 
 

@@ -14,7 +14,7 @@ from cli726.backprop import Variable, asked
 from cli726.backprop.example import example
 from cli726.backprop.findings import formula, left_side
 from cli726.check.answers import Parameters, Slip, Typed, numbers_slip
-from cli726.check.grammar import Misread, Node, parse
+from cli726.check.grammar import Misread, Node, parse, pieces
 from cli726.check.plane import PLACES, glm_of
 from cli726.check.slips import Spelling, judged
 from cli726.check.values import World, network
@@ -180,7 +180,7 @@ NONE = r"\b(?:no|none|never|without)\b"
 EVERY = r"\b(?:all|every|each|whole|wholly|entire|complete|completely|both|entirely)\b"
 
 
-def atom(text: str, at: int) -> Callable[[Pattern], bool] | None:
+def atom(text: str) -> Callable[[Pattern], bool] | None:
     """Return what a condition says of a pattern of active units; None for a cause beside the ReLUs.
 
     Raises:
@@ -192,7 +192,7 @@ def atom(text: str, at: int) -> Callable[[Pattern], bool] | None:
     off, on = re.search(INACTIVE, text), re.search(ACTIVE, re.sub(r"not (active|positive)|inactive", "", text))
     if not named or not (off or on):
         told = 'a condition names units, layers or paths, and "active" or "inactive", as "some unit is inactive"'
-        raise Misread(told, at + 1)
+        raise Misread(told, len(text) - len(text.lstrip()) + 1)
     none, every, state = bool(re.search(NONE, text)), bool(re.search(EVERY, text)), not off
 
     def live(p: Pattern) -> bool:  # some path is active
@@ -223,11 +223,8 @@ def condition(question: str, text: str, parameters: Parameters) -> Slip | str:  
     if len(text) > 500:
         raise Misread("a condition has at most 500 characters", 501)
     width, where = 2 if question == "4.4" else 1, (1, len(text))
-    plain, tests, at = re.sub(r"\\(?:leq?|le)\b", "<=", text.lower()), [], 0
-    for part in re.split(r"\bor\b|;|\|\|", plain):
-        at = plain.index(part, at)
-        tests.append(atom(part, at))
-    claimed = [test for test in tests if test is not None]
+    plain = re.sub(r"\\(?:leq?|le)\b", "<=", text.lower())
+    claimed = [test for test in map(atom, pieces(r"\bor\b|;|\|\|", plain)) if test is not None]
     if not claimed:
         return Slip("ReLU missing", "true, but the ReLUs can make gradients zero as well", where)
     rows = list(product((False, True), repeat=width))

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from cli726.errors import RequestError
 
-__all__ = ["Misread", "Node", "parse", "rewritten", "spelt"]
+__all__ = ["Misread", "Node", "parse", "pieces", "rewritten", "spelt"]
 
 LONGEST, DEEPEST, MOST_NODES = 2_000, 25, 300
 LAYERED = frozenset({"a", "z", "w", "delta"})
@@ -116,18 +116,21 @@ def spelt(node: Node) -> str:
     return {"*": " ", "^": "^"}.get(node.kind, f" {node.kind} ").join(wrapped)
 
 
-def parse(text: str, offset: int = 0) -> Node:
-    """Return the formula that a text of at most LONGEST characters holds.
+def pieces(separator: str, text: str) -> list[str]:
+    """Return the parts of a text between separators, each in its own columns: blanks stand for what comes before."""
+    marks = [0, *(at for found in re.finditer(separator, text) for at in found.span()), len(text)]
+    return [" " * start + text[start:end] for start, end in zip(marks[::2], marks[1::2], strict=True)]
 
-    Args:
-        offset: The column at which the text begins in what was typed.
+
+def parse(text: str) -> Node:
+    """Return the formula that a text of at most LONGEST characters holds.
 
     Raises:
         Misread: for what is no formula; says the column where reading stopped.
     """
     if len(text) > LONGEST:
         raise Misread(f"an answer has at most {LONGEST:,} characters; got {len(text):,}; shorten it", LONGEST)
-    reader = Reader(text, offset)
+    reader = Reader(text)
     tree = reader.formula(0)
     if reader.at < len(reader.text):
         raise reader.misread("a formula ends here")
@@ -137,24 +140,24 @@ def parse(text: str, offset: int = 0) -> Node:
 class Reader:
     """A place in a text, and the grammar as methods; raised and lowered letters are read as ^{} and _{}."""
 
-    def __init__(self, text: str, offset: int) -> None:
-        self.typed, self.offset, self.at, self.nodes = text, offset, 0, 0
-        pieces: list[str] = []
+    def __init__(self, text: str) -> None:
+        self.typed, self.at, self.nodes = text, 0, 0
+        letters: list[str] = []
         self.columns: list[tuple[int, int]] = []
         for found in PIECE.finditer(text):
             low, high = found.groups()
-            letters = "".join(LOW.get(c) or HIGH.get(c) or c for c in found[0])
-            piece = f"_{{{letters}}}" if low else f"^{{{letters}}}" if high else PLAIN.get(found[0], found[0])
-            pieces.append(piece)
-            self.columns += [found.span()] * len(piece)
-        self.text = "".join(pieces)
+            level = "".join(LOW.get(c) or HIGH.get(c) or c for c in found[0])
+            plain = f"_{{{level}}}" if low else f"^{{{level}}}" if high else PLAIN.get(found[0], found[0])
+            letters.append(plain)
+            self.columns += [found.span()] * len(plain)
+        self.text = "".join(letters)
         self.columns.append((len(text), len(text)))
         self.take(SPACE)
 
     def misread(self, expected: str, at: int | None = None) -> Misread:
         column = self.columns[self.at if at is None else at][0]
         found = f'"{self.typed[column : column + 12]}"' if column < len(self.typed) else "the end"
-        return Misread(f"{expected}, got {found}; `--list` shows how answers are typed", column + self.offset + 1)
+        return Misread(f"{expected}, got {found}; `--list` shows how answers are typed", column + 1)
 
     def take(self, pattern: re.Pattern[str], *, tight: bool = False) -> re.Match[str] | None:
         """Return what stands here, and go behind it and, unless `tight`, the space after it."""
@@ -173,7 +176,7 @@ class Reader:
     def spanned(self, node: Node, start: int) -> Node:
         """Return a node that stands from `start` to here."""
         last = len(self.text[: self.at].rstrip()) - 1
-        return replace(node, start=self.columns[start][0] + self.offset, end=self.columns[last][1] + self.offset)
+        return replace(node, start=self.columns[start][0], end=self.columns[last][1])
 
     def formula(self, depth: int, floor: int = 1) -> Node:
         """Return what binds at least as tightly as `floor`: 1 sums, 2 products, 3 powers."""

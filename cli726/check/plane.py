@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from cli726 import exact, glm, softmax
 from cli726.check.answers import UNKNOWN, Numbers, Parameters, Slip, Typed, fits, numbers_slip, typed_list
-from cli726.check.grammar import Misread, Node, parse
+from cli726.check.grammar import Misread, Node, parse, pieces
 from cli726.check.slips import judged
 from cli726.check.values import World, evaluate
 from cli726.errors import RequestError
@@ -93,25 +93,27 @@ def wrong_points(
                     yield "coefficient", f"the activations meet there with {name} of a{k + 1} {told}", met.exact
 
 
-def named(text: str) -> tuple[tuple[int, ...], str, int]:
-    """Return the classes that an answer names first, the rest, and where that begins."""
+def named(text: str) -> tuple[tuple[int, ...], str]:
+    """Return the classes that an answer names first, and the answer with blanks for them."""
     found = NAMED.match(text)
-    return (tuple(int(k) for k in found.groups() if k), text[found.end() :], found.end()) if found else ((), text, 0)
+    return (
+        (tuple(int(k) for k in found.groups() if k), " " * found.end() + text[found.end() :]) if found else ((), text)
+    )
 
 
 def ray(question: str, text: str, parameters: Parameters) -> Slip | str:  # noqa: ARG001 - as every judge
     """Judge the probabilities along a boundary, their limits, or the equation of a boundary."""
     weights = exact.classes(parameters.classes or softmax.ASSIGNMENT, softmax.NAMES)
-    classes, rest, offset = named(text)
+    classes, rest = named(text)
     if re.search(r"exp|e\s*\^", rest) and len(weights) == 3:
-        return judged(rest, parse(SHARE), DISTANCES, offset=offset, known=SHARES)
+        return judged(rest, parse(SHARE), DISTANCES, known=SHARES)
     result = softmax_of(weights)
     found = [b for b in result.boundaries if b.limit and set(classes) <= set(b.classes)]
     if not found:
         raise RequestError(f"there is no such boundary with a far end for these classes: {text[:40]}")
     if RELATION.search(rest) and re.search(r"x_?[12₁₂]", rest):
         pairs = {b.classes: minus(*(weights[k - 1] for k in b.classes)) for b in found}
-        return curve(rest, offset, pairs, LINEAR)
+        return curve(rest, pairs, LINEAR)
     known: list[Known] = [
         ("behind the point", "that holds behind the green point, where the line is no boundary",
          [b.behind for b in found if b.behind]),
@@ -120,13 +122,13 @@ def ray(question: str, text: str, parameters: Parameters) -> Slip | str:  # noqa
         ("at the point", "that holds at the green point, not away from it", [[1 / len(weights)] * len(weights)]),
         ("third class", "the classes that don't tie fall to 0", [[0.5] * len(weights)]),
     ]  # fmt: skip
-    return limits(rest, offset, [b.limit for b in found if b.limit], known, ordered=bool(classes))
+    return limits(rest, [b.limit for b in found if b.limit], known, ordered=bool(classes))
 
 
 def far(question: str, text: str, parameters: Parameters) -> Slip | str:  # noqa: ARG001 - as every judge
     """Judge the limits of the probabilities far out in the middle of a region."""
     weights = exact.classes(parameters.classes or softmax.ASSIGNMENT, softmax.NAMES)
-    classes, rest, offset = named(text)
+    classes, rest = named(text)
     found = softmax_of(weights)
     rights = [r.limit for r in found.regions if r.limit and (not classes or r.class_ in classes)]
     if not rights:
@@ -136,12 +138,12 @@ def far(question: str, text: str, parameters: Parameters) -> Slip | str:  # noqa
          [b.limit for b in found.boundaries if b.limit]),
         ("at the point", "that holds at the green point", [[1 / len(weights)] * len(weights)]),
     ]  # fmt: skip
-    return limits(rest, offset, rights, known, ordered=bool(classes))
+    return limits(rest, rights, known, ordered=bool(classes))
 
 
-def limits(text: str, offset: int, rights: Sequence[Numbers], known: Sequence[Known], *, ordered: bool) -> Slip | str:
+def limits(text: str, rights: Sequence[Numbers], known: Sequence[Known], *, ordered: bool) -> Slip | str:
     """Judge a list of limits; in any order where no class was named."""
-    given = typed_list(text, offset)
+    given = typed_list(text)
     where = given[0].where[0], given[-1].where[1]
     if any(fits(given, right, ordered=ordered) for right in rights):
         return "right"
@@ -175,7 +177,7 @@ def linear(terms: Sequence[str], numbers: Sequence[Fraction]) -> Node:
 
 
 def curve(
-    text: str, offset: int, pairs: Mapping[tuple[int, int], Affine], terms: Sequence[str], region: int = 0,
+    text: str, pairs: Mapping[tuple[int, int], Affine], terms: Sequence[str], region: int = 0,
     more: Sequence[tuple[str, str, Affine]] = (),
 ) -> Slip | str:  # fmt: skip
     """Judge an equation, or an inequality for the region of a class.
@@ -187,9 +189,9 @@ def curve(
     """
     sign, *others = RELATION.finditer(text)
     if others:
-        raise Misread("an equation has one = sign, an inequality one < or >", offset + others[0].start() + 1)
-    sides = parse(text[: sign.start()], offset), parse(text[sign.end() :], offset + sign.end())
-    typed, where = Node("-", parts=sides), (offset + 1, offset + len(text.rstrip()))
+        raise Misread("an equation has one = sign, an inequality one < or >", others[0].start() + 1)
+    typed = Node("-", parts=tuple(map(parse, pieces(RELATION.pattern, text))))
+    where = len(text) - len(text.lstrip()) + 1, len(text.rstrip())
     for (i, j), numbers in pairs.items():
         found = ratio(typed, linear(terms, numbers))
         if found is not None and sign[0] == "=":
@@ -199,7 +201,7 @@ def curve(
             if region in (0, winner):
                 return f"right: there C{winner} beats C{loser}"
             told = f"that is where C{winner} wins: the other side"
-            return Slip("other side", told, (offset + sign.start() + 1, offset + sign.end()))
+            return Slip("other side", told, (sign.start() + 1, sign.end()))
     known = [slip for numbers in pairs.values() for slip in slips_of_curve(numbers, terms)]
     for name, told, wrong in [*known, *((name, told, linear(terms, numbers)) for name, told, numbers in more)]:
         if ratio(typed, wrong) is not None:
@@ -233,19 +235,16 @@ def slips_of_curve(numbers: Affine, terms: Sequence[str]) -> Iterator[tuple[str,
 def boundary(question: str, text: str, parameters: Parameters) -> Slip | str:  # noqa: ARG001 - as every judge
     """Judge the decision boundary of problem 2 as an equation, the regions as inequalities, or the conic in words."""
     weights = exact.classes(parameters.classes or glm.ASSIGNMENT, glm.NAMES)
-    found, at = [], 0
-    for piece in re.split(r"([;\n]|,(?=\s*C_?\d)|\band\b)", text):
-        if piece.strip() and not re.fullmatch("[;,]|and", piece):
-            found.append(piece_of_plane(piece, at, weights))
-        at += len(piece)
+    parts = pieces(r"[;\n]|,(?=\s*C_?\d)|\band\b", text)
+    found = [piece_of_plane(part, weights) for part in parts if part.strip()]
     if not found:
         raise Misread("an equation or a region is expected", 1)
     return next((one for one in found if isinstance(one, Slip)), found[0])
 
 
-def piece_of_plane(text: str, start: int, weights: tuple[exact.Triple, ...]) -> Slip | str:
+def piece_of_plane(text: str, weights: tuple[exact.Triple, ...]) -> Slip | str:
     """Judge one equation, inequality or name of a conic."""
-    classes, rest, offset = named(text)
+    classes, rest = named(text)
     drawn = [b for b in glm_of(weights).boundaries if b.separates != "nothing" and set(classes) <= set(b.classes)]
     if not drawn:
         raise RequestError(f"these classes have no such boundary: {text[:40]}")
@@ -264,18 +263,18 @@ def piece_of_plane(text: str, start: int, weights: tuple[exact.Triple, ...]) -> 
                 ("one score", "that is one score set to 0, not the two set equal", one),
             )
         ]
-        return curve(rest, start + offset, pairs, SQUARES, classes[0] if len(classes) == 1 else 0, more)
+        return curve(rest, pairs, SQUARES, classes[0] if len(classes) == 1 else 0, more)
     word = re.search(r"circle|ellipse|hyperbola|crossing lines|parallel lines|double line|point|parabola|line", text)
     if not word:
-        raise Misread("an equation, a region or the name of a conic is expected", start + 1)
+        raise Misread("an equation, a region or the name of a conic is expected", len(text) - len(text.lstrip()) + 1)
     sized = re.search(r"radius\s*(?:of|=)?\s*", text)
     conic = next((b for b in drawn if b.conic == word[0]), None)
     if conic is None:
         told = f"not a {word[0]}: look at the signs of the coefficients"
-        return Slip("conic", told, (start + word.start() + 1, start + word.end()))
+        return Slip("conic", told, (word.start() + 1, word.end()))
     if not sized or conic.radius is None:
         return f"right: {conic.conic}"
-    given = typed_list(text[sized.end() :], start + sized.end())
+    given = typed_list(" " * sized.end() + text[sized.end() :])
     if fits(given, [conic.radius]):
         return f"right: {conic.conic} of this radius"
     if fits(given, [conic.radius**2]):

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 
 from cli726.check.answers import UNKNOWN, Slip, Typed, typed_list
-from cli726.check.grammar import Misread, Node, parse, rewritten, spelt
+from cli726.check.grammar import Misread, Node, parse, pieces, rewritten, spelt
 from cli726.check.values import Undefined, World, close, evaluate
 
 __all__ = ["Spelling", "judged", "place", "search"]
@@ -221,20 +222,20 @@ def search(tree: Node, right: Node, is_right: Callable[[Node], bool], extent: in
     return UNKNOWN
 
 
-def sides(text: str) -> list[tuple[str, int]]:
-    """Return the formulas of an answer with the columns where they begin, without the name on the left of `=`."""
-    pieces, at, depth = [], 0, 0
-    for k, sign in enumerate(text):
-        depth += (sign in "([{") - (sign in ")]}")
-        if sign in "=≈" and depth <= 0 and not re.search(r"(?:sum|prod|[ΣΠ∑∏])\s*_\s*[i-n]\s*$", text[:k]):
-            pieces.append((text[at:k], at))
-            at = k + 1
-    pieces.append((text[at:], at))
-    return pieces[1:] if len(pieces) > 1 and LEFT_SIDE.match(pieces[0][0].strip().lstrip("\\$({")) else pieces
+def sides(text: str) -> list[str]:
+    """Return the formulas of an answer, each in its own columns, without the name on the left of `=`."""
+    depths = [0, *accumulate((c in "([{") - (c in ")]}") for c in text)]
+    inner = re.compile(r"(?:sum|prod|[ΣΠ∑∏])\s*_\s*[i-n]\s*$")
+    marked = "".join(
+        "\0" if c in "=≈" and d <= 0 and not inner.search(text[:k]) else c
+        for k, (c, d) in enumerate(zip(text, depths, strict=False))
+    )
+    found = pieces("\0", marked)
+    return found[1:] if len(found) > 1 and LEFT_SIDE.match(found[0].strip().lstrip("\\$({")) else found
 
 
 def judged(
-    text: str, right: Node, worlds: Sequence[World], *, offset: int = 0, name: Node | None = None, extent: int = 3,
+    text: str, right: Node, worlds: Sequence[World], *, name: Node | None = None, extent: int = 3,
     numeric: Callable[[list[Typed]], Slip | str] | None = None, prepared: Callable[[Node], Node] = lambda node: node,
     known: Sequence[Spelling] = (),
 ) -> Slip | str:  # fmt: skip
@@ -243,7 +244,6 @@ def judged(
     Args:
         right: The right formula.
         worlds: Where formulas are compared.
-        offset: The column at which the text begins in what was typed.
         name: The symbol that is asked for, and is no answer.
         extent: How far sums without bounds run.
         numeric: Judges an answer without symbols.
@@ -261,12 +261,12 @@ def judged(
             return False
 
     said: Slip | str = "right"
-    for part, at in sides(text):
-        tree = prepared(parse(part, offset + at))
+    for part in sides(text):
+        tree = prepared(parse(part))
         if name is not None and tree == name:
             return Slip("name only", "that only names what is asked for; express it", place(tree))
         if numeric and not any(node.kind in ("symbol", "sum", "prod") for node in tree.walk()):
-            said = numeric(typed_list(part, offset + at))
+            said = numeric(typed_list(part))
             if isinstance(said, Slip):
                 return said
         elif not same(tree, truth):

@@ -434,7 +434,7 @@ def test_endless_answers_end_at_once(text):
     assert time.perf_counter() - began < 5
 
 
-@pytest.mark.parametrize(("question", "text", "column"), [("3.1", "y - ", 5), ("3.1", "y - t)", 6), ("3.2", "(y - t) $? z", 10), ("1.1", "1/3, , 1/3", 5),
+@pytest.mark.parametrize(("question", "text", "column"), [("3.1", "y - ", 5), ("3.1", "y - t)", 6), ("3.2", "(y - t) $? z", 10), ("1.1", "1/3, , 1/3", 6),
                                                           ("3.1", "y - q_2", 5), ("2.3", "x1^2 + = 1", 8)])  # fmt: skip
 def test_reading_stops_at_the_column_that_is_named(question, text, column):
     with pytest.raises(RequestError, match=rf"column {column}\)"):
