@@ -15,7 +15,8 @@ import numpy as np
 import numpy.random
 import pytest
 
-from cli726.backprop import example, solve
+from cli726.backprop import solve
+from cli726.backprop.example import example
 from cli726.check import QUESTIONS, Parameters, check
 from cli726.check.grammar import parse, spelt
 from cli726.choices import Hidden
