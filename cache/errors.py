@@ -1,7 +1,4 @@
-"""The errors that start on the lowest floor; `cli726.errors` has the whole tree and what each status means.
-
-They stand here because imports run downwards only and the store must raise what the edge understands.
-"""
+"""The errors that start on the lowest floor, for imports run downwards; `cli726.errors` has the whole tree."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """What lies in an entry's folder, byte for byte: the HDF5 structure of its data file, and its manifest.
 
 HDF5 itself never touches a disk here. It describes an empty file in memory, the same bytes for the same sizes (h5py
-3.11 to 3.16 agree on them), which the writer copies and the reader demands: a file whose structure differs in one
-byte is refused before any library has parsed it, so links, external storage, filters and lies have no one to act on
-them, and a write that fails for lack of space fails in a plain system call.
+3.11 to 3.16 agree), which the writer copies and the reader demands: what differs in one byte is refused before any
+library has parsed it, and a write that fails for lack of space fails in a plain system call.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -27,8 +26,7 @@ from cache.system import read_small
 __all__ = ["DATA", "IMAGE", "MANIFEST", "Distrusted", "Layout", "Manifest", "State", "layout_of", "read_manifest"]
 
 DATA = "features.h5"
-MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 2**20
+MANIFEST, LARGEST_MANIFEST = "manifest.json", 2**20
 PARTS = ("fields", "rows", "shape", "dtype", "provenance")
 # bfloat16 has no type of its own in HDF5 or NumPy: its bits are kept.
 STORED: Mapping[Dtype, np.dtype[Any]] = {"float32": np.dtype("<f4"), "bfloat16": np.dtype("<u2")}
@@ -40,15 +38,22 @@ State: TypeAlias = Literal["ok", "damaged", "superseded", "foreign", "partial"]
 
 
 class Distrusted(UntrustedDataError):  # noqa: N818 - what the entry is
-    """An entry is not what this version wrote; the message is the reason, without entry and remedy.
-
-    Attributes:
-        state: "damaged"; "superseded" for what an earlier version wrote, "foreign" for a later one or another program.
-    """
+    """An entry is not what this version wrote, but damaged, superseded or foreign; the message is the reason alone."""
 
     def __init__(self, reason: str, state: State = "damaged") -> None:
         super().__init__(reason)
         self.state = state
+
+
+@contextmanager
+def honest(name: str) -> Iterator[None]:
+    """Distrust an entry whose file `name` isn't there, or is no ordinary one."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Distrusted(f"it has no {name}") from None
+    except ValueError as error:
+        raise Distrusted(str(error)) from None
 
 
 class Sketch(io.RawIOBase):
@@ -56,8 +61,7 @@ class Sketch(io.RawIOBase):
 
     def __init__(self) -> None:
         self.written: dict[int, bytes] = {}
-        self.position = 0
-        self.size = 0
+        self.position = self.size = 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self.position = (0, self.position, self.size)[whence] + offset
@@ -95,12 +99,7 @@ def dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies: head, features, middle, images, tail, without gaps.
-
-    Attributes:
-        head, middle, tail: Bytes of the structure before, between and after the data.
-        shape, dtype: Of the features, rows first, as stored.
-    """
+    """Where everything lies, without gaps: head, features, middle, images, tail; the features' shape, rows first."""
 
     head: bytes
     middle: bytes
@@ -120,31 +119,19 @@ class Layout:
 
 def layout_of(request: Request) -> Layout:
     """Return the layout of the file that holds what is requested."""
-    return sketched(request.rows, request.shape, request.dtype)
-
-
-@lru_cache(maxsize=16)
-def sketched(rows: int, shape: tuple[int, ...], dtype: Dtype) -> Layout:
-    sketch = Sketch()
-    stored = STORED[dtype]
+    sketch, stored, shape = Sketch(), STORED[request.dtype], (request.rows, *request.shape)
     with h5py.File(sketch, "w", libver="earliest", alignment_threshold=1, alignment_interval=LINE) as file:
-        features = dataset(file, "features", (rows, *shape), stored)
-        images = dataset(file, "images", (rows, IMAGE), np.dtype(np.uint8))
-        file["features"].attrs.create("dtype", np.bytes_(dtype))
-    features_end = features + rows * math.prod(shape) * stored.itemsize
-    head, middle = sketch.span(0, features), sketch.span(features_end, images)
-    return Layout(head, middle, sketch.span(images + rows * IMAGE, sketch.size), (rows, *shape), stored)
+        features = dataset(file, "features", shape, stored)
+        images = dataset(file, "images", (request.rows, IMAGE), np.dtype(np.uint8))
+        file["features"].attrs.create("dtype", np.bytes_(request.dtype))
+    middle = sketch.span(features + math.prod(shape) * stored.itemsize, images)
+    tail = sketch.span(images + request.rows * IMAGE, sketch.size)
+    return Layout(sketch.span(0, features), middle, tail, shape, stored)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an entry says of itself.
-
-    Attributes:
-        request: What it holds.
-        size: Bytes of its data file.
-        sha256: Of the whole data file, as `sha256sum` prints it.
-    """
+    """What an entry says of itself: what it holds, and size and SHA-256 of its data file, as `sha256sum` prints it."""
 
     request: Request
     size: int
@@ -158,8 +145,12 @@ class Manifest:
         return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def parse_manifest(raw: bytes, key: str) -> Manifest:
-    """Return the manifest of the entry `key`; Distrusted unless it is, byte for byte, what this version writes."""
+def read_manifest(entry: Path) -> Manifest:
+    """Return the manifest of the entry in folder `entry`; Distrusted unless it is, byte for byte, what we write."""
+    if entry.is_symlink() or not entry.is_dir():
+        raise Distrusted("it is not a folder")
+    with honest(MANIFEST):
+        raw = read_small(entry / MANIFEST, LARGEST_MANIFEST)
     try:
         document = json.loads(raw)
         if not isinstance(document, dict):
@@ -175,19 +166,6 @@ def parse_manifest(raw: bytes, key: str) -> Manifest:
         raise Distrusted(f"{MANIFEST} breaks the rules of its format") from None
     if not whole:
         raise Distrusted(f"{MANIFEST} was changed after it was written")
-    if request.key != key:
+    if request.key != entry.name:
         raise Distrusted(f"{MANIFEST} belongs to another key, {short_key(request.key)}")
     return manifest
-
-
-def read_manifest(entry: Path) -> Manifest:
-    """Return the manifest of the entry in folder `entry`, whose name is its key; Distrusted as `parse_manifest`."""
-    if entry.is_symlink() or not entry.is_dir():
-        raise Distrusted("it is not a folder")
-    try:
-        raw = read_small(entry / MANIFEST, LARGEST_MANIFEST)
-    except FileNotFoundError:
-        raise Distrusted(f"it has no {MANIFEST}") from None
-    except ValueError as error:
-        raise Distrusted(str(error)) from None
-    return parse_manifest(raw, entry.name)

@@ -20,19 +20,13 @@ IMAGES = "images"
 Dtype: TypeAlias = Literal["float32", "bfloat16"]
 ITEM_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
 # Far above any real entry and far below what overflows; a hostile manifest can't ask for more.
-MOST_BYTES = 2**42
-MOST_DIMENSIONS = 8
+MOST_BYTES, MOST_DIMENSIONS = 2**42, 8
 # Entries that differ in more fields than this have nothing to say about each other.
 NEAR = 3
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def canonical(value: Any) -> str:
-    """Return one text for one value: names sorted, no spaces, ASCII, floats as the shortest that reads back.
-
-    Raises:
-        ValueError, TypeError: for NaN, infinities, and anything else that JSON has no form for.
-    """
+    """Return one text for one value; ValueError or TypeError for NaN and whatever else JSON has no form for."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -43,22 +37,14 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """One entry: what decides its content, and what it measures.
+    """One entry: what decides its content, and what it measures."""
 
-    Attributes:
-        fields: Everything that the features depend on, JSON values, possibly nested; `images` stands for the rows.
-            Never a path, a time or a label.
-        rows: Number of images, at least 1.
-        shape: Shape of one image's features, for instance (64,) or (16, 16, 32).
-        dtype: "float32", or "bfloat16" kept as its bits in uint16.
-        provenance: For people to read; not part of the key. `model`, `data`, `pool` and `cut` are shown in lists.
-            Entries of one provenance are versions of one thing.
-    """
-
+    # JSON, possibly nested; `images` stands for the rows. Never a path, a time or a label.
     fields: Mapping[str, Any]
     rows: int
-    shape: tuple[int, ...]
-    dtype: Dtype
+    shape: tuple[int, ...]  # of one image's features: (64,) or (16, 16, 32)
+    dtype: Dtype  # bfloat16 is kept as its bits in uint16
+    # For people to read: not in the key. Entries of one provenance are versions of one thing.
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,9 +64,8 @@ class Request:
     @cached_property
     def key(self) -> str:
         """SHA-256 of schema, fields, rows, shape and dtype; 64 hexadecimal digits."""
-        return digest(
-            {"schema": SCHEMA, "fields": self.fields, "rows": self.rows, "shape": self.shape, "dtype": self.dtype}
-        )
+        decisive = {name: getattr(self, name) for name in ("fields", "rows", "shape", "dtype")}
+        return digest({"schema": SCHEMA, **decisive})
 
     @property
     def family(self) -> str:
@@ -116,9 +101,7 @@ def short_key(key: str) -> str:
 
 def as_size(number: int) -> str:
     """Return `number` bytes with a decimal unit: 12800000 is "12.8 MB"."""
-    value = float(number)
-    for unit in UNITS:
-        if value < 999.95 or unit == UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == UNITS[0] else f"{value:.1f} {unit}"
+    if number < 1000:
+        return f"{number} B"
+    power = next((power for power in (1, 2, 3) if number < 999.95 * 1000**power), 4)
+    return f"{number / 1000**power:.1f} {'kMGT'[power - 1]}B"

@@ -1,9 +1,4 @@
-"""The feature store: entries that are built once, found again, checked every time, and thrown away at will.
-
->>> store = Store(default_cache_dir())
->>> entry = store.get_or_build(request, images, produce)
->>> entry.features, entry.state
-"""
+"""The feature store: entries that are built once, found again, checked every time, and thrown away at will."""
 
 from __future__ import annotations
 
@@ -25,7 +20,7 @@ from cache import writing
 from cache.errors import RequestError, UntrustedDataError
 from cache.format import IMAGE, Distrusted, Manifest, layout_of, read_manifest
 from cache.keys import IMAGES, Request, differences, nearest, short_key
-from cache.reading import EntryInfo, describe, files_size, load, touch_usage, usage_of, write_usage
+from cache.reading import EntryInfo, describe, files_size, load, touch_usage, usage_of, verdict, write_usage
 from cache.system import as_option
 
 __all__ = ["Entry", "EntryInfo", "Store", "digest_of"]
@@ -42,27 +37,16 @@ Produce = Callable[[NDArray[np.intp]], Iterable[NDArray[Any]]]
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """Features, checked, and where they come from.
-
-    Attributes:
-        key: SHA-256 of the request, 64 hexadecimal digits.
-        state: "hit", or "built" just now.
-        bytes: Size of the data file.
-        seconds: How long building took, now or then; None if nobody knows any more.
-        features: As `reading.load` gives them.
-        rebuilt_because: Names of the fields that differ from the nearest other version; empty on a hit.
-        computed: How many rows were not taken over from another version.
-        superseded: Key of the version that most of them came from, which is removed.
-    """
+    """Features, checked, and where they come from."""
 
     key: str
     state: Literal["hit", "built"]
-    bytes: int
-    seconds: float | None
-    features: NDArray[Any]
-    rebuilt_because: tuple[str, ...] = ()
-    computed: int = 0
-    superseded: str | None = None
+    bytes: int  # of the data file
+    seconds: float | None  # that building took, now or then; None if nobody knows any more
+    features: NDArray[Any]  # as `reading.load` gives them
+    rebuilt_because: tuple[str, ...] = ()  # the fields that differ from the nearest other version; empty on a hit
+    computed: int = 0  # rows that were not taken over from another version
+    superseded: str | None = None  # the version that most of them came from, which is removed
 
 
 def digest_of(images: NDArray[np.uint8]) -> str:
@@ -119,12 +103,11 @@ class Store:
     def get_or_build(
         self, request: Request, images: NDArray[np.uint8], produce: Produce, on_wait: Callable[[], None] | None = None
     ) -> Entry:
-        """Return the entry, from the store or built into it.
+        """Return the entry, from the store or built into it; rows that another version has are taken over.
 
         Args:
             request: Which; its field `images` is `digest_of(images)`.
-            images: uint8 ndarray of shape (rows, 32): what tells each image apart, such as its SHA-256. Rows that
-                another version has of the same images are taken over.
+            images: uint8 ndarray of shape (rows, 32): what tells each image apart, such as its SHA-256.
             produce: Called on a miss with the rows that are needed, increasing; yields consecutive blocks of them:
                 little-endian float32 ndarrays of shape (n, *shape), or uint16 ones with the bits of bfloat16.
             on_wait: Called once if another process is building it.
@@ -147,18 +130,19 @@ class Store:
     def hit(self, request: Request) -> Entry | None:
         """Return the entry if it is there, checked from first to last byte."""
         path = self.path(request.key)
-        with writing.Room(self.folder).refusals():
+        with writing.refusals(self.folder):
             try:
                 if not os.path.lexists(path):
                     return None
-                features, _ = load(path, read_manifest(path))
+                manifest = read_manifest(path)
+                features, _ = load(path, manifest)
             except Distrusted as error:
                 if not os.path.lexists(path):  # removed by another process while we read
                     return None
                 raise self.distrust(request.key, error) from None
         seconds = usage_of(path).get("seconds")
         touch_usage(path)
-        return Entry(request.key, "hit", layout_of(request).size, seconds, features)
+        return Entry(request.key, "hit", manifest.size, seconds, features)
 
     def distrust(self, key: str, reason: object) -> UntrustedDataError:
         short = short_key(key)
@@ -175,16 +159,16 @@ class Store:
         why = nearest(request, [version.request for version in versions])
         old, sources, superseded = self.taken_over(request, images, versions)
         needed = np.flatnonzero(sources < 0)
-        room = writing.Room.measured(self.folder, layout.size)
+        room = writing.room_for(self.folder, layout.size)
         with writing.part_folder(self.parts, request.key) as part:
-            with room.refusals():
+            with room():
                 part.mkdir(parents=True)
             blocks = writing.checked(produce(needed) if len(needed) else (), layout, len(needed))
             if old is not None:
                 blocks = writing.interleaved(old, sources, blocks)
             sha256 = writing.write_data(part, layout, images, blocks, room)
             del old, blocks
-            with room.refusals():
+            with room():
                 features = writing.vouch(part, Manifest(request, layout.size, sha256))
                 seconds = time.monotonic() - began
                 write_usage(part, seconds)
@@ -222,11 +206,9 @@ class Store:
     def taken_over(
         self, request: Request, images: NDArray[np.uint8], versions: Iterable[Manifest]
     ) -> tuple[NDArray[Any] | None, NDArray[np.intp], str | None]:
-        """Look for a version that differs in its images only and has some of these.
+        """Look for a version that differs in its images only and has some of these; None, all -1, None without any.
 
-        Returns:
-            Its features, checked; where each wanted row is in it, or -1; and its key, if most of it serves again. If
-            there is none: None, -1 everywhere, None.
+        Return its features, checked; where each wanted row is in it, or -1; and its key, if most of it serves again.
         """
         for version in versions:
             other = version.request
@@ -259,11 +241,7 @@ class Store:
         return found
 
     def info(self, prefix: str) -> EntryInfo:
-        """Return the one entry whose key begins with `prefix`.
-
-        Raises:
-            RequestError: if there is none or more than one; names candidates.
-        """
+        """Return the one entry whose key begins with `prefix`; RequestError, with candidates, for none or several."""
         if not re.fullmatch("[0-9a-f]{1,64}", prefix):
             raise RequestError(f"a key is 1 to 64 of the digits 0-9a-f; got {prefix!r}; `cmpt726 cache ls` lists them")
         folders = [path for path in children(self.root) if PREFIX.fullmatch(path.name)]
@@ -278,21 +256,16 @@ class Store:
         raise RequestError(f"key {prefix!r} must name an entry; none begins so; {lists}")
 
     def verify(self, prefix: str | None = None) -> list[EntryInfo]:
-        """Read every byte of one entry, or of all, and compare structure, sizes and SHA-256.
-
-        Raises:
-            RequestError: if `prefix` names no single entry.
-        """
+        """Read every byte of one entry, or of all, and compare structure, sizes and SHA-256; RequestError as `info`."""
         found = []
         for info in self.entries() if prefix is None else [self.info(prefix)]:
             began = time.monotonic()
             try:
                 if info.state == "ok":
                     load(info.path, read_manifest(info.path), keep=False)
-            except Distrusted as error:
-                info = replace(info, state=error.state, reason=str(error))
-            except OSError as error:
-                info = replace(info, state="damaged", reason=error.strerror or str(error))
+            except (Distrusted, OSError) as error:
+                state, reason = verdict(error)
+                info = replace(info, state=state, reason=reason)
             if info.state != "partial":
                 found.append(replace(info, seconds=time.monotonic() - began))
         return found
@@ -317,23 +290,15 @@ class Store:
         return doomed
 
     def clearable(self, prefix: str | None = None) -> list[EntryInfo]:
-        """Return one entry, or all and what killed processes left; what is not ours stays.
-
-        Raises:
-            RequestError: if `prefix` names no single entry.
-        """
+        """Return one entry (RequestError as `info`), or all and what killed processes left; what is not ours stays."""
         if prefix is not None:
             return [replace(self.info(prefix), reason="named")]
         ours = [i for i in self.entries() if i.reason == LEFT or (i.state != "partial" and i.path == self.path(i.key))]
         return [replace(info, reason="cleared") for info in ours]
 
     def remove(self, doomed: Iterable[EntryInfo]) -> None:
-        """Remove entries and parts, and the traces of what is no longer there.
-
-        Raises:
-            EnvironmentFailure: if an entry can't be removed.
-        """
-        with writing.Room(self.folder).refusals():
+        """Remove entries and parts, and the traces of what is no longer there; EnvironmentFailure if it can't be."""
+        with writing.refusals(self.folder):
             for info in doomed:
                 if info.state == "partial":
                     writing.remove(info.path)

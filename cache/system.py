@@ -16,23 +16,12 @@ import platformdirs
 from cache.errors import EnvironmentFailure
 
 __all__ = [
-    "available_memory",
-    "default_cache_dir",
-    "is_alive",
-    "memory_limit",
-    "read_small",
-    "sync_folder",
-    "user_folder",
+    "available_memory", "default_cache_dir", "is_alive", "memory_limit", "read_small", "sync_folder", "user_folder",
     "write_synced",
-]
+]  # fmt: skip
 
 # Never follow a link out of the store, never wait for a FIFO's writer. Windows has neither flag, but needs O_BINARY.
-SAFELY = (
-    getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+SAFELY = sum(getattr(os, f"O_{flag}", 0) for flag in ("NOFOLLOW", "NONBLOCK", "CLOEXEC", "BINARY"))
 # Where the system won't say (Windows, without a library for it): small enough for any machine that trains.
 ASSUMED = 4 * 2**30
 SYSTEM_MEMORY = Path("/proc/meminfo")
@@ -129,11 +118,7 @@ def memory_limit() -> int:
 
 
 def user_folder(variable: str, otherwise: Callable[[], Path]) -> Path:
-    """Return the folder that an environment variable names, else the system's own for this user.
-
-    Raises:
-        EnvironmentFailure: if that needs a home folder and there is none.
-    """
+    """Return the folder that an environment variable names, else the system's; EnvironmentFailure without a home."""
     named = os.environ.get(variable)
     try:
         folder = Path(named).expanduser() if named else otherwise()

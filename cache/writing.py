@@ -15,11 +15,11 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +30,7 @@ from cache.keys import as_size
 from cache.reading import BLOCK, as_bytes, load
 from cache.system import as_option, create, is_alive, sync_folder, write_all, write_synced
 
-__all__ = [
-    "Room",
-    "checked",
-    "commit",
-    "discard",
-    "interleaved",
-    "left_over",
-    "part_folder",
-    "remove",
-    "reserve",
-    "vouch",
-]
+__all__ = ["checked", "commit", "discard", "interleaved", "left_over", "part_folder", "refusals", "remove", "reserve"]
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Manifest, sidecar and the folders' own blocks.
@@ -51,6 +40,7 @@ TOGETHER = 256
 PART = re.compile(r"[0-9a-f]{64}\.(?P<host>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.[0-9a-f]{8}", re.ASCII)
 # A part of another machine, or of a process number that lives again, is given this long without a write.
 ABANDONED_SECONDS = 24 * 3600
+Room: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 def free_space(folder: Path) -> int:
@@ -60,44 +50,33 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-@dataclass(frozen=True)
-class Room:
-    """The bytes that an entry needs in the store's folder, and those free before; None if the system won't say."""
-
-    folder: Path
-    needed: int = 0
-    free: int | None = None
-
-    @classmethod
-    def measured(cls, folder: Path, needed: int) -> Self:
-        """Return what is free now; EnvironmentFailure, with the figures, for what can't fit."""
-        room = cls(folder, needed)
-        with suppress(OSError):
-            room = cls(folder, needed, free_space(folder))
-        if room.free is not None and needed + BESIDES > room.free:
-            raise room.failure("too little space")
-        return room
-
-    def failure(self, why: str) -> EnvironmentFailure:
-        """Return the error of too little space, with the figures."""
-        free = "unknown" if self.free is None else as_size(self.free)
-        return EnvironmentFailure(
-            f"{why}: the cache entry needs {as_size(self.needed)}, free in {self.folder}: {free}; free some space "
-            f"(`cmpt726 cache prune --max-size SIZE{as_option(self.folder)}`) or choose another folder (--cache-dir)"
-        )
-
-    @contextmanager
-    def refusals(self) -> Iterator[None]:
-        """Turn what the system refuses inside into an EnvironmentFailure that says what to do."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in NO_SPACE:
-                raise self.failure(error.strerror or str(error)) from error
+@contextmanager
+def refusals(folder: Path, needed: int = 0, free: int = 0) -> Iterator[None]:
+    """Turn what the system refuses in a store's folder into an EnvironmentFailure that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in NO_SPACE:
             raise EnvironmentFailure(
-                f"the cache in {self.folder} must be a folder that can be read and written; got "
-                f"{error.strerror or error}; choose another one (--cache-dir) or do without (--no-cache)"
+                f"{why}: the cache entry needs {as_size(needed)}, free in {folder}: {as_size(free)}; free some space "
+                f"(`cmpt726 cache prune --max-size SIZE{as_option(folder)}`) or choose another folder (--cache-dir)"
             ) from error
+        raise EnvironmentFailure(
+            f"the cache in {folder} must be a folder that can be read and written; got {why}; "
+            "choose another one (--cache-dir) or do without (--no-cache)"
+        ) from error
+
+
+def room_for(folder: Path, needed: int) -> Room:
+    """Return `refusals` with these figures; an EnvironmentFailure for what can't fit is raised at once."""
+    with refusals(folder):
+        free = free_space(folder)
+    room = partial(refusals, folder, needed, free)
+    if needed + BESIDES > free:
+        with room():
+            raise OSError(errno.ENOSPC, "too little space")
+    return room
 
 
 def reserve(descriptor: int, size: int) -> None:
@@ -148,16 +127,16 @@ def write_data(
 ) -> str:
     """Write the data file of an entry and sync it; return its SHA-256. An error of `blocks` itself passes as it is."""
     sha256 = hashlib.sha256()
-    descriptor = -1
+    with room():
+        descriptor = create(part / DATA)
 
     def put(content: bytes | memoryview) -> None:
-        with room.refusals():
+        with room():
             write_all(descriptor, content)
         sha256.update(content)
 
     try:
-        with room.refusals():
-            descriptor = create(part / DATA)
+        with room():
             reserve(descriptor, layout.size)
             os.lseek(descriptor, 0, os.SEEK_SET)
         put(layout.head)
@@ -167,12 +146,11 @@ def write_data(
         put(layout.middle)
         put(as_bytes(images))
         put(layout.tail)
-        with room.refusals():
+        with room():
             os.fsync(descriptor)
             drop_from_memory(descriptor)
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(descriptor)
     return sha256.hexdigest()
 
 
@@ -249,11 +227,9 @@ def left_over(parts: Path) -> list[Path]:
     found = []
     for part in sorted(parts.iterdir()) if parts.is_dir() else []:
         name = PART.fullmatch(part.name)
-        if name is None:
-            continue
-        gone = name["host"] == host() and not is_alive(int(name["pid"]))
         with suppress(OSError):
             written = max(path.lstat().st_mtime for path in (part, *part.iterdir()))
-            if gone or time.time() - written > ABANDONED_SECONDS:
+            gone = name and name["host"] == host() and not is_alive(int(name["pid"]))
+            if name and (gone or time.time() - written > ABANDONED_SECONDS):
                 found.append(part)
     return found

@@ -1,10 +1,13 @@
-"""Entries to test with; run as a script, a process that builds one while the test kills, starves or races it."""
+"""Entries to test with; run as a script, processes that build one while the test kills, starves or races them."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
+import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -43,6 +46,11 @@ def a_request(rows=600, shape=(64,), dtype="float32", provenance=None, names=Non
     draft = Wanted(fields, len(names) or rows, shape, dtype, provenance, names)
     fields.setdefault("images", digest_of(images_of(draft)))
     return Wanted(fields, draft.rows, shape, dtype, provenance, names)
+
+
+WANTED = a_request()
+# What is there before: another network's entry, and one whose rows are taken over, but for one, and that is removed.
+OLDER = {"other": a_request(weights="older"), "relative": a_request(names=[*range(599), 1000])}
 
 
 def features_of(wanted: Wanted) -> np.ndarray:
@@ -94,19 +102,46 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths if "families" not in path.parts}
 
 
+def at_moments(folder: Path, older: Wanted, moments: int) -> None:
+    """Kill a build at so many random moments; print a line of JSON for each, as `at_each_call` does."""
+    chance = random.Random(726)
+    for at in range(moments):
+        place = folder / str(at)
+        build(place, older)
+        pid = os.fork()
+        if pid == 0:
+            build(place, WANTED, pause=0.005)
+            os._exit(0)
+        time.sleep(chance.uniform(0, 0.12))
+        os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps({"place": str(place), "call": "", "status": status}), flush=True)
+
+
 def main() -> None:
     from commands.app import status_of
     from commands.process import await_interrupts
+    from tests.harness import at_each_call
 
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=600)
-    parser.add_argument("--pause", type=float, default=0.0)
-    parser.add_argument("--log")
+    for name, kind in {"rows": int, "pause": float, "log": str, "file-limit": int, "user": int}.items():
+        parser.add_argument(f"--{name}", type=kind, default=600 if name == "rows" else 0)
     parser.add_argument("--no-locks", action="store_true")
-    parser.add_argument("--file-limit", type=int)
-    parser.add_argument("--user", type=int)
+    # Builds again and again: killed at, or (with an errno) failing at its first, second, ... call; killed at moments.
+    parser.add_argument("--each-call", type=int)
+    parser.add_argument("--moments", type=int)
+    parser.add_argument("--older", choices=OLDER)
     options = parser.parse_args()
+
+    def prepare(place: Path):
+        build(place, OLDER[options.older])
+        return lambda: assert_right(build(place, WANTED), WANTED)
+
+    if options.each_call is not None:
+        return at_each_call(options.folder, options.each_call or None, prepare)
+    if options.moments:
+        return at_moments(options.folder, OLDER[options.older], options.moments)
     await_interrupts()
     if options.no_locks:
         store_module.turn = lambda path, on_wait: nullcontext()
@@ -114,7 +149,7 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_limit, options.file_limit))
-    if options.user is not None:
+    if options.user:
         os.setuid(options.user)
     wanted = a_request(options.rows)
     try:

@@ -1,6 +1,5 @@
 """Fixtures for the store's tests."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cache.store import Store
-from tests.cache.building import a_request, build
+from tests.cache.building import WANTED, build
+from tests.harness import environment
 
 SCRIPT = Path(__file__).with_name("building.py")
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def wanted():
-    return a_request()
+    return WANTED
 
 
 @pytest.fixture
@@ -34,12 +33,10 @@ def entry(store, wanted):
 @pytest.fixture
 def start():
     """Starts building.py with the given arguments; whatever still runs at the end is killed."""
-    running = []
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    running, pipes = [], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment()}
 
-    def run(*arguments, script=SCRIPT):
-        command, pipe = [sys.executable, str(script), *map(str, arguments)], subprocess.PIPE
-        running.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
+    def run(*arguments):
+        running.append(subprocess.Popen([sys.executable, str(SCRIPT), *map(str, arguments)], **pipes))
         return running[-1]
 
     yield run
