@@ -9,6 +9,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import typer
+
 from cli726.errors import RequestError
 from commands.options import FigureFormat, Format, Json, NoFigures, Out, Show, sign
 from commands.render import document, emit
@@ -18,75 +20,51 @@ if TYPE_CHECKING:
 
     from cli726.document import Document
 
+# File stem -> a function that makes the figure.
 Figures: TypeAlias = Mapping[str, Callable[[], "Figure"]]
-
-
-def draw(
-    figures: Figures | Callable[[], Figures],
-    command: str,
-    *,
-    out: Path | None,
-    format: FigureFormat,
-    no_figures: bool,
-    show: bool,
-    as_json: bool,
-) -> list[Path]:
-    """Draw each figure into `out` (default `results/COMMAND`) and return the paths, in order.
-
-    Args:
-        figures: File stem -> a function that makes the figure; called only if it is to be drawn. Or a function that
-            gives these, so that even its imports happen only then.
-        command: Names the default folder.
-        out, format, no_figures, show, as_json: The command's options; `--json` draws only where `--out` is given.
-    """
-    if no_figures or (as_json and out is None):
-        return []
-    from cli726.drawing import save, styled
-
-    folder = Path("results", command) if out is None else out
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
-        raise RequestError(f"figures need a folder, and {folder} can't be one; choose another with --out") from error
-    paths = []
-    for stem, make in (figures() if callable(figures) else figures).items():
-        path = folder / f"{stem}.{format}"
-        with styled():
-            figure = make()
-        save(figure, path)
-        paths.append(path)
-    if show:
-        import typer
-
-        for path in paths:
-            typer.launch(str(path))
-    return paths
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where a result goes: the screen or JSON, and the folder of its figures."""
+    """Where a result goes: the screen or JSON, and the folder of its figures, results/COMMAND by default."""
 
     command: str
+    as_json: bool
     out: Path | None
     format: FigureFormat
     no_figures: bool
     show: bool
-    as_json: bool
 
-    def present(self, payload: Any, content: Document, figures: Figures | Callable[[], Figures] | None = None) -> None:
+    def present(self, payload: Any, content: Document, figures: Callable[[], Figures] | None = None) -> None:
         """Draw the figures, then print the result.
 
         Args:
             payload: A dataclass or mapping; what `--json` prints, unrounded.
             content: What a person reads.
-            figures: As `draw` takes them; None to draw none.
+            figures: Called only if they are to be drawn, so that even its imports happen only then; None to draw none.
         """
-        paths = draw(
-            figures or {}, self.command, out=self.out, format=self.format, no_figures=self.no_figures or not figures,
-            show=self.show, as_json=self.as_json,
-        )  # fmt: skip
+        wanted = not self.no_figures and (self.out is not None or not self.as_json)
+        paths = self.draw(figures()) if figures and wanted else []
         emit(payload, lambda: document(content), as_json=self.as_json, figures=paths)
+
+    def draw(self, figures: Figures) -> list[Path]:
+        """Draw each figure into the folder, and return the paths in order."""
+        from cli726.drawing import save, styled
+
+        folder = Path("results", self.command) if self.out is None else self.out
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+            message = f"figures need a folder, and {folder} can't be one; choose another with --out"
+            raise RequestError(message) from error
+        paths = [folder / f"{stem}.{self.format}" for stem in figures]
+        for path, make in zip(paths, figures.values(), strict=True):
+            with styled():
+                figure = make()
+            save(figure, path)
+        for path in paths if self.show else ():
+            typer.launch(str(path))
+        return paths
 
 
 OPTIONS = {
@@ -99,11 +77,7 @@ OPTIONS = {
 
 
 def drawing(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the five options of drawing; they reach it together, as its argument `output`.
-
-    Args:
-        command: Names the default folder, results/COMMAND.
-    """
+    """Give a command the five options of drawing; they reach it together, as its argument `output`."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [item for item in inspect.signature(function).parameters.values() if item.name != "output"]

@@ -1,14 +1,11 @@
 """`cmpt726 glm`: problem 2."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from commands.drawing import Output, drawing
+from commands.drawing import Figures, Output, drawing
 from commands.options import Extent, examples
-
-if TYPE_CHECKING:
-    from commands.drawing import Figures
 
 MODEL = "Model and points"
 EPILOG = examples(
@@ -35,10 +32,10 @@ def glm(output: Output, classes: Classes = None, at: At = None, extent: Extent =
     from cli726.glm.findings import document
 
     result = analyse(exact.classes(classes or ASSIGNMENT, NAMES))
-    place = evaluate(result.weights, exact.pair(at)) if at else None
-    half = exact.positive(extent, "--extent") if extent else None
+    place = evaluate(result.weights, (exact.number(at[0]), exact.number(at[1]))) if at else None
+    half = exact.extent(extent) if extent else None
 
-    def figures() -> "Figures":
+    def figures() -> Figures:
         from cli726.glm import figures as drawn
 
         return drawn.figures(result, half, place)

@@ -39,13 +39,6 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=fixed, highlight=False, soft_wrap=False)
 
 
-def plain(text: str) -> str:
-    """Return `printable` text with Rich's markup escaped: for names that come from files."""
-    from rich.markup import escape
-
-    return escape(printable(text))
-
-
 def notice(text: str) -> None:
     """Print one line on stderr, never broken: it may hold a command to copy."""
     console(stderr=True).print(printable(text), markup=False, soft_wrap=True)
@@ -98,15 +91,12 @@ def emit(
     Args:
         payload: A dataclass or mapping; what `--json` prints, unrounded.
         tables: Gives what a person reads; not called for JSON.
-        as_json: Which of the two.
         figures: Paths written; listed in both forms. None for commands that draw nothing.
     """
     if as_json:
-        document = jsonable(payload)
-        if figures is not None:
-            document["figures"] = jsonable(figures)
+        content = jsonable(payload) | ({} if figures is None else {"figures": jsonable(figures)})
         narrow = (sys.stdout.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
-        print(harmless(json.dumps(document, allow_nan=False, ensure_ascii=narrow, indent=2)))
+        print(harmless(json.dumps(content, allow_nan=False, ensure_ascii=narrow, indent=2)))
         return
     out = console()
     for renderable in tables():
@@ -144,11 +134,9 @@ def document(content: Document) -> Iterator[RenderableType]:
         if number:
             yield Text(f"\n{number}  {printable(plain(question))}", style="bold")
         grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True)
-        grid.add_column()
         for item in answers:
             grid.add_row("•", Text(printable(item.text)))
-        if grid.row_count:
+        if answers:
             yield Padding(grid, (0, 0, 0, 2))
         for shown in tables:
             if shown.title is not None:  # not as the table's own title, which would wrap at the table's width

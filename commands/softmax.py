@@ -1,14 +1,11 @@
 """`cmpt726 softmax`: problem 1."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from commands.drawing import Output, drawing
+from commands.drawing import Figures, Output, drawing
 from commands.options import Extent, examples
-
-if TYPE_CHECKING:
-    from commands.drawing import Figures
 
 MODEL = "Model and points"
 EPILOG = examples(
@@ -40,10 +37,10 @@ def softmax(
     from cli726.softmax.findings import document, point_document
 
     result = analyse(exact.classes(classes or ASSIGNMENT, NAMES))
-    place = evaluate(result.weights, exact.pair(at)) if at else None
-    half = exact.positive(extent, "--extent") if extent else None
+    place = evaluate(result.weights, (exact.number(at[0]), exact.number(at[1]))) if at else None
+    half = exact.extent(extent) if extent else None
 
-    def figures() -> "Figures":
+    def figures() -> Figures:
         from cli726.softmax import figures as drawn
 
         return drawn.figures(result, half, place)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
-from cli726.document import Math, Table, m
+from cli726.document import Finding, Math, Table, m
 from cli726.errors import RequestError
 from cli726.exact.envelope import Spot
 
 __all__ = [
-    "both", "classes", "decimal", "equation", "marked", "named", "number", "pair", "place", "place_table", "polynomial",
-    "positive", "root", "table",
+    "both", "classes", "decimal", "equation", "extent", "finding", "marked", "named", "number", "place", "place_table",
+    "polynomial", "root", "special", "table",
 ]  # fmt: skip
 
-DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/\d+", re.ASCII)
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/0*[1-9]\d*", re.ASCII)
 LONGEST = 40
 # Between these bounds (and below LONGEST) everything that we derive still fits a float64.
 SMALLEST, LARGEST = Fraction(1, 10**30), Fraction(10**30)
@@ -27,13 +28,13 @@ Triple = tuple[Fraction, Fraction, Fraction]
 
 
 def number(text: str) -> Fraction:
-    """Return the fraction that `text` stands for: "1.5", "2e-3" or "3/22".
+    """Return the fraction that `text` stands for, "1.5", "2e-3" or "3/22".
 
     Raises:
         RequestError: not a finite number, or too large, too small or too long to compute with.
     """
     typed = text.strip()
-    if len(typed) <= LONGEST and DECIMAL.fullmatch(typed) and not re.search(r"/0+$", typed):
+    if len(typed) <= LONGEST and DECIMAL.fullmatch(typed):
         value = Fraction(typed)
         if value == 0 or SMALLEST <= abs(value) <= LARGEST:
             return value
@@ -43,25 +44,19 @@ def number(text: str) -> Fraction:
     )
 
 
-def classes(texts: Sequence[str], names: tuple[str, str, str]) -> tuple[Triple, ...]:
-    """Return the weights of each class as a user typed them, three numbers separated by commas.
-
-    Args:
-        texts: One for each class.
-        names: What the numbers are, for the message.
+def classes(texts: Sequence[str], names: Sequence[str]) -> tuple[Triple, ...]:
+    """Return the weights of each class as a user typed them: three numbers, for messages with `names`, after commas.
 
     Raises:
         RequestError: fewer than two classes, another count of numbers, or a part that is no number.
     """
     if len(texts) < 2:
-        raise RequestError(
-            f"at least two classes are needed, got {len(texts)}; repeat --class for each, "
-            'as in --class "3,1,1" --class "1,3,2"'
-        )
+        example = 'as in --class "3,1,1" --class "1,3,2"'
+        raise RequestError(f"at least two classes are needed, got {len(texts)}; repeat --class for each, {example}")
     result = []
     for text in texts:
         parts = text.split(",")
-        if len(parts) != len(names):
+        if len(parts) != 3:
             raise RequestError(
                 f"a class takes three numbers, {','.join(names)}; got {len(parts)} in "
                 f'"{text[:LONGEST]}"; write it like --class "3,1,1"'
@@ -71,16 +66,11 @@ def classes(texts: Sequence[str], names: tuple[str, str, str]) -> tuple[Triple, 
     return tuple(result)
 
 
-def pair(texts: tuple[str, str]) -> tuple[Fraction, Fraction]:
-    """Return the two coordinates of a point; refuse what `number` refuses."""
-    return number(texts[0]), number(texts[1])
-
-
-def positive(text: str, option: str) -> Fraction:
-    """Return a number above 0; refuse others, and what `number` refuses."""
+def extent(text: str) -> Fraction:
+    """Return half the width of axes; refuse what is not above 0, and what `number` refuses."""
     value = number(text)
     if value <= 0:
-        raise RequestError(f"{option} must be above 0, got {text}; write it like {option} 5")
+        raise RequestError(f"--extent must be above 0, got {text}; write it like --extent 5")
     return value
 
 
@@ -102,10 +92,9 @@ def both(value: Fraction) -> str:
 
 def place(x: tuple[Fraction, Fraction]) -> str:
     """Return a point as `both` does a number: "(3/22, -4/11) ~= (0.1364, -0.3636)"."""
-    texts = [str(value) for value in x]
-    if max(map(len, texts)) > SHORT:
+    if max(len(str(value)) for value in x) > SHORT:
         return f"~= ({float(x[0]):.6g}, {float(x[1]):.6g})"
-    text = f"({', '.join(texts)})"
+    text = f"({x[0]}, {x[1]})"
     return f"{text} ~= ({float(x[0]):.4g}, {float(x[1]):.4g})" if "/" in text else text
 
 
@@ -119,6 +108,11 @@ def marked(text: str) -> list[str | Math]:
     return [m(part) if k % 2 else part for k, part in enumerate(text.split("`")) if part]
 
 
+def finding(question: str, text: str, **evidence: Any) -> Finding:
+    """Return a sentence in which mathematics stands between backticks."""
+    return Finding(question, marked(text), evidence)
+
+
 def table(
     title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], question: str = "", numeric: int = 9
 ) -> Table:
@@ -127,13 +121,30 @@ def table(
     return Table(marked(title), [marked(column) for column in columns], cells, question, numeric)
 
 
-def place_table(title: str, item: Spot, **columns: Sequence[str]) -> Table:
-    """Return what holds at one point, a row for each class; which are the largest."""
+def place_table(title: str, item: Spot, name: str, heights: Sequence[Fraction], **more: Sequence[str]) -> Table:
+    """Return what holds at one point, a row for each class: its height, `more` by column, and which are the largest."""
     rows = [
-        (f"`C{k}`", *cells, "largest" if k in item.tied else "")
-        for k, cells in enumerate(zip(*columns.values(), strict=True), 1)
+        (f"`C{k}`", f"`{both(height)}`", *texts, "largest" if k in item.tied else "")
+        for k, (height, *texts) in enumerate(zip(heights, *more.values(), strict=True), 1)
     ]
-    return table(f"{title} `{place(item.exact)}`", ("class", *columns, ""), rows, numeric=1)
+    return table(f"{title} `{place(item.exact)}`", ("class", name, *more, ""), rows, numeric=1)
+
+
+def special(groups: Iterable[tuple[int, ...]], with_area: Collection[int], what: str) -> Iterator[Finding]:
+    """Yield what belongs to no question: which classes, from 1, coincide and share `what`, and which have no region.
+
+    Args:
+        groups: Of each class all that coincide with it.
+        with_area: The classes that have a region; of those that coincide the first.
+    """
+    distinct = dict.fromkeys(groups)
+    for tied in distinct:
+        if len(tied) > 1 and len(distinct) > 1:
+            yield finding("", f"`{named(tied)}` have the same {what} everywhere.", classes=tied)
+    empty = [tied[0] for tied in distinct if tied[0] not in with_area]
+    if empty:
+        text = f"No region belongs to `{named(empty)}`: nowhere is this {what} larger than all others."
+        yield finding("", text, classes=empty)
 
 
 def polynomial(terms: Iterable[tuple[Fraction, str]]) -> str:
@@ -151,9 +162,7 @@ def polynomial(terms: Iterable[tuple[Fraction, str]]) -> str:
 def equation(coefficients: Sequence[Fraction], names: Sequence[str], constant: Fraction, relation: str = "=") -> str:
     """Return `sum of coefficient * name + constant = 0` in smallest integers, the first positive: "2 x1 - 2 x2 = 1".
 
-    Args:
-        coefficients, names, constant: The left side.
-        relation: "=", or ">" for the part of the plane in which the left side is positive.
+    With ">" as relation it is the part of the plane in which the left side is positive.
     """
     values = [*coefficients, -constant]
     multiple = math.lcm(*(value.denominator for value in values))
@@ -167,7 +176,5 @@ def equation(coefficients: Sequence[Fraction], names: Sequence[str], constant: F
 
 def root(square: Fraction) -> str:
     """Return the square root of `square` (not negative): "3/2" where it is rational, else "sqrt(3/2)"."""
-    above, below = math.isqrt(square.numerator), math.isqrt(square.denominator)
-    if above**2 == square.numerator and below**2 == square.denominator:
-        return str(Fraction(above, below))
-    return f"sqrt({square})"
+    exact = Fraction(math.isqrt(square.numerator), math.isqrt(square.denominator))
+    return str(exact) if exact**2 == square else f"sqrt({square})"

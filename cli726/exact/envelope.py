@@ -49,7 +49,7 @@ class Edge:
 
 def value(function: Affine, x: Vector) -> Fraction:
     """Return the function's value at `x`."""
-    return function[0] * x[0] + function[1] * x[1] + function[2]
+    return slope(function, x) + function[2]
 
 
 def slope(function: Affine, direction: Vector) -> Fraction:
@@ -95,18 +95,11 @@ def span(x: Vector, direction: Vector, constraints: Iterable[Affine]) -> Span | 
 
     Returns None where there is no such t; low = high for a single one.
     """
-    low: Fraction | None = None
-    high: Fraction | None = None
-    for constraint in constraints:
-        here, growth = value(constraint, x), slope(constraint, direction)
-        if growth == 0:
-            if here < 0:
-                return None
-        elif growth > 0:
-            low = -here / growth if low is None else max(low, -here / growth)
-        else:
-            high = -here / growth if high is None else min(high, -here / growth)
-    return None if low is not None and high is not None and low > high else (low, high)
+    sides = [(value(constraint, x), slope(constraint, direction)) for constraint in constraints]
+    low = max((-here / growth for here, growth in sides if growth > 0), default=None)
+    high = min((-here / growth for here, growth in sides if growth < 0), default=None)
+    below = any(growth == 0 and here < 0 for here, growth in sides)
+    return None if below or (low is not None and high is not None and low > high) else (low, high)
 
 
 def visible(functions: Sequence[Affine], edge: Edge, window: Iterable[Affine]) -> list[Vector]:
@@ -128,10 +121,11 @@ def edge_between(functions: Sequence[Affine], f: Affine, g: Affine, domain: Sequ
     if limits is None or (limits[0] == limits[1] and limits[0] is not None):
         return None
     low, high = limits
-    inside = (
-        low + 1 if low is not None and high is None else high - 1 if low is None and high is not None else Fraction(0)
-    )
-    middle = along(x, direction, (low + high) / 2 if low is not None and high is not None else inside)
+    if low is not None and high is not None:
+        t = (low + high) / 2
+    else:
+        t = low + 1 if low is not None else high - 1 if high is not None else Fraction(0)
+    middle = along(x, direction, t)
     if any(value(constraint, middle) == 0 for constraint in domain):
         return None
     tied = highest(functions, middle)
@@ -151,24 +145,17 @@ def edges(functions: Sequence[Affine], domain: Sequence[Affine] = ()) -> list[Ed
         functions: Any number of them, in any position; of functions that coincide the first stands for all.
         domain: Only where all of these are >= 0; its own border is no edge.
     """
-    found: dict[tuple[int, int], Edge] = {}
-    for f, g in combinations(dict.fromkeys(functions), 2):
-        edge = edge_between(functions, f, g, domain)
-        if edge:
-            found[edge.owners] = edge
+    pairs = combinations(dict.fromkeys(functions), 2)
+    found = {edge.owners: edge for f, g in pairs if (edge := edge_between(functions, f, g, domain))}
     return [found[pair] for pair in sorted(found)]
 
 
-def owners(functions: Sequence[Affine], found: Sequence[Edge], somewhere: Vector) -> tuple[int, ...]:
-    """Return the indices of the functions whose region has an area, those that coincide included.
+def owners(functions: Sequence[Affine], found: Sequence[Edge], somewhere: Vector) -> set[int]:
+    """Return the indices of the functions whose region has an area, the first of those that coincide.
 
-    Args:
-        found: The edges.
-        somewhere: A point inside the domain; where there is no edge, whoever is the largest there is so everywhere.
+    Without edges, in `found`, the largest at any point inside the domain, `somewhere`, is so everywhere.
     """
-    if not found:
-        return highest(functions, somewhere)
-    return tuple(sorted({k for edge in found for owner in edge.owners for k in same(functions, owner)}))
+    return {k for edge in found for k in edge.owners} or {highest(functions, somewhere)[0]}
 
 
 def polygon(constraints: Iterable[Affine], corners: Sequence[Vector]) -> list[Vector]:

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from cli726.document import mathtext
 from cli726.drawing import BOUNDARY, COLORS, new_figure
 from cli726.exact import named, place
-from cli726.exact.envelope import ORIGIN, Affine, Edge, Vector, highest, mean, minus, polygon, value, visible
+from cli726.exact.envelope import ORIGIN, Affine, Edge, Spot, Vector, highest, mean, minus, polygon, value, visible
 
-__all__ = ["FloatArray", "Image", "class_color", "draw_regions", "pale", "reaching", "within"]
+__all__ = ["FloatArray", "class_color", "draw_regions", "pale", "reaching", "within"]
 
 FloatArray = npt.NDArray[np.float64]
+Square = tuple[Vector, Fraction]  # centre, half the width
 # Where points of the plane of the affine functions are drawn: a polygon or a piece of line as outlines of shape (n, 2).
 Image = Callable[[Sequence[Vector]], list[FloatArray]]
 
@@ -35,10 +36,10 @@ def class_color(k: int) -> str:
     return colors[k] if k < len(colors) else to_hex(tuple(hsv_to_rgb((GOLDEN * k % 1, 0.6, 0.6))))
 
 
-def pale(color: str, share: float = 0.3) -> tuple[float, float, float]:
+def pale(color: str, share: float = 0.3) -> str:
     """Return a tint, opaque, so that shapes side by side show no seam."""
-    red, green, blue = to_rgb(color)
-    return 1 - share * (1 - red), 1 - share * (1 - green), 1 - share * (1 - blue)
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(color))
+    return to_hex((red, green, blue))
 
 
 def within(center: Vector, half: Fraction) -> list[Affine]:
@@ -47,22 +48,22 @@ def within(center: Vector, half: Fraction) -> list[Affine]:
     return [(one, zero, half - x), (-one, zero, half + x), (zero, one, half - y), (zero, -one, half + y)]
 
 
-def reaching(at: Vector | None, center: Vector, half: Fraction) -> Fraction:
+def reaching(at: Spot | None, center: Vector, half: Fraction) -> Fraction:
     """Return half the width of the axes, larger where the user's point lies outside, but not far away."""
-    reach = max(abs(at[0] - center[0]), abs(at[1] - center[1])) if at else half
+    reach = max(abs(at.exact[0] - center[0]), abs(at.exact[1] - center[1])) if at else half
     return reach * Fraction(6, 5) if half < reach <= 10 * half else half
 
 
 def draw_regions(
-    functions: Sequence[Affine], owners: Iterable[Sequence[int]], found: Iterable[Edge], plane: tuple[Vector, Fraction],
-    frame: tuple[Vector, Fraction], image: Image, at: Vector | None,
+    functions: Sequence[Affine], owners: Iterable[Sequence[int]], found: Iterable[Edge], plane: Square, frame: Square,
+    image: Image, at: Spot | None,
 ) -> tuple[Figure, Axes]:  # fmt: skip
     """Draw the regions in which functions are the largest, with their names, and the edges between them.
 
     Args:
         owners: The classes that share a region, from 1, for each region with an area.
         found: The edges.
-        plane, frame: Centre and half the width of the square to be seen, in the functions' plane and in the figure.
+        plane, frame: The square to be seen, in the functions' plane and in the figure.
         image: From the one to the other.
         at: The user's point, in the figure.
     """
@@ -83,7 +84,8 @@ def draw_regions(
             text = mathtext(named(tied, " = "))
             axes.text(x, y, text, size=15, ha="center", va="center", path_effects=HALO, zorder=5, clip_on=True)
     for edge in found:
-        for curve in image(visible(functions, edge, within(*plane))):
+        ends = visible(functions, edge, within(*plane))
+        for curve in image(ends) if ends else ():
             axes.plot(*curve.T, color=BOUNDARY, linewidth=2.4, solid_capstyle="round", zorder=3)
     if not axes.lines:
         axes.set_title("no boundary in the figure")
@@ -91,11 +93,10 @@ def draw_regions(
     axes.set(xlim=(left, right), ylim=(low, high), aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
     axes.spines[:].set_visible(True)
     axes.grid(visible=False)
-    if at and all(value(side, at) >= 0 for side in within(*frame)):
-        x1, x2 = float(at[0]), float(at[1])
-        axes.plot(x1, x2, "X", color="black", markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
-        axes.annotate("$x$", (x1, x2), (8, 8), textcoords="offset points", path_effects=HALO, annotation_clip=False)
+    if at and all(value(side, at.exact) >= 0 for side in within(*frame)):
+        axes.plot(*at.x, "X", color="black", markersize=9, markeredgecolor="white", zorder=6, clip_on=False)
+        axes.annotate("$x$", at.x, (8, 8), textcoords="offset points", path_effects=HALO, annotation_clip=False)
     elif at:  # a figure never grows with the user's point
-        text = mathtext(f"x = {place(at)}") + " lies outside the figure"
+        text = mathtext(f"x = {place(at.exact)}") + " lies outside the figure"
         axes.text(0.5, 0.02, text, size=9, ha="center", transform=axes.transAxes, path_effects=HALO, zorder=6)
     return figure, axes

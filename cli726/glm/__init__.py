@@ -19,8 +19,7 @@ from cli726.exact import Triple, equation, polynomial, root
 from cli726.exact.envelope import Affine, Edge, Spot, Vector, edges, minus, owners, same, span, spot, value
 
 __all__ = [
-    "ASSIGNMENT", "NAMES", "QUADRANT", "Boundary", "Glm", "Place", "Region", "Surface", "affine", "analyse", "classify",
-    "evaluate",
+    "ASSIGNMENT", "NAMES", "QUADRANT", "Boundary", "Glm", "Place", "Region", "Surface", "affine", "analyse", "evaluate",
 ]  # fmt: skip
 
 # What a class is made of, and the assignment's two.
@@ -55,15 +54,16 @@ class Surface:
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary:
-    """Where two scores are equal: the points at which p x1^2 + q x2^2 + c = 0."""
+    """Where two scores are equal: the points at which p x1^2 + q x2^2 + c = 0.
+
+    Its conic is a "circle", "ellipse", "hyperbola", "double line" or "point", "crossing lines" or "parallel lines",
+    "nothing" or "everything".
+    """
 
     classes: tuple[int, int]  # from 1
     separates: str  # how much of the conic divides the regions of these two: "all", "part" or "nothing"
     equation: str  # in smallest integers
-    conic: (
-        str  # "circle", "ellipse", "hyperbola", "crossing lines", "parallel lines", "double line", "point", "nothing"
-    )
-    # or "everything"
+    conic: str
     center: tuple[float, float] | None = None  # the one centre of symmetry; None for none or more than one
     radius: float | None = None  # of a circle
     axes: tuple[float, float] | None = None  # semi-axes along x1 and x2 of an ellipse or hyperbola
@@ -91,18 +91,22 @@ class Glm:
     boundaries: tuple[Boundary, ...]  # one for each pair of classes
     regions: tuple[Region, ...]  # one for each class
 
+    @property
+    def inhabited(self) -> list[Region]:
+        """The regions that have an area, one for classes that coincide."""
+        return [item for item in self.regions if not item.empty and item.class_ == item.tied[0]]
+
 
 def analyse(weights: Sequence[Triple]) -> Glm:
     """Return surfaces, pairwise boundaries and regions of K >= 2 scores."""
     functions = [affine(w) for w in weights]
     found = edges(functions, QUADRANT)
-    with_area = owners(functions, found, SOMEWHERE)
     classes = range(len(weights))
     return Glm(
         weights=tuple(weights),
         surfaces=tuple(surface(w, k) for k, w in enumerate(weights, start=1)),
         boundaries=tuple(boundary(functions, i, j, found) for i, j in combinations(classes, 2)),
-        regions=tuple(region(functions, k, found, with_area) for k in classes),
+        regions=tuple(region(functions, k, found) for k in classes),
     )
 
 
@@ -139,42 +143,40 @@ def boundary(functions: Sequence[Affine], first: int, second: int, found: Sequen
     Args:
         found: The edges between the regions in the quadrant of squares.
     """
-    pair = tuple(sorted((same(functions, first)[0], same(functions, second)[0])))
-    edge = next((edge for edge in found if edge.owners == pair), None)
+    pair = sorted((same(functions, first)[0], same(functions, second)[0]))
     separates = "nothing"
-    if edge:
-        here = span(edge.through, edge.direction, QUADRANT)
-        above = [minus(functions[first], other) for other in functions]
-        separates = "all" if here == span(edge.through, edge.direction, [*QUADRANT, *above]) else "part"
+    for edge in found:
+        if [*edge.owners] == pair:
+            above = [minus(functions[first], other) for other in functions]
+            here, seen = (span(edge.through, edge.direction, [*QUADRANT, *more]) for more in ([], above))
+            separates = "all" if here == seen else "part"
     p, q, c = minus(functions[first], functions[second])
     text = equation((p, q), SQUARES, c)
-    return Boundary(classes=(first + 1, second + 1), separates=separates, equation=text, **classify(p, q, c))
+    return Boundary(classes=(first + 1, second + 1), separates=separates, equation=text, **conic(p, q, c))
 
 
-def classify(p: Fraction, q: Fraction, c: Fraction) -> dict[str, Any]:
+def conic(p: Fraction, q: Fraction, c: Fraction) -> dict[str, Any]:
     """Return name, centre and size of p x1^2 + q x2^2 + c = 0 as in `Boundary`, by the signs of the coefficients."""
     if p == q == 0:
         return {"conic": "nothing" if c else "everything"}
     if p == 0 or q == 0:
         return of_one_variable("x1" if p else "x2", -c / (p or q))
     center = (0.0, 0.0)
+    if c == 0 and p * q > 0:
+        return {"conic": "point", "center": center}
     if c == 0:
-        if p * q > 0:
-            return {"conic": "point", "center": center}
         steep = root(-p / q)
         right = "x1" if steep == "1" else f"{steep} x1"
         return {"conic": "crossing lines", "center": center, "lines": (f"x2 = {right}", f"x2 = -{right}")}
-    first, second = -c / p, -c / q
-    if first < 0 and second < 0:
+    squares = (-c / p, -c / q)
+    if max(squares) < 0:
         return {"conic": "nothing"}
-    exact = (root(abs(first)), root(abs(second)))
-    axes = (math.sqrt(abs(first)), math.sqrt(abs(second)))
-    if p * q < 0:
-        opens = "x1" if first > 0 else "x2"
-        return {"conic": "hyperbola", "center": center, "axes": axes, "exact": exact, "opens": opens}
+    exact = (root(abs(squares[0])), root(abs(squares[1])))
+    axes = (math.sqrt(abs(squares[0])), math.sqrt(abs(squares[1])))
     if p == q:
         return {"conic": "circle", "center": center, "radius": axes[0], "exact": exact[:1]}
-    return {"conic": "ellipse", "center": center, "axes": axes, "exact": exact}
+    found = {"conic": "ellipse", "center": center, "axes": axes, "exact": exact}
+    return found | ({"conic": "hyperbola", "opens": "x1" if squares[0] > 0 else "x2"} if p * q < 0 else {})
 
 
 def of_one_variable(name: str, square: Fraction) -> dict[str, Any]:
@@ -187,13 +189,12 @@ def of_one_variable(name: str, square: Fraction) -> dict[str, Any]:
     return {"conic": "parallel lines", "exact": (size,), "lines": (f"{name} = {size}", f"{name} = -{size}")}
 
 
-def region(functions: Sequence[Affine], k: int, found: Sequence[Edge], with_area: Sequence[int]) -> Region:
+def region(functions: Sequence[Affine], k: int, found: Sequence[Edge]) -> Region:
     """Return where the score with index k is the largest."""
     tied = tuple(j + 1 for j in same(functions, k))
-    if k not in with_area:
-        return Region(k + 1, empty=True, where=(), tied=tied)
     owner = tied[0] - 1
-    rivals = [sum(edge.owners) - owner for edge in found if owner in edge.owners]
-    differences = [minus(functions[owner], functions[rival]) for rival in rivals]
+    differences = [
+        minus(functions[owner], functions[sum(edge.owners) - owner]) for edge in found if owner in edge.owners
+    ]
     where = tuple(equation((p, q), SQUARES, c, relation=">") for p, q, c in differences)
-    return Region(k + 1, empty=False, where=where, tied=tied)
+    return Region(k + 1, owner not in owners(functions, found, SOMEWHERE), where, tied)

@@ -12,11 +12,11 @@ from fractions import Fraction
 from typing import Any
 
 from cli726.exact import envelope, equation, polynomial
-from cli726.exact.envelope import ORIGIN, Affine, Edge, Spot, Vector, along, mean, minus, same, slope, spot, value
+from cli726.exact.envelope import ORIGIN, Affine, Edge, Spot, Vector, mean, minus, same, slope, spot, value
 
 __all__ = [
-    "ASSIGNMENT", "NAMES", "Boundary", "Place", "Region", "Softmax", "Way", "analyse", "evaluate", "far",
-    "length", "probabilities", "rest",
+    "ASSIGNMENT", "NAMES", "Boundary", "Place", "Region", "Softmax", "Way", "analyse", "evaluate", "far", "length",
+    "probabilities",
 ]  # fmt: skip
 
 # What a class is made of, and the assignment's three.
@@ -80,11 +80,15 @@ class Softmax:
     boundaries: tuple[Boundary, ...]  # ordered by their classes
     regions: tuple[Region, ...]  # one for each class
 
+    @property
+    def inhabited(self) -> list[Region]:
+        """The regions that have an area, one for classes that coincide."""
+        return [item for item in self.regions if item.kind != "empty" and item.class_ == item.tied[0]]
+
 
 def analyse(weights: Sequence[Affine]) -> Softmax:
     """Return points where regions meet, boundaries and regions of K >= 2 linear activations, in any position."""
     found = envelope.edges(weights)
-    with_area = envelope.owners(weights, found, ORIGIN)
     corners = sorted({corner for edge in found for corner in (edge.start, edge.end) if corner})
     vertices = tuple(evaluate(weights, corner) for corner in corners)
     return Softmax(
@@ -93,7 +97,7 @@ def analyse(weights: Sequence[Affine]) -> Softmax:
         point=vertices[0] if len(vertices) == 1 else None,
         vertices=vertices,
         boundaries=tuple(boundary(weights, edge) for edge in found),
-        regions=tuple(region(weights, k, found, with_area) for k in range(len(weights))),
+        regions=tuple(region(weights, k, found) for k in range(len(weights))),
     )
 
 
@@ -113,14 +117,6 @@ def evaluate(weights: Sequence[Affine], x: Vector) -> Place:
     exact = tuple(value(w, x) for w in weights)
     shares = probabilities(exact)
     return Place(**spot(exact, x), activations=tuple(map(float, exact)), exact_activations=exact, probabilities=shares)
-
-
-def rest(weights: Sequence[Affine], way: Way, distance: int) -> float | None:
-    """Return what the classes that aren't the largest have together at some distance from a way's start."""
-    if way.start is None or way.exact_direction is None:
-        return None
-    place = evaluate(weights, along(way.start, way.exact_direction, distance / length(way.exact_direction)))
-    return math.fsum(share for k, share in enumerate(place.probabilities, 1) if k not in way.tied)
 
 
 def length(direction: Vector) -> Fraction:
@@ -152,23 +148,35 @@ def boundary(weights: Sequence[Affine], edge: Edge) -> Boundary:
     """Return what happens along one edge."""
     kind = "line" if edge.start is None else "ray" if edge.end is None else "segment"
     p, q, c = minus(*(weights[k] for k in edge.owners))
-    back = (-edge.direction[0], -edge.direction[1])
-    found = far(weights, edge.through, edge.direction)
+    way = far(weights, edge.through, edge.direction)
     if kind == "segment":
-        found |= {"limit": None, "rate": None, "keep": ()}
+        way |= {"limit": None, "rate": None, "keep": ()}
+    back = (-edge.direction[0], -edge.direction[1])
     return Boundary(
         classes=(edge.owners[0] + 1, edge.owners[1] + 1), equation=equation((p, q), COORDINATES, c), kind=kind,
         start=edge.start, end=edge.end, through=edge.through, tied=tuple(k + 1 for k in edge.tied),
-        behind=far(weights, edge.through, back)["limit"] if kind == "ray" else None, **found,
+        behind=far(weights, edge.through, back)["limit"] if kind == "ray" else None, **way,
     )  # fmt: skip
 
 
-def middle_way(weights: Sequence[Affine], owner: int, around: Sequence[Edge]) -> tuple[str, Vector, Vector | None]:
-    """Return the kind of a region with an area, a point on its middle line, and the way in which that runs to infinity.
+def region(weights: Sequence[Affine], k: int, found: Sequence[Edge]) -> Region:
+    """Return what happens in the region of the class with index k."""
+    tied = tuple(j + 1 for j in same(weights, k))
+    owner = tied[0] - 1
+    if owner not in envelope.owners(weights, found, ORIGIN):
+        return Region(class_=k + 1, kind="empty", tied=tied)
+    kind, start, direction = middle(weights, owner, [edge for edge in found if owner in edge.owners])
+    # Where one class has the whole plane, all activations are parallel: without a direction all keep what they have.
+    way = far(weights, start, direction) if direction else {}
+    return Region(class_=k + 1, kind=kind, start=start, tied=tied, **way)
+
+
+def middle(weights: Sequence[Affine], owner: int, around: Sequence[Edge]) -> tuple[str, Vector, Vector | None]:
+    """Return a region's kind, a point on its middle line, and the way in which that runs to infinity.
 
     Args:
-        owner: The class that stands for the region in `Edge.owners`.
-        around: The edges of the region.
+        owner: Index of the class that it belongs to.
+        around: Its edges.
     """
     endless = [edge for edge in around if edge.end is None]
     if not around:
@@ -185,15 +193,3 @@ def middle_way(weights: Sequence[Affine], owner: int, around: Sequence[Edge]) ->
     if len(endless) == 1:
         return "half-plane", start, minus(weights[owner], weights[sum(first.owners) - owner])[:2]
     return "half-strip" if first.start else "strip", start, first.direction
-
-
-def region(weights: Sequence[Affine], k: int, found: Sequence[Edge], with_area: Sequence[int]) -> Region:
-    """Return what happens in the region of the class with index k."""
-    tied = tuple(j + 1 for j in same(weights, k))
-    if k not in with_area:
-        return Region(class_=k + 1, kind="empty", tied=tied)
-    owner = tied[0] - 1
-    kind, start, direction = middle_way(weights, owner, [edge for edge in found if owner in edge.owners])
-    # Where one class has the whole plane, all activations are parallel: without a direction all keep what they have.
-    way = far(weights, start, direction) if direction else {}
-    return Region(class_=k + 1, kind=kind, start=start, tied=tied, **way)

@@ -23,15 +23,13 @@ __all__ = ["along", "figures", "regions", "view"]
 
 # Half the width of the assignment's axes.
 EXTENT = Fraction(5)
-# More panels than this in one figure can't be read.
-PANELS = 12
+# More panels than this in one figure can't be read; a curve below this probability is left out.
+PANELS, SEEN = 12, 0.005
 SAMPLES = 241
 # The rate at which figures look where nothing falls to 0.
 SLOW = 1.2
 # Length of a dash, in line widths.
 DASH = 5
-# A curve below this probability is left out.
-SEEN = 0.005
 
 
 def figures(
@@ -40,10 +38,9 @@ def figures(
     """Return file stem -> how to draw it; without boundaries only the regions."""
     made: dict[str, Callable[[], Figure]] = {"regions": partial(regions, result, extent, at)}
     if result.boundaries:
-        edge, inside = "distance along the boundary", "distance along the middle of the region"
-        endless = [item for item in result.regions if item.exact_direction and item.class_ == item.tied[0]]
-        made["along-boundaries"] = partial(along, result, result.boundaries, "boundaries", edge)
-        made["into-regions"] = partial(along, result, endless, "regions", inside)
+        endless = [item for item in result.inhabited if item.exact_direction]
+        made["along-boundaries"] = partial(along, result, result.boundaries, "boundary", "boundaries")
+        made["into-regions"] = partial(along, result, endless, "middle of the region", "regions")
     return made
 
 
@@ -61,46 +58,47 @@ def view(result: Softmax, at: Place | None = None) -> tuple[Vector, Fraction]:
     if 0 < spread < half / 10:
         (left, right), (low, high) = spans
         center, half = ((left + right) / 2, (low + high) / 2), 2 * spread
-    return center, reaching(at.exact if at else None, center, half)
+    return center, reaching(at, center, half)
 
 
 def regions(result: Softmax, extent: Fraction | None = None, at: Place | None = None) -> Figure:
     """Draw the decision regions on [-extent, extent]^2, the boundaries in red, the points where they meet in green."""
     square = (ORIGIN, extent) if extent else view(result, at)
-    owners = [item.tied for item in result.regions if item.kind != "empty" and item.class_ == item.tied[0]]
-    point = at.exact if at else None
-    figure, axes = draw_regions(result.weights, owners, edges(result.weights), square, square, as_it_is, point)
+    owners, found = [item.tied for item in result.inhabited], edges(result.weights)
+    figure, axes = draw_regions(result.weights, owners, found, square, square, outline, at)
     for place in result.vertices:
         axes.plot(*place.x, "o", color=MEETING_POINT, markersize=10, markeredgecolor="white", zorder=6)
     return figure
 
 
-def as_it_is(points: Sequence[Vector]) -> list[FloatArray]:
-    return [np.array(points, dtype=float)] if points else []
+def outline(points: Sequence[Vector]) -> list[FloatArray]:
+    """Return points where they are."""
+    return [np.array(points, dtype=float)]
 
 
-def along(result: Softmax, ways: Sequence[Way], plural: str, label: str) -> Figure:
+def along(result: Softmax, ways: Sequence[Way], path: str, plural: str) -> Figure:
     """Draw probabilities against the distance along boundaries, or into regions: a panel each, four in a row.
 
     Of a ray, the line behind its start is shown too. What is left out is said.
+
+    Args:
+        path: What the distance is measured along.
+        plural: What the ways belong to.
     """
     shown, reach = ways[:PANELS], 6 / min((way.rate for way in ways if way.rate), default=SLOW)
     columns, rows = min(len(shown), 4), -(-len(shown) // 4)
     figure = new_figure(max(3.3 * columns, 4.5), 2.9 * rows + 0.5)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes, way in zip(panels, shown, strict=False):
-        low, high = 0.0, reach
+        start, low, high = way.start or ORIGIN, 0.0, reach
         if isinstance(way, Boundary):
-            low = -reach if way.kind == "line" else -reach / 2
-            if way.start and way.end:
-                low, high = 0.0, math.dist(tuple(map(float, way.start)), tuple(map(float, way.end)))
+            start, low = way.start or way.through, -reach if way.kind == "line" else -reach / 2
+            if way.end:
+                low, high = 0.0, math.dist(tuple(map(float, start)), tuple(map(float, way.end)))
             axes.set_title(mathtext(named(way.classes, "|")), loc="right")
         else:
             axes.set_title("into the region of " + mathtext(named(way.tied, " = ")))
-        start = way.through if isinstance(way, Boundary) and way.start is None else way.start
-        draw_probabilities(
-            axes, result, start or ORIGIN, way.exact_direction or ORIGIN, np.linspace(low, high, SAMPLES)
-        )
+        draw_probabilities(axes, result, start, way.exact_direction or ORIGIN, np.linspace(low, high, SAMPLES))
         if low < 0 and way.start:
             axes.axvspan(low, 0, color="0.9", zorder=0)
             axes.text(0.02, 1.03, "no boundary", size=8.5, color="0.35", transform=axes.transAxes)
@@ -108,7 +106,7 @@ def along(result: Softmax, ways: Sequence[Way], plural: str, label: str) -> Figu
     for unused in panels[len(shown) :]:
         unused.remove()
     left_out = f"; the first {PANELS} of {len(ways)} {plural}" if len(ways) > PANELS else ""
-    figure.supxlabel(label + left_out, size=11)
+    figure.supxlabel(f"distance along the {path}{left_out}", size=11)
     figure.supylabel("probability", size=11)
     handles = [Line2D([], [], color=class_color(k), label=f"$C_{{{k + 1}}}$") for k in range(len(result.weights))]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from fractions import Fraction
 from functools import cache
 from itertools import combinations
@@ -13,7 +12,6 @@ import mpmath
 MANY = 240
 # So far out that every exponential of a difference in slope is lost, whatever the scale.
 FAR = Fraction(10) ** 80
-NAME = re.compile(r"C(\d+)")
 
 
 def settings(seed, count=MANY):
@@ -48,25 +46,21 @@ def settings(seed, count=MANY):
     return made
 
 
-def numbers(text):
-    """Return the classes that a text names, from 1, in order."""
-    return [int(k) for k in NAME.findall(text)]
-
-
-def coordinates(text):
-    """Return the exact point at the beginning of "(3/22, -4/11) ≈ ..."; None if it says that it is rounded."""
-    values = re.match(r"(?:≈ )?\(([^,]*), ([^)]*)\)", text).groups()
-    return None if text.startswith("≈") else tuple(map(Fraction, values))
+def names(numbers, joint=", "):
+    """Return what classes are called."""
+    return joint.join(f"C{k}" for k in numbers)
 
 
 def height(w, x):
     return w[0] * x[0] + w[1] * x[1] + w[2]
 
 
-def coinciding(weights):
-    """Return which classes, from 1, share their weights with others."""
-    groups = {tuple(k for k, other in enumerate(weights, 1) if other == w) for w in weights}
-    return {group for group in groups if len(group) > 1}
+def told_of_classes(weights, with_area, what):
+    """Return the sentences about classes that coincide and classes without a region."""
+    groups = dict.fromkeys(tuple(k for k, other in enumerate(weights, 1) if other == w) for w in weights)
+    texts = [f"{names(group)} have the same {what} everywhere." for group in groups if 1 < len(group) < len(weights)]
+    empty = names(group[0] for group in groups if group[0] not in with_area)
+    return texts + [f"No region belongs to {empty}: nowhere is this {what} larger than all others."] * bool(empty)
 
 
 def winners(weights, x):
@@ -74,11 +68,16 @@ def winners(weights, x):
     return [k for k, value in enumerate(values, 1) if value == max(values)]
 
 
+def precise(value):
+    """Return a fraction for mpmath."""
+    return mpmath.mpf(value.numerator) / value.denominator
+
+
 def shares(weights, x):
     """Return the softmax at `x` with 60 digits."""
     with mpmath.workdps(60):
         values = [height(w, x) for w in weights]
-        powers = [mpmath.exp(mpmath.mpf((v - max(values)).numerator) / (v - max(values)).denominator) for v in values]
+        powers = [mpmath.exp(precise(v - max(values))) for v in values]
         return [power / mpmath.fsum(powers) for power in powers]
 
 

@@ -1,131 +1,346 @@
-"""Problem 1's numbers against closed forms, SymPy and SciPy; its sentences have a file of their own."""
+"""Problem 1's numbers, sentences and tables against exact arithmetic, direct evaluation, SymPy and SciPy."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.special
 import sympy
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from cli726 import exact
-from cli726.exact.envelope import along
+from cli726 import exact, softmax
+from cli726.document.content import plain
 from cli726.softmax import ASSIGNMENT, NAMES, analyse, evaluate, probabilities
-from cli726.softmax.findings import document
+from cli726.softmax.figures import figures
+from cli726.softmax.findings import document, point_document
+from tests.cli726.exact.settings import (
+    FAR,
+    has_area,
+    height,
+    meeting_points,
+    names,
+    precise,
+    settings,
+    shares,
+    told_of_classes,
+    winners,
+)
 
-activations = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=6)
-coordinate = st.integers(-3, 3).map(Fraction)
-classes = st.lists(st.tuples(coordinate, coordinate, coordinate), min_size=2, max_size=5)
-places = st.tuples(*(st.fractions(-5, 5, max_denominator=9) for _ in range(2)))
+# Last, one green point of C2, C4 and C5, at which their neighbours by number, C1 and C3, are far below.
+LOW = tuple(tuple(map(Fraction, w)) for w in ((0, 0, -9), (1, 0, 0), (0, 0, -8), (-1, 1, 0), (-1, -1, 0)))
+SETTINGS = [pytest.param(weights, id=str(k)) for k, weights in enumerate([*settings(1), LOW])]
+EXTENSION = "On the extension of each boundary line beyond the green point the third class is the most probable"
+SHARED = "several activations differ by constants, so that each of their classes keeps a share; the limits are in the"
 
 
 def solve(*texts):
     return analyse(exact.classes(texts, NAMES))
 
 
-@pytest.fixture(scope="module")
-def assigned():
-    return solve(*ASSIGNMENT)
-
-
-@given(activations, st.floats(-1e3, 1e3))
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=6), st.floats(-1e3, 1e3))
 def test_probabilities_agree_with_scipy_and_ignore_a_common_shift(a, shift):
     assert_allclose(probabilities(a), scipy.special.softmax(a), rtol=1e-12, atol=1e-300)
     assert math.fsum(probabilities(a)) == pytest.approx(1, abs=1e-14)
     assert_allclose(probabilities([value + shift for value in a]), probabilities(a), rtol=1e-9, atol=1e-300)
+    assert probabilities([1e308, shift, -1e308]) == (1, 0, 0)
 
 
-def test_probabilities_do_not_overflow():
-    assert probabilities([1e308, 0.0, -1e308]) == (1, 0, 0)
-    result = solve("1e30,-1e-30,1e30", "-1e30,1e30,1e-30", "1e-30,1e-30,-1e30")
-    assert math.isclose(math.fsum(result.point.probabilities), 1)
-    assert all(math.isfinite(b.rate) and math.isfinite(sum(b.direction)) for b in result.boundaries)
-
-
-@given(classes, places)
-def test_places_agree_with_numpy(weights, x):
-    place = evaluate(weights, x)
-    heights = np.array(weights, dtype=float) @ [*map(float, x), 1]
-    assert_allclose(place.activations, heights, rtol=1e-12, atol=1e-12)
-    assert_allclose(place.probabilities, scipy.special.softmax(heights), rtol=1e-9)
-    assert place.x == tuple(map(float, x))
-    assert heights[place.tied[0] - 1] >= heights.max() - 1e-9
-    assert place.region == (place.tied[0] if len(place.tied) == 1 else None)
-
-
-def test_the_assignment(assigned):
+def test_the_assignment():
     x1, x2 = sympy.symbols("x1 x2")
     a = [3 * x1 + x2 + 1, x1 + 3 * x2 + 2, -3 * x1 + sympy.Rational(3, 2) * x2 + 2]
     (solution,) = sympy.linsolve([a[0] - a[1], a[0] - a[2]], x1, x2)
-    assert [str(value) for value in assigned.point.exact] == [str(value) for value in solution] == ["3/22", "-4/11"]
-    assert set(assigned.point.exact_activations) == {Fraction(23, 22)}
-    assert assigned.point.probabilities == (1 / 3, 1 / 3, 1 / 3)
-    assert [(b.classes, b.equation, b.kind) for b in assigned.boundaries] == [
-        ((1, 2), "2 x1 - 2 x2 = 1", "ray"), ((1, 3), "12 x1 - x2 = 2", "ray"), ((2, 3), "8 x1 + 3 x2 = 0", "ray"),
+    result = solve(*ASSIGNMENT)
+    assert [str(value) for value in result.point.exact] == [str(value) for value in solution] == ["3/22", "-4/11"]
+    assert result.point.probabilities == (1 / 3, 1 / 3, 1 / 3)
+    assert [(b.classes, b.equation, b.kind, b.limit, b.behind) for b in result.boundaries] == [
+        ((1, 2), "2 x1 - 2 x2 = 1", "ray", (0.5, 0.5, 0), (0, 0, 1)),
+        ((1, 3), "12 x1 - x2 = 2", "ray", (0.5, 0, 0.5), (0, 1, 0)),
+        ((2, 3), "8 x1 + 3 x2 = 0", "ray", (0, 0.5, 0.5), (1, 0, 0)),
     ]  # fmt: skip
-    directions = np.array([[1, 1], [-1, -12], [-3, 8]]) / np.sqrt([[2], [145], [73]])
-    assert_allclose([b.direction for b in assigned.boundaries], directions, rtol=1e-14)
-    assert_allclose([b.rate for b in assigned.boundaries], np.array([5.5, 22, 22]) / np.sqrt([2, 145, 73]), rtol=1e-14)
-    assert [b.limit for b in assigned.boundaries] == [(0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)]
-    assert [b.behind for b in assigned.boundaries] == [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
-    assert [(r.kind, r.limit) for r in assigned.regions] == [("wedge", tuple(row)) for row in np.eye(3)]
-    told = [item.text for item in document(assigned).findings if item.question == "1.1"]
-    assert "(3/22, -4/11) ≈ (0.1364, -0.3636)" in told[0]
-    assert "a = 23/22: each of these classes has probability 1/3." in told[0]
-
-
-@given(classes)
-def test_middle_ways_are_in_the_middle(weights):
-    """At equal distance from the lines of the two endless edges, and never outside the region."""
-    result = analyse(weights)
-    for r in result.regions:
-        for t in (0, 1, 10**4) if r.exact_direction else ():
-            x = along(r.start, r.exact_direction, Fraction(t))
-            assert r.class_ in evaluate(weights, x).tied
-        if r.kind == "wedge":
-            u, v = (b.direction for b in result.boundaries if b.kind == "ray" and r.tied[0] in b.classes)
-            assert_allclose(np.dot(r.direction, u), np.dot(r.direction, v), atol=1e-12)
-
-
-def test_the_middle_of_a_wedge_that_is_nearly_a_half_plane_is_across():
-    wide = next(r for r in solve("0,0,0", "1e-20,1,0", "-1e-20,1,0").regions if r.class_ == 1)
-    assert_allclose(wide.direction, (0, -1), atol=1e-15)
-
-
-@given(classes, st.randoms(use_true_random=False), places)
-def test_renaming_the_classes_or_adding_one_function_to_all_changes_no_answer(weights, random, shift):
-    assume(len(set(weights)) == len(weights))
-    order = list(range(len(weights)))
-    random.shuffle(order)
-    before = analyse(weights)
-    after = analyse([tuple(a + b for a, b in zip(weights[k], (*shift, 7), strict=True)) for k in order])
-    assert [v.exact for v in before.vertices] == [v.exact for v in after.vertices]
-    renamed = {(frozenset(order[k - 1] + 1 for k in b.classes), b.equation, b.kind, b.rate) for b in after.boundaries}
-    assert renamed == {(frozenset(b.classes), b.equation, b.kind, b.rate) for b in before.boundaries}
-    for new, old in enumerate(order):
-        assert after.regions[new].kind == before.regions[old].kind
+    assert [(r.kind, r.limit) for r in result.regions] == [("wedge", tuple(row)) for row in np.eye(3)]
+    assert document(result).findings[0].text == (
+        "At the green point (3/22, -4/11) ≈ (0.1364, -0.3636) the activations of C1, C2, C3 are equal, 23/22 ≈ 1.045: "
+        "each of these classes has probability 1/3."
+    )
 
 
 @pytest.mark.parametrize(
-    ("texts", "kinds", "pieces"),
+    ("texts", "kinds"),
     [
-        (("1,2,3", "0,1,2"), ["half-plane"] * 2, ["line"]),
-        (("1,0,0", "0,1,0", "-1,0,0", "0,-1,0"), ["wedge"] * 4, ["ray"] * 4),
-        (("1,0,0", "-1,0,0", "0,0,1"), ["half-plane", "half-plane", "strip"], ["line", "line"]),
-        (("1,0,0", "-1,0,0", "0,0,0"), ["half-plane", "half-plane", "empty"], ["line"]),
-        (("1,2,3", "1,2,4"), ["empty", "whole plane"], []),
-        (("2,0,0", "-2,0,0", "0,1,1", "0,0,1"), ["wedge", "wedge", "wedge", "half-strip"], ["ray"] * 4 + ["segment"]),
-        (("1,0,0", "-1,0,0", "0,1,0", "0,-1,0", "0,0,1"), ["wedge"] * 4 + ["bounded"], ["ray"] * 4 + ["segment"] * 4),
+        (("1,2,3", "0,1,2"), ["half-plane"] * 2),
+        (("1,0,0", "0,1,0", "-1,0,0", "0,-1,0"), ["wedge"] * 4),
+        (("1,0,0", "-1,0,0", "0,0,1"), ["half-plane", "half-plane", "strip"]),
+        (("1,2,3", "1,2,4"), ["empty", "whole plane"]),
+        (("2,0,0", "-2,0,0", "0,1,1", "0,0,1"), ["wedge", "wedge", "wedge", "half-strip"]),
+        (("1,0,0", "-1,0,0", "0,1,0", "0,-1,0", "0,0,1"), ["wedge"] * 4 + ["bounded"]),
     ],
 )
-def test_regions_and_boundaries_of_every_kind(texts, kinds, pieces):
-    result = solve(*texts)
-    assert [r.kind for r in result.regions] == kinds
-    assert sorted(b.kind for b in result.boundaries) == sorted(pieces)
-    for b in result.boundaries:  # of a whole line, the point that figures show is the nearest to the origin
-        assert b.kind != "line" or sum(x * d for x, d in zip(b.through, b.exact_direction, strict=True)) == 0
+def test_regions_of_every_kind(texts, kinds):
+    assert [region.kind for region in solve(*texts).regions] == kinds
+
+
+def test_the_middle_of_a_wedge_that_is_nearly_a_half_plane_is_across():
+    wide = solve("0,0,0", "1e-20,1,0", "-1e-20,1,0").regions[0]
+    assert_allclose(wide.direction, (0, -1), atol=1e-15)
+
+
+def at(way, distance):
+    """Return the point of a way at some multiple of its exact direction from where it starts."""
+    x, d = way.start or way.through, way.exact_direction
+    return x[0] + d[0] * distance, x[1] + d[1] * distance
+
+
+def holds_far_out(weights, way):
+    """Hold a way's direction, limits and rate against activations at two points far out."""
+    near, after = ([height(w, at(way, t * FAR)) for w in weights] for t in (1, 2))
+    best = after.index(max(after))
+    lags = [(after[best] - b) - (near[best] - a) for a, b in zip(near, after, strict=True)]
+    assert way.keep == tuple(k for k, lag in enumerate(lags, 1) if lag == 0)
+    assert_allclose(way.limit, [float(p) for p in shares(weights, at(way, 2 * FAR))], rtol=1e-12, atol=1e-300)
+    size = mpmath.hypot(*map(precise, way.exact_direction))
+    assert_allclose(way.direction, [float(precise(d) / size) for d in way.exact_direction], rtol=1e-12)
+    slower = [precise(lag / FAR) / size for lag in lags if lag]
+    assert (way.rate is None) == (not slower)
+    assert way.rate is None or way.rate == pytest.approx(float(min(slower)), rel=1e-9)
+
+
+def pieces(weights, result):
+    """Sort the boundaries: rays on which two classes alone keep a share, segments, others; hold each against ends."""
+    rays, segments, others = [], [], []
+    for item in result.boundaries:
+        ends = [set(item.classes) <= {*winners(weights, at(item, t))} for t in (FAR, -FAR)]
+        assert item.kind == {(True, True): "line", (True, False): "ray", (False, False): "segment"}[tuple(ends)]
+        assert item.tied == tuple(winners(weights, item.through))
+        p, q, c = (a - b for a, b in zip(*(weights[k - 1] for k in item.classes), strict=True))
+        assert item.equation == exact.equation((p, q), ("x1", "x2"), c)
+        for k, sign in zip(item.classes, (1, -1), strict=True):
+            side = tuple(c + sign * n / FAR**2 for c, n in zip(item.through, (p, q), strict=True))
+            assert winners(weights, side)[0] == k
+        if item.kind == "segment":
+            assert (item.limit, item.rate, item.keep) == (None, None, ())
+            segments.append(item)
+        else:
+            holds_far_out(weights, item)
+            (rays if item.kind == "ray" and item.keep == item.classes else others).append(item)
+        back = [float(p) for p in shares(weights, at(item, -FAR))] if item.kind == "ray" else None
+        assert (item.behind is None) == (back is None)
+        assert back is None or item.behind == pytest.approx(back)
+        if item.kind == "line":  # the point that figures show is the nearest to the origin
+            assert sum(x * d for x, d in zip(item.through, item.exact_direction, strict=True)) == 0
+    return rays, segments, others
+
+
+def holds_along_a_ray(weights, item):
+    """Hold that both neighbours rise to 1/2, with three classes as 1/(2 + exp(-rho s)), while all others fall."""
+    i, j = item.classes
+    size, before = mpmath.hypot(*map(precise, item.exact_direction)), 0
+    for s in (0, 1, 3, 30):
+        p = shares(weights, at(item, Fraction(float(s / item.rate / size))))
+        assert p[i - 1] == p[j - 1] == max(p)
+        assert before <= p[i - 1] <= 0.5
+        assert len(weights) > 3 or mpmath.almosteq(p[i - 1], 1 / (2 + mpmath.exp(-s)), 1e-10)
+        before = p[i - 1]
+    assert mpmath.almosteq(before, 0.5, 1e-9)
+
+
+def named(items):
+    return ", ".join(names(item.classes, "|") for item in items)
+
+
+def meeting(weights, points, inhabited, boundaries):
+    """Return the answer to 1.1."""
+    if len(points) == 1:
+        (x,) = points
+        tied, p = winners(weights, x), shares(weights, x)
+        others = [k for k in range(1, len(weights) + 1) if k not in tied]
+        each = f"{float(p[tied[0] - 1]):.4g}" if others else f"1/{len(tied)}"
+        left = mpmath.fsum(p[k - 1] for k in others)
+        left = f"{float(left):.2g}" if left > 1e-300 else "< 1e-300"
+        rest = f"; the rest, {left}, is left for {names(others)}" if others else ""
+        where, value = exact.place(x), exact.both(height(weights[tied[0] - 1], x))
+        text = f"At the green point {where} the activations of {names(tied)} are equal, {value}: each of these classes "
+        return f"{text}has probability {each}{rest}.".replace("~=", "≈")
+    if points:
+        listed = "; ".join(f"{names(winners(weights, x))} at {exact.place(x)}" for x in sorted(points)[:4])
+        more = f"; and {len(points) - 4} more" if len(points) > 4 else ""
+        text = f"There is no single green point: boundaries meet at {len(points)} points, {listed}{more}."
+        return text.replace("~=", "≈")
+    why = {1: "there is no boundary", 2: f"{names(inhabited)} meet along one whole line"}
+    return f"There is no green point: {why.get(len(inhabited), f'the {boundaries} boundaries are parallel lines')}."
+
+
+def along(weights, result, points):
+    """Return the answers to 1.2."""
+    rays, segments, others = pieces(weights, result)
+    three = len(weights) == 3
+    if not result.boundaries:
+        assert figures(result).keys() == {"regions"}
+        yield "There is no boundary: no figures along boundaries or into regions are drawn."
+    if rays:
+        for item in rays:
+            holds_along_a_ray(weights, item)
+        which = "each red line" if rays == [*result.boundaries] else "each of " * (len(rays) > 1) + named(rays)
+        start = "the green point" if len(points) == 1 else "its start"
+        up = "to 1/(2 + exp(-rho s)) each, which tends to 1/2; the third falls" if three else "towards 1/2; all others"
+        yield (
+            f"On {which} the two classes beside it are equally probable: at distance s from {start} both have risen "
+            f"{up}{'' if three else ' together fall'} to 0 like exp(-rho s), with {'' if three else 'the least '}"
+            "rho = (grad aᵢ - grad aₖ) · u for i beside the line, k not, and u the unit vector along it."
+        )
+    if three and points:
+        thirds = [(({1, 2, 3} - {*item.classes}).pop(), item) for item in rays]
+        for k, item in thirds:
+            assert all(winners(weights, at(item, -s)) == [k] for s in (1 / FAR, Fraction(1), FAR))
+            assert item.behind[k - 1] == 1
+        yield f"{EXTENSION} ({', '.join(f'C{k} beyond {named([b])}' for k, b in thirds)}); its probability tends to 1."
+    if segments:
+        yield f"{named(segments)}: no point is far out; a segment ends at both sides, in points where boundaries meet."
+        assert {x for item in segments for x in (item.start, item.end)} <= points
+    if others:
+        yield f"Along {named(others)} {SHARED} table."
+
+
+def is_bounded(weights, k):
+    """Say whether some activation grows faster in every direction: in a fan of exact ones, across all slopes."""
+    sides = [(a[0] - weights[k - 1][0], a[1] - weights[k - 1][1]) for a in weights]
+    fan = [way for p, q in sides for way in ((p, q), (-q, p), (q, -p)) if any(way)]
+    return bool(fan) and all(max(p * u + q * v for p, q in sides) > 0 for u, v in fan)
+
+
+def inside(weights, result, inhabited):
+    """Return the answers to 1.3."""
+    groups = {"bounded": [], "certain": [], "others": []}
+    for region in (result.regions[k - 1] for k in inhabited):
+        if is_bounded(weights, region.class_):
+            assert (region.kind, region.limit) == ("bounded", None)
+            groups["bounded"].append(region)
+        elif len(inhabited) > 1:
+            holds_far_out(weights, region)
+            for t in (1 / FAR, 1, FAR):
+                assert winners(weights, at(region, t)) == [*region.tied]
+            groups["certain" if region.keep == (region.class_,) else "others"].append(region)
+        else:
+            assert_allclose(region.limit, [float(p) for p in shares(weights, (7, -3))], rtol=1e-12, atol=1e-300)
+            groups["others"].append(region)
+    of = {
+        kind: f"the region of {'each of ' * (len(items) > 1)}{names(item.class_ for item in items)}"
+        for kind, items in groups.items()
+    }
+    if groups["certain"]:
+        yield (
+            f"Far out in the middle of {'each region' if len(groups['certain']) == len(inhabited) else of['certain']} "
+            "the probability of its class tends to 1, and all others to 0, together like exp(-rho s): its activation "
+            "leads by a gap that grows with the distance."
+        )
+    if groups["bounded"]:
+        yield f"No point of {of['bounded']} is far out: it is bounded."
+    if groups["others"]:
+        yield f"Far out in the middle of {of['others']} {SHARED} table."
+    for i, j in [item.classes for item in result.boundaries if item.keep == item.classes][:1]:
+        item = next(item for item in result.boundaries if item.classes == (i, j))
+        p, q, _ = (a - b for a, b in zip(weights[i - 1], weights[j - 1], strict=True))
+        x = at(item, 10 * FAR)
+        x = (x[0] + p / (p * p + q * q), x[1] + q / (p * p + q * q))
+        found = [f"{float(share):.4g}" for share in shares(weights, x)]
+        assert sorted(found) == sorted([*["0"] * (len(found) - 2), found[i - 1], found[j - 1]]) or max(found) < "1e"
+        rest = {2: "", 3: ", the third to 0"}.get(len(weights), ", all others to 0")
+        yield (
+            f"Along a parallel to the boundary C{i}|C{j} with a{i} - a{j} = 1 their probabilities tend to sigma(1) ≈ "
+            f"{found[i - 1]} and sigma(-1) ≈ {found[j - 1]}{rest}."
+        )
+
+
+@pytest.mark.parametrize("weights", SETTINGS)
+def test_every_sentence_is_true(weights):
+    result = analyse(weights)
+    points = meeting_points(weights)
+    first = [k for k in range(1, len(weights) + 1) if weights.index(weights[k - 1]) == k - 1]
+    inhabited = [k for k in first if has_area(weights, k)]
+    told = [(item.question, item.text) for item in document(result).findings]
+    assert told == [
+        ("1.1", meeting(weights, points, inhabited, len(result.boundaries))),
+        *(("1.2", text) for text in along(weights, result, points)),
+        *(("1.3", text) for text in inside(weights, result, inhabited)),
+        *(("", text) for text in told_of_classes(weights, inhabited, "activation")),
+    ]
+    assert {item.class_ for item in result.regions if item.kind != "empty"} == {
+        k for k in range(1, len(weights) + 1) if has_area(weights, k)
+    }
+    assert [item.text for item in point_document(result).findings] == [told[0][1]] * (not points)
+
+
+def is_share(text, share, others, rel=6e-4):
+    """Assert that a text states a probability, as do "1 - 3e-9" and "< 1e-300"; 0 only for a limit."""
+    if text.startswith("<"):
+        assert 0 < share < 1e-300
+    elif "1 - " in text:
+        stated = float(text.rpartition(" ")[2])
+        assert 0 < others < stated if text[0] == ">" else float(others) == pytest.approx(stated, rel=0.06)
+    elif text in ("0", "1"):
+        assert (share if text == "0" else others) < mpmath.mpf(10) ** -10000
+    else:
+        assert float(share) == pytest.approx(float(text), rel=rel)
+
+
+def cells_are_true(weights, way, cells, one_point):
+    """Judge a row of a table, `cells` by column."""
+    if "equation" in cells:
+        assert cells["equation"] == way.equation
+        start, end = (x and plain(exact.marked(exact.place(x).partition(" ~=")[0])) for x in (way.start, way.end))
+        piece = f"{start} to {end}" if end else f"ray from {start}" if start else "whole line"
+        assert cells.get("piece") == (None if one_point else piece.replace("~=", "≈"))
+    else:
+        assert cells["region"] == way.kind
+    assert (cells["direction u"] == "") == (not way.limit or way.direction is None)
+    assert cells["direction u"] in ("", "({:.4g}, {:.4g})".format(*(way.direction or (0, 0))))
+    assert cells["rate rho"] == (f"{way.rate:.4g}" if way.rate else "")
+    listed = cells["far out"].split(", ") if way.limit else []
+    if len(weights) > 4:
+        stated = dict(text.split(" ", 1) for text in listed)
+        assert [*stated] == [f"C{k}" for k in way.keep]
+        listed = [stated.get(f"C{k}", "0") for k in range(1, len(weights) + 1)] if way.limit else []
+    exactly = shares(weights, at(way, FAR) if way.exact_direction else (0, 0)) if way.limit else []
+    for k, (text, share) in enumerate(zip(listed, exactly, strict=True)):
+        is_share(text, share, mpmath.fsum(exactly[:k] + exactly[k + 1 :]))
+    assert len([name for name in cells if name.startswith("s = ")]) == 3 * one_point
+    for name, text in cells.items():
+        if name.startswith("s = ") and text:
+            size = mpmath.hypot(*map(precise, way.exact_direction))
+            found = enumerate(shares(weights, at(way, Fraction(float(int(name[4:]) / size)))), 1)
+            is_share(text, mpmath.fsum(p for k, p in found if k not in way.tied), 1, rel=0.06)
+
+
+@pytest.mark.parametrize("weights", SETTINGS)
+def test_every_cell_is_true(weights):
+    result = analyse(weights)
+    for table in document(result).tables:
+        ways = result.boundaries if table.question == "1.2" else result.regions
+        for row, way in zip(table.rows, ways, strict=True):
+            cells = dict(zip(map(plain, table.columns), map(plain, row), strict=True))
+            assert row[0] == exact.marked(f"`{named([way])}`" if table.question == "1.2" else f"`C{way.class_}`")
+            cells_are_true(weights, way, cells, result.point is not None)
+
+
+@pytest.mark.parametrize("weights", SETTINGS[::8])
+def test_a_place_has_its_activations_and_probabilities(weights):
+    for x in [(Fraction(7, 3), Fraction(-2)), *sorted(meeting_points(weights))[:2]]:
+        place = softmax.evaluate(weights, x)
+        assert place.exact_activations == tuple(height(w, x) for w in weights)
+        assert_allclose(place.activations, [float(height(w, x)) for w in weights], rtol=1e-15)
+        assert_allclose(place.probabilities, [float(p) for p in shares(weights, x)], rtol=1e-12, atol=1e-300)
+        assert (place.x, place.tied) == ((float(x[0]), float(x[1])), tuple(winners(weights, x)))
+        assert place.region == (place.tied[0] if len(place.tied) == 1 else None)
+        (table,) = [table for table in document(analyse(weights), evaluate(weights, x)).tables if not table.question]
+        for k, row in enumerate(table.rows, 1):
+            assert [plain(row[0]), plain(row[3])] == [f"C{k}", "largest" * (k in place.tied)]
+            is_share(
+                plain(row[2]),
+                shares(weights, x)[k - 1],
+                mpmath.fsum(p for j, p in enumerate(shares(weights, x), 1) if j != k),
+            )

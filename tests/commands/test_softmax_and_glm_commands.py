@@ -1,4 +1,4 @@
-"""`cmpt726 softmax` as people use it."""
+"""`cmpt726 softmax` and `cmpt726 glm` as people use them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import sys
 import pytest
 
 SQUARE = [part for w in ("1,0,0", "-1,0,0", "0,1,0", "0,-1,0", "0,0,1") for part in ("--class", w)]
+FIGURES = {
+    "softmax": ["regions.png", "along-boundaries.png", "into-regions.png"],
+    "glm": ["y1.png", "y2.png", "surfaces.png", "regions.png"],
+}
 
 
-def test_one_screen_answers_the_three_questions(cmpt726, tmp_path):
-    done = cmpt726("softmax")
+@pytest.mark.parametrize(("name", "figures"), FIGURES.items())
+def test_one_screen_answers_the_three_questions_in_order(cmpt726, tmp_path, name, figures):
+    done = cmpt726(name)
     lines = done.stdout.splitlines()
     assert (done.status, done.stderr) == (0, "")
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
-    for expected in ("2 x1 - 2 x2 = 1", "12 x1 - x2 = 2", "8 x1 + 3 x2 = 0", "(3/22, -4/11)", "probability 1/3"):
-        assert expected in done.stdout
-    assert [line[:3] for line in lines if line[:1] == "1"] == ["1.1", "1.2", "1.3"]
-    figures = ["regions.png", "along-boundaries.png", "into-regions.png"]
-    assert lines[-3:] == [f"wrote results/softmax/{name}" for name in figures]
+    number = 1 + (name == "glm")
+    assert [line[:3] for line in lines if line[:2] == f"{number}."] == [f"{number}.{k}" for k in (1, 2, 3)]
+    assert lines[-len(figures) :] == [f"wrote results/{name}/{file}" for file in figures]
     assert sorted(path.name for path in tmp_path.rglob("*.png")) == sorted(figures)
 
 
@@ -55,70 +58,70 @@ def test_point_starts_without_heavy_imports():
 
 
 def test_json_has_the_agreed_keys(cmpt726, tmp_path):
-    document = cmpt726("softmax", "--json", "--at", -1, "0.5").json
-    assert document["point"]["exact"] == ["3/22", "-4/11"]
-    assert document["point"]["x"] == pytest.approx([3 / 22, -4 / 11])
-    assert document["point"].keys() >= {"activations", "probabilities"}
-    assert [item["classes"] for item in document["boundaries"]] == [[1, 2], [1, 3], [2, 3]]
-    boundary = document["boundaries"][0]
-    assert boundary["equation"] == "2 x1 - 2 x2 = 1"
-    assert boundary["direction"] == pytest.approx([0.5**0.5, 0.5**0.5])
-    assert boundary["rate"] == pytest.approx(5.5 / 2**0.5)
-    assert boundary["limit"] == [0.5, 0.5, 0]
-    assert boundary.keys() >= {"kind", "start", "end", "through", "exact_direction", "behind", "tied"}
-    assert [item["class"] for item in document["regions"]] == [1, 2, 3]
-    assert document["regions"][2]["limit"] == [0, 0, 1]
-    assert document["regions"][2].keys() >= {"kind", "start", "direction", "exact_direction", "rate", "tied"}
-    assert document.keys() >= {"activations", "weights", "vertices"}
-    assert all(item["text"] and item["evidence"] for item in document["findings"])
-    assert document["at"]["region"] == 3
-    assert document["at"]["activations"] == [-1.5, 2.5, 5.75]
-    assert sum(document["at"]["probabilities"]) == pytest.approx(1)
-    assert document["figures"] == []
-    assert list(tmp_path.iterdir()) == []
+    found = cmpt726("softmax", "--json", "--at", "1/2", 0).json
+    assert found["point"]["exact"] == ["3/22", "-4/11"]
+    assert found.keys() == {
+        "activations", "weights", "point", "vertices", "boundaries", "regions", "findings", "at", "figures",
+    }  # fmt: skip
+    assert found["at"].keys() == {
+        "x", "exact", "region", "tied", "activations", "exact_activations", "probabilities",
+    }  # fmt: skip
+    way = {"start", "direction", "exact_direction", "rate", "limit", "keep", "tied", "kind"}
+    assert found["boundaries"][0].keys() == way | {"classes", "equation", "end", "through", "behind"}
+    assert found["regions"][0].keys() == way | {"class"}
+    assert [found["at"][key] for key in ("x", "tied", "region")] == [[0.5, 0], [1, 2], None]
+    other = cmpt726("glm", "--json", "--at", "0.5", -2, "--class", "6,2,2", "--class", "8,0,0").json
+    assert other.keys() == {"weights", "surfaces", "boundaries", "regions", "findings", "at", "figures"}
+    assert other["boundaries"][0].keys() == {
+        "classes", "separates", "equation", "conic", "center", "radius", "axes", "exact", "opens", "lines",
+    }  # fmt: skip
+    assert [other["at"][key] for key in ("scores", "region")] == [[14.5, 8], 1]
+    assert all(item["text"] and item["evidence"] for item in found["findings"] + other["findings"])
+    assert (found["figures"], other["figures"], list(tmp_path.iterdir())) == ([], [], [])
 
 
 def test_json_draws_only_where_told(cmpt726, tmp_path):
-    document = cmpt726("softmax", "--json", "--out", "here", "--format", "svg").json
-    assert document["figures"] == ["here/regions.svg", "here/along-boundaries.svg", "here/into-regions.svg"]
-    assert all((tmp_path / path).stat().st_size for path in document["figures"])
+    found = cmpt726("softmax", "--json", "--out", "here", "--format", "svg", "--extent", "1/2").json
+    assert found["figures"] == ["here/regions.svg", "here/along-boundaries.svg", "here/into-regions.svg"]
+    assert all((tmp_path / path).stat().st_size for path in found["figures"])
     assert cmpt726("softmax", "--json", "--point").json.keys() == {"point", "figures"}
     nothing = cmpt726("softmax", "--json", "--class", "1,2,3", "--class", "1,2,4").json
     assert (nothing["point"], nothing["boundaries"], "at" in nothing) == (None, [], False)
-    assert [item["limit"] is None for item in nothing["regions"]] == [True, False]
 
 
-def test_at_marks_ties_and_never_rounds_to_certainty(cmpt726):
-    document = cmpt726("softmax", "--json", "--at", "1/2", 0).json
-    assert document["at"]["tied"] == [1, 2]
-    assert document["at"]["region"] is None
+def test_a_point_is_shown_exactly_and_never_rounded_to_certainty(cmpt726):
     shown = cmpt726("softmax", "--no-figures", "--at", 5, -5).stdout
     assert "The point (5, -5)" in shown
     assert "1 - 5.6e-09" in shown
     shown = cmpt726("softmax", "--point", "--at", 500, -500).stdout
     assert "> 1 - 1e-300" in shown
     assert shown.count("< 1e-300") == 2
+    shown = cmpt726("glm", "--no-figures", "--at", "3/5", "0.8").stdout
+    assert "The point (3/5, 4/5) ≈ (0.6, 0.8)" in shown
+    assert shown.count("largest") == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--class 1,2,3", "at least two classes are needed, got 1"),
-        ("--class 1,2,nan --class 1,2,3", "must be finite, 0 or between 1e-30 and 1e30 in size"),
-        ("--at 1", "'--at' requires 2 arguments"),
-        ("--extent 0", "--extent must be above 0, got 0"),
-        ("--out taken", "figures need a folder, and taken can't be one"),
+        ("softmax --class 1,2,3", "at least two classes are needed, got 1"),
+        ("softmax --class 1,2,nan --class 1,2,3", "must be finite, 0 or between 1e-30 and 1e30 in size"),
+        ("softmax --at 1", "'--at' requires 2 arguments"),
+        ("softmax --extent 0", "--extent must be above 0, got 0"),
+        ("softmax --out taken", "figures need a folder, and taken can't be one"),
+        ("glm --class 6,2,2,1 --class 8,0,0", "a class takes three numbers, w0,w1,w2; got 4"),
+        ("glm --at nan 0", 'got "nan"'),
     ],
 )
 def test_bad_requests_exit_2_with_a_helpful_line(cmpt726, arguments, message, tmp_path):
     (tmp_path / "taken").touch()
-    done = cmpt726("softmax", *shlex.split(arguments))
+    done = cmpt726(*shlex.split(arguments))
     assert (done.status, done.stdout) == (2, "")
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["softmax", "glm"])
+@pytest.mark.parametrize("name", FIGURES)
 def test_examples_in_the_help_run_as_printed(cmpt726, name):
     shown = cmpt726(name, "--help").stdout
     commands = [line.strip().removeprefix("$ ") for line in shown.splitlines() if line.strip().startswith("$ ")]
