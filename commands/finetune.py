@@ -77,10 +77,10 @@ def finetune(
             )
     config = FinetuneConfig(**typed)
     if preview_augment is not None:
-        from cli726.finetune.output import preview
+        from cli726.finetune.output import figures
 
         with progress() as reporter:
-            preview.preview_augment(config, preview_augment, reporter)
+            figures.preview_augment(config, preview_augment, reporter)
         emit({}, lambda: (), as_json=as_json, figures=[preview_augment])
         return
     from cli726.finetune import run

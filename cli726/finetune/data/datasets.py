@@ -39,18 +39,14 @@ BY_HAND = "by hand, as torchvision's documentation says"
 
 @dataclass(frozen=True)
 class Source:
-    """A place that images come from.
+    """A place that images come from."""
 
-    Attributes:
-        origin: Who made it, for a data set with a name.
-        load: (what stands after the prefix, how to read) -> images, not divided; None for weights.
-        find: (roots) -> the place on this machine, judged by its folder: it is checked when it is loaded.
-        fetch: (root, reporter) -> the place that it was downloaded to; None: it can't be downloaded.
-    """
-
-    origin: str = ""
+    origin: str = ""  # who made it, for a data set with a name
+    # (what stands after the prefix, how to read) -> images, not divided; None for weights.
     load: Callable[[str, Reading], Dataset] | None = None
+    # (roots) -> the place on this machine, judged by its folder: it is checked when it is loaded.
     find: Callable[[Sequence[Path]], Path | None] = lambda _: None
+    # (root, reporter) -> the place that it was downloaded to; None: it can't be downloaded.
     fetch: Callable[[Path, Reporter], Path] | None = None
 
 
@@ -58,7 +54,7 @@ def load_digits(_: str, __: Reading) -> Dataset:
     """Return the bundled digits, enlarged."""
     with np.load(DIGITS, allow_pickle=False) as stored:
         grey = (stored["images"].astype(np.float64) * (255 / 16)).round().astype(np.uint8)
-        pool = Images.of(fit_size(np.repeat(grey[..., None], 3, axis=-1)), stored["labels"].astype(np.int64))
+        pool = Images.of(fit_size(grey), stored["labels"].astype(np.int64))
     return Dataset("digits", tuple("0123456789"), {"train": pool})
 
 

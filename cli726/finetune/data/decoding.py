@@ -43,15 +43,10 @@ Levels = tuple[float, float]
 
 @dataclass(frozen=True)
 class Deep:
-    """A picture of other levels than eight bits, whose range its data set decides.
+    """A picture of other levels than eight bits, whose range its data set decides."""
 
-    Attributes:
-        values: float32 ndarray of shape (32, 32), or (32, 32, 3), as they were stored.
-        low, high: The least and the largest of the whole picture.
-    """
-
-    values: npt.NDArray[np.float32]
-    low: float
+    values: npt.NDArray[np.float32]  # (32, 32) or (32, 32, 3), as they were stored
+    low: float  # the least of the whole picture, and the largest
     high: float
 
 
@@ -89,11 +84,7 @@ def decode(content: bytes | Image.Image, levels: Levels | None = None) -> Pixels
 
 
 def open_picture(content: bytes) -> Pixels | Deep:
-    """Return an image file's pixels of shape (32, 32, 3), or its levels where they have other than eight bits.
-
-    Raises:
-        ValueError: if it is no image of a known format, broken, or a decompression bomb.
-    """
+    """Return an image file's pixels of shape (32, 32, 3), or its levels where they aren't eight bits; as `decode`."""
     try:
         with Image.open(io.BytesIO(content), formats=formats_for(content)) as picture:
             if picture.width * picture.height > MOST_PIXELS:
@@ -144,11 +135,7 @@ def treat(picture: Image.Image) -> Pixels | Deep:
 
 
 def deepen(array: npt.NDArray[np.generic]) -> Deep:
-    """Return values of any real type, (H, W) or (H, W, 1 or 3), fitted.
-
-    Raises:
-        ValueError: if one isn't finite.
-    """
+    """Return values of any real type, (H, W) or (H, W, 1 or 3), fitted; ValueError if one isn't finite."""
     with np.errstate(over="ignore"):
         values = array.astype(np.float32)
     if not np.isfinite(values).all():
@@ -159,11 +146,7 @@ def deepen(array: npt.NDArray[np.generic]) -> Deep:
 
 
 def from_any(image: object) -> Pixels | Deep:
-    """Return an item of somebody's data set: a PIL image, an array (H, W[, C]), or a tensor (C, H, W).
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return an item of somebody's data set: a PIL image, an array (H, W[, C]), a tensor (C, H, W); else ValueError."""
     if isinstance(image, Image.Image):
         return treat(image)
     array = np.asarray(image)

@@ -37,17 +37,11 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Images:
-    """Images in an order that never changes.
+    """Images in an order that never changes."""
 
-    Attributes:
-        pixels: uint8 ndarray of shape (N, 32, 32, 3), RGB.
-        labels: int64 ndarray of shape (N,), from 0.
-        names: File name or number of each image, to show.
-    """
-
-    pixels: Pixels
-    labels: Labels
-    names: tuple[str, ...]
+    pixels: Pixels  # uint8 ndarray of shape (N, 32, 32, 3), RGB
+    labels: Labels  # int64 ndarray of shape (N,), from 0
+    names: tuple[str, ...]  # file name or number of each image, to show
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,9 +115,8 @@ def settle(
 
     Says the range, and names images that show nothing. `stated` is the range of a model's training images.
     """
-    deep = sum(len(pile.deep) + len(pile.whites) for pile in piles.values())
     levels = None
-    if deep:
+    if deep := sum(len(pile.deep) + len(pile.whites) for pile in piles.values()):
         low, high = min(pile.low for pile in piles.values()), max(pile.high for pile in piles.values())
         levels = levels_of(low, high, stated)
         reporter.say(
@@ -147,17 +140,12 @@ def settle(
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file, or an item of somebody's data set, that was not read.
-
-    Attributes:
-        name: To find it by.
-        reason: One line.
-        kind: A broken image; something that may be an image, or is one in a place where it isn't used; or a document
-            or hidden file, which nobody misses.
-    """
+    """A file, or an item of somebody's data set, that was not read."""
 
     name: str
     reason: str
+    # Unused: it may be an image, or is one in a place where it isn't used. Other: a document or hidden file, which
+    # nobody misses.
     kind: Literal["broken", "unused", "other"] = "broken"
 
 
@@ -174,23 +162,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification problem.
-
-    Attributes:
-        name: To show and to name runs after.
-        class_names: One for each label.
-        pools: The images as they came: one pool, "train", or one for each split that the data set has of its own.
-        splits: train, validation and test as index sets into the pools; none before it is divided.
-        left_out: Everything that lay there and was not read.
-        levels: What black and white are, where its images have other levels than eight bits.
-    """
+    """A classification problem."""
 
     name: str
     class_names: tuple[str, ...]
-    pools: Mapping[str, Images]
-    splits: Mapping[str, Split] = field(default_factory=dict)
+    pools: Mapping[str, Images]  # as they came: "train" alone, or one for each split that the data set has of its own
+    splits: Mapping[str, Split] = field(default_factory=dict)  # train, validation and test, once it is divided
     left_out: tuple[Skipped, ...] = ()
-    levels: Levels | None = None
+    levels: Levels | None = None  # what black and white are, where its images have other levels than eight bits
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -208,27 +187,29 @@ class Dataset:
         parts = [f"{name} {pool.digest}" for name, pool in sorted(self.pools.items())]
         return hashlib.sha256("\n".join([*parts, *self.class_names]).encode()).hexdigest()
 
+    def chosen(self, split: SplitName) -> tuple[Images, Labels]:
+        """Return the pool that a split's images are in, and their positions there."""
+        return self.pools[self.splits[split].pool], self.splits[split].indices
+
     def labels(self, split: SplitName) -> Labels:
         """Return the labels (N,) of one split."""
-        chosen = self.splits[split]
-        return self.pools[chosen.pool].labels[chosen.indices]
+        pool, indices = self.chosen(split)
+        return pool.labels[indices]
 
     def pixels(self, split: SplitName, members: npt.NDArray[np.intp] | None = None) -> Pixels:
         """Return the images (N, 32, 32, 3) of one split, or of some of its positions, copied out of their pool."""
-        chosen = self.splits[split]
-        indices = chosen.indices if members is None else chosen.indices[members]
-        return self.pools[chosen.pool].pixels[indices]
+        pool, indices = self.chosen(split)
+        return pool.pixels[indices if members is None else indices[members]]
 
     def image_digests(self, split: SplitName) -> Pixels:
         """Return the SHA-256 of each image's pixels, uint8 of shape (N, 32), of one split."""
-        chosen = self.splits[split]
-        return self.pools[chosen.pool].digests[chosen.indices]
+        pool, indices = self.chosen(split)
+        return pool.digests[indices]
 
     def images(self, split: SplitName) -> Images:
         """Return the images of one split, copied out of their pool."""
-        chosen = self.splits[split]
-        names = self.pools[chosen.pool].names
-        return Images.of(self.pixels(split), self.labels(split), [names[i] for i in chosen.indices])
+        pool, indices = self.chosen(split)
+        return Images(pool.pixels[indices], pool.labels[indices], tuple(pool.names[i] for i in indices))
 
 
 def share_of(typed: float | None, images: int) -> tuple[float, float]:
@@ -325,9 +306,8 @@ def find_duplicates(dataset: Dataset) -> list[list[Place]]:
     """Return images that lie in several splits or under several labels, each with its copies, pixel for pixel."""
     groups: dict[bytes, list[Place]] = {}
     for split in SPLITS:
-        chosen = dataset.splits[split]
-        pool = dataset.pools[chosen.pool]
-        for index in chosen.indices:
+        pool, indices = dataset.chosen(split)
+        for index in indices:
             place = (split, dataset.class_names[pool.labels[index]], pool.names[index])
             groups.setdefault(pool.digests[index].tobytes(), []).append(place)
     return [group for group in groups.values() if len({place[:2] for place in group}) > 1]

@@ -30,40 +30,26 @@ TRAIN_VAL_TEST = {**TRAIN_TEST, "validation": {"split": "val"}}
 
 @dataclass(frozen=True)
 class Cifar:
-    """A data set of Krizhevsky (2009), "Learning multiple layers of features from tiny images".
+    """A data set of Krizhevsky (2009), "Learning multiple layers of features from tiny images"."""
 
-    Attributes:
-        url, sha256, size: Of its archive; bytes, to announce.
-        folder: What unpacking it makes, and where torchvision looks.
-        parts: Split -> {file: MD5}, in order; the digests are those that its author publishes.
-        names, names_md5: The file that holds the class names.
-        labels, classes: What the files call labels and class names.
-    """
-
-    url: str
+    url: str  # of its archive
     sha256: str
-    size: int
-    folder: str
-    parts: Mapping[str, Mapping[str, str]]
-    names: str
+    size: int  # bytes, to announce
+    folder: str  # what unpacking it makes, and where torchvision looks
+    parts: Mapping[str, Mapping[str, str]]  # split -> {file: MD5}, in order; the author publishes the digests
+    names: str  # the file that holds the class names
     names_md5: str
-    labels: str
+    labels: str  # what the files call labels, and class names
     classes: str
 
 
 @dataclass(frozen=True)
 class Vision:
-    """A class of torchvision.datasets: labelled images.
+    """A class of torchvision.datasets: labelled images."""
 
-    Attributes:
-        splits: Our split's name -> constructor arguments. Only "train": the data set has no split of its own.
-        downloads: False where torchvision wants it to be put in place by hand.
-        folder: What torchvision calls its folder, or its file, where that is not the name.
-    """
-
-    splits: Mapping[str, Mapping[str, Any]]
-    downloads: bool = True
-    folder: str | None = None
+    splits: Mapping[str, Mapping[str, Any]]  # our split -> constructor arguments; only "train" if it has no others
+    downloads: bool = True  # False where torchvision wants it to be put in place by hand
+    folder: str | None = None  # what torchvision calls its folder, or its file, where that is not the name
 
 
 CIFAR = {

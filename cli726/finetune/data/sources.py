@@ -43,21 +43,13 @@ Files = dict[SplitName, list[tuple[Path, str]]]
 
 @dataclass(frozen=True)
 class Reading:
-    """A way to read images.
+    """A way to read images."""
 
-    Attributes:
-        strict: Raise at the first image that can't be used instead of leaving it out.
-        workers: Threads that decode; None: Python's choice.
-        reporter: Is told how far we are.
-        folders: Where data sets with a name lie.
-        levels: Black and white of a model's training images, for pictures of other levels than eight bits.
-    """
-
-    strict: bool = False
-    workers: int | None = None
+    strict: bool = False  # raise at the first image that can't be used instead of leaving it out
+    workers: int | None = None  # threads that decode; None: Python's choice
     reporter: Reporter = field(default_factory=Silent)
-    folders: Sequence[Path] = field(default_factory=data_dirs)
-    levels: Levels | None = None
+    folders: Sequence[Path] = field(default_factory=data_dirs)  # where data sets with a name lie
+    levels: Levels | None = None  # black and white of a model's training images, for pictures beyond eight bits
 
     def leave_out(self, name: str, reason: str) -> Skipped:
         """Return the note on a broken image; RequestError if reading is strict."""
@@ -317,12 +309,11 @@ def read_splits(
         origin: Where the files were listed, for messages.
         files: "train" among the splits.
         left: What lay there besides.
-        reading: How to read.
+        reading: How to read; if strictly, whatever may be an image must be used.
         empty: Classes without a file.
 
     Raises:
-        RequestError: if a split has a class that training lacks, no image can be read, or anything is left out of what
-            may be an image, if reading is strict.
+        RequestError: if a split has a class that training lacks, or no image can be read.
     """
     unused = [one for one in left if one.kind == "unused"]
     if reading.strict and unused:

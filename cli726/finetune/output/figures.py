@@ -1,4 +1,4 @@
-"""A fine-tuning run shown: its history, what it confuses, what it sees, and the gallery."""
+"""A fine-tuning run shown: its history, what it confuses, what it sees, its augmentations, and the gallery."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from cli726.drawing import COLORS, new_figure, save, shown, styled
+from cli726 import launch
+from cli726.drawing import COLORS, UNDATED, new_figure, save, shown, styled
+from cli726.errors import RequestError
+from cli726.finetune.augment.table import Augmentation, apply_all, draw_all, parse_augmentations
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.output.gallery import write_gallery
 from cli726.finetune.result import Finetuned
@@ -21,17 +27,23 @@ from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation
 from cli726.reporting import Reporter
 
-__all__ = ["confusion_figure", "contact_sheet", "draw", "history_figure", "show_scores", "write_artifacts"]
+__all__ = [
+    "augmentation_sheet", "confusion_figure", "contact_sheet", "history_figure", "preview_augment", "show_scores",
+    "write_artifacts",
+]  # fmt: skip
 
 # Above so many classes a cell is too small for a number.
 NUMBERED_CLASSES = 20
 DOTTED_EPOCHS = 40
 # A contact sheet's, in images; its gap in pixels of theirs.
 SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 16, 8, 3
+# Of augmentations: how many images, and what becomes of each so many times; inches.
+ORIGINALS, DRAWS = 2, 4
+IMAGE, LABEL, HEADER = 0.8, 1.75, 0.75
 
 
 def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
-    """Loss and accuracy by epoch; a dashed line where more layers were turned on, a ring around the best model."""
+    """Draw loss and accuracy by epoch; a dashed line where more layers were turned on, a ring around the best model."""
     figure = new_figure(9, 3.8)
     loss, accuracy = figure.subplots(1, 2)
     epochs = [line.epoch for line in history]
@@ -39,63 +51,48 @@ def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
     marked = [line.epoch for line in validated]
     # A line through one point can't be seen.
     dots = "." if len(epochs) <= DOTTED_EPOCHS else ""
-    loss.plot(epochs, [line.train_loss for line in history], color=COLORS[0], marker=dots, label="training")
-    loss.plot(marked, [line.val_loss for line in validated], color=COLORS[1], marker=dots, label="validation")
-    loss.set_ylabel("loss (nats)")
-    accuracy.plot(epochs, [line.train_accuracy for line in history], color=COLORS[0], marker=dots, label="training")
-    accuracy.plot(
-        marked, [1 - (line.val_error or 0) for line in validated], color=COLORS[1], marker=dots, label="validation"
-    )
-    accuracy.plot([best.epoch], [1 - best.val_error], "o", ms=10, mfc="none", mec=COLORS[5], mew=2, label="best model")
-    accuracy.set_ylabel("accuracy")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    for axes in (loss, accuracy):
+    for axes, training, validation in (
+        (loss, [line.train_loss for line in history], [line.val_loss for line in validated]),
+        (accuracy, [line.train_accuracy for line in history], [1 - (line.val_error or 0) for line in validated]),
+    ):
+        axes.plot(epochs, training, color=COLORS[0], marker=dots, label="training")
+        axes.plot(marked, validation, color=COLORS[1], marker=dots, label="validation")
         for before, after in pairwise(history):
             if before.phase != after.phase:
                 axes.axvline(before.epoch + 0.5, color="0.4", ls="--", lw=1.2)
-                axes.annotate(
-                    f"{after.phase} unfrozen",
-                    (before.epoch + 0.5, 1),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(0, 3),
-                    textcoords="offset points",
-                    ha="center",
-                    va="bottom",
-                    fontsize=9,
-                    color="0.3",
-                )
+                place = {"xycoords": ("data", "axes fraction"), "xytext": (0, 3), "textcoords": "offset points"}
+                look = {"ha": "center", "va": "bottom", "fontsize": 9, "color": "0.3"}
+                axes.annotate(f"{after.phase} unfrozen", (before.epoch + 0.5, 1), **place, **look)
         axes.set_xlabel("epoch")
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    accuracy.plot([best.epoch], [1 - best.val_error], "o", ms=10, mfc="none", mec=COLORS[5], mew=2, label="best model")
+    loss.set_ylabel("loss (nats)")
     loss.set_ylim(bottom=0)
+    accuracy.set_ylabel("accuracy")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     accuracy.set_ylim(top=1)
     figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
 def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str], title: str) -> Figure:
-    """Counts by true class (rows) and predicted class (columns), shaded by share of the row."""
-    classes = len(class_names)
+    """Draw counts by true class (rows) and predicted class (columns), shaded by share of the row."""
+    classes, numbered = len(class_names), len(class_names) <= NUMBERED_CLASSES
     side = min(max(4.5, 0.52 * classes + 2), 16)
     figure = new_figure(side + 0.6, side)
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
+    for row, column in np.argwhere(confusion) if numbered else ():
+        color = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, f"{confusion[row, column]}", ha="center", va="center", fontsize=9, color=color)
     names = shown(class_names, 16)
-    if classes <= NUMBERED_CLASSES:
-        for row in range(classes):
-            for column in range(classes):
-                if confusion[row, column]:
-                    color = "white" if shares[row, column] > 0.55 else "black"
-                    axes.text(
-                        column, row, str(confusion[row, column]), ha="center", va="center", fontsize=9, color=color
-                    )
-    size = 10 if classes <= NUMBERED_CLASSES else 5
-    turned = max(map(len, names)) > 2
-    slant: Any = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    if classes > NUMBERED_CLASSES:
-        slant = {"rotation": 90}
+    slant: dict[str, Any] = {} if numbered else {"rotation": 90}
+    if numbered and max(map(len, names)) > 2:
+        slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    size = 10 if numbered else 5
     axes.set_xticks(range(classes), names, fontsize=size, **slant)
     axes.set_yticks(range(classes), names, fontsize=size)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
@@ -110,7 +107,7 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
 
 
 def contact_sheet(data: Dataset) -> Figure:
-    """What the network sees: up to eight training images of each of up to sixteen classes."""
+    """Draw what the network sees: up to eight training images of each of up to sixteen classes."""
     labels, class_names = data.labels("train"), data.class_names
     present = np.unique(labels)[:SHEET_ROWS]
     rows = [data.pixels("train", np.flatnonzero(labels == label)[:SHEET_COLUMNS]) for label in present]
@@ -136,6 +133,64 @@ def contact_sheet(data: Dataset) -> Figure:
     return figure
 
 
+def augmentation_sheet(pixels: npt.NDArray[np.uint8], augmentations: Sequence[Augmentation], seed: int = 0) -> Figure:
+    """Draw in rows each augmentation alone, then all together; in columns an original and what draws make of it.
+
+    Args:
+        pixels: uint8 ndarray of shape (N, H, W, 3); the first image and the last are shown.
+        augmentations: At least one, in their order.
+        seed: As `--seed`; another one draws others.
+
+    Raises:
+        RequestError: if a function of the user's own fails.
+    """
+    # Far apart, since data sets come sorted by class.
+    originals = torch.tensor(pixels[np.unique(np.linspace(0, len(pixels) - 1, ORIGINALS).astype(int))])
+    rows: list[tuple[str, str, Sequence[Augmentation]]] = [(one.label, one.meaning, [one]) for one in augmentations]
+    if len(augmentations) > 1:
+        rows.append(("all together", "in this order", augmentations))
+    # A narrow empty column keeps the originals apart.
+    widths = ([1.0] * (1 + DRAWS) + [0.15]) * len(originals)
+    figure = new_figure(LABEL + IMAGE * sum(widths), HEADER + IMAGE * len(rows))
+    grid = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for line, (label, meaning, chosen) in zip(grid, rows, strict=True):
+        versions = [originals]
+        for number in range(DRAWS):
+            draws = draw_all(chosen, len(originals), seed, "preview", number)
+            versions.append(apply_all(chosen, originals, draws))
+        for axes in line:
+            axes.axis("off")
+        for number in range(len(originals)):
+            for axes, version in zip(line[number * (DRAWS + 2) :], versions, strict=False):
+                axes.imshow(version[number].numpy(), interpolation="nearest")
+        place = {"transform": line[0].transAxes, "ha": "right", "parse_math": False}
+        line[0].text(-0.15, 0.5, label, va="bottom" if meaning else "center", **place)
+        line[0].text(-0.15, 0.42, meaning, va="top", fontsize=9, color="0.35", **place)
+    for first in range(0, len(widths), DRAWS + 2):
+        grid[0, first].set_title("original", fontsize=10)
+        grid[0, first + 1].set_title(f"{DRAWS} draws", fontsize=10, loc="left")
+    figure.suptitle("Augmentation: what training images become")
+    return figure
+
+
+def preview_augment(config: FinetuneConfig, path: Path, reporter: Reporter) -> None:
+    """Draw a contact sheet of the configuration's augmentations on its training images.
+
+    Raises:
+        RequestError: without augmentations, for a file that is no picture, or as one of several processes.
+    """
+    launch.require_one("--preview-augment")
+    augmentations = parse_augmentations(config.augment)
+    if not augmentations:
+        raise RequestError("--preview-augment needs --augment; got none; try --augment flip,crop")
+    if path.suffix.removeprefix(".") not in UNDATED:
+        kinds = ", ".join(f".{kind}" for kind in UNDATED)
+        raise RequestError(f"--preview-augment must name a file that ends in one of {kinds}; got {path}")
+    pixels = open_dataset(config, reporter).pixels("train")
+    draw({path: lambda: augmentation_sheet(pixels, augmentations, config.seed)})
+
+
 def draw(figures: Mapping[Path, Callable[[], Figure]]) -> list[Path]:
     """Draw each figure into its file."""
     for path, make in figures.items():
@@ -149,19 +204,14 @@ def show_scores(
     path: Path, images: Images, scores: Tensor, test: Evaluation, class_names: Sequence[str], summary: Mapping[str, str]
 ) -> str:
     """Write a gallery of images with their scores; return a line about it."""
+    calibration = f"expected calibration error: {100 * test.calibration_error:.2f} points"
     size = write_gallery(
         path,
-        title=f"{summary['Data'].partition(',')[0]}: test images and their scores",
-        pixels=images.pixels,
-        labels=images.labels,
-        probabilities=scores.double().softmax(1).float().numpy(),
-        class_names=class_names,
-        names=images.names,
-        summary={
-            **summary,
-            "Accuracy": test.text,
-            "Calibration": f"expected calibration error: {100 * test.calibration_error:.2f} points",
-        },
+        f"{summary['Data'].partition(',')[0]}: test images and their scores",
+        images,
+        scores.double().softmax(1).float().numpy(),
+        class_names,
+        {**summary, "Accuracy": test.text, "Calibration": calibration},
     )
     return f"gallery of {test.images:,} images: {size / 1e6:.1f} MB"
 
@@ -183,9 +233,8 @@ def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
             "Data": f"{data.name}, {len(data.class_names)} classes, {test.images:,} test images",
             "Model": f"{result.weights.kind.label}, {result.weights.name} weights; epoch {result.best.epoch}, "
             f"phase {result.best.phase}",
+            **({"Scores": AVERAGED} if result.config.tta else {}),
         }
-        if result.config.tta:
-            summary["Scores"] = AVERAGED
         reporter.start("writing the gallery", 0)
         images = data.images("test")
         reporter.finish(show_scores(written[-1], images, result.test_scores, test, data.class_names, summary))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from cli726.document import Document, Finding, Table
 from cli726.finetune.folder.runs import FinishedRun
@@ -28,16 +28,15 @@ EXTENSIONS = {
 }
 
 
-def percent(share: float) -> str:
-    return f"{share:.2%}"
-
-
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """What a run did of an extension, and whether it did anything of it."""
 
     text: str
     used: bool = True
+
+
+def percent(share: float) -> str:
+    return f"{share:.2%}"
 
 
 def uses(run: FinishedRun) -> Mapping[str, Use]:
@@ -75,8 +74,9 @@ def document(run: FinishedRun, second: FinishedRun | None) -> Document:
     )
 
 
-def correct(error: float, images: int) -> int:
-    return round((1 - error) * images)
+def interval_of(phase: Mapping[str, Any], images: int) -> tuple[float, float]:
+    """Return the 95 % interval of a stage's best validation accuracy."""
+    return wilson_interval(round((1 - phase["best_val_error"]) * images), images)
 
 
 def phase_table(run: FinishedRun) -> Table:
@@ -84,18 +84,10 @@ def phase_table(run: FinishedRun) -> Table:
     images = run.summary["dataset"]["validation"]
     rows = []
     for phase in run.summary["phases"]:
-        low, high = wilson_interval(correct(phase["best_val_error"], images), images)
-        rows.append(
-            (
-                "new layers only" if phase["name"] == "head" else f"{phase['name']} turned on",
-                f"{phase['epochs']}",
-                percent(1 - phase["best_val_error"]),
-                f"{percent(low)} to {percent(high)}",
-                f"{phase['best_epoch']}",
-                f"{phase['images_per_second']:,.0f}",
-                f"{phase['seconds']:.1f} s",
-            )
-        )
+        name = "new layers only" if phase["name"] == "head" else f"{phase['name']} turned on"
+        accuracy = percent(1 - phase["best_val_error"]), "{} to {}".format(*map(percent, interval_of(phase, images)))
+        speed = f"{phase['images_per_second']:,.0f}", f"{phase['seconds']:.1f} s"
+        rows.append((name, f"{phase['epochs']}", *accuracy, f"{phase['best_epoch']}", *speed))
     columns = ("stage", "epochs", "best validation accuracy", "95 % interval", "at epoch", "images/s", "time")
     return Table("The stages of this run, with 95 % Wilson intervals", columns, rows, "6.8")
 
@@ -139,9 +131,7 @@ def explain_stages(run: FinishedRun) -> Iterator[Finding]:
     best = min(later, key=lambda phase: (phase["best_val_error"], phase["best_val_loss"]))
     before, after = first["best_val_error"], best["best_val_error"]
     images = run.summary["dataset"]["validation"]
-    (low, high), (low_after, high_after) = (
-        wilson_interval(correct(error, images), images) for error in (before, after)
-    )
+    (low, high), (low_after, high_after) = interval_of(first, images), interval_of(best, images)
     evidence = {"before": (1 - before, low, high), "after": (1 - after, low_after, high_after), "images": images}
     change = f"from {percent(1 - before)} to {percent(1 - after)} of {images:,} images"
     if after < before:

@@ -13,23 +13,22 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
+from PIL import Image, ImageFile
 
-from cli726.finetune.data.decoding import SIZE, Pixels
-from cli726.finetune.data.images import Labels
+from cli726.finetune.data.decoding import Pixels
+from cli726.finetune.data.images import Images, Labels
 from cli726.finetune.storage import replace_file
+from cli726.text import printable
 
-__all__ = ["write_gallery"]
+__all__ = ["shown", "sprite_sheets", "write_gallery", "write_page"]
 
-Probabilities = npt.NDArray[np.float32]
-Parts: TypeAlias = tuple[str, ...]
+Probabilities = npt.NDArray[np.float64]
 
 # A browser that prints decodes the sheet anew for every tile: sheets of 32 x 32 made that three times slower.
 TILES = 8
@@ -48,89 +47,14 @@ SCORE_NAME_BESIDE = 16
 EM_PER_CHARACTER = 0.68
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Where an image lies: the sheet, and column and row there."""
-
-    sheet: int
-    x: int
-    y: int
-
-
-@dataclass(frozen=True)
-class Score:
-    """One bar.
-
-    Attributes:
-        kind: "hit" (predicted, and right), "wrong" (predicted), "true" (missed), or "".
-    """
-
-    name: str
-    value: str
-    percent: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One image, as the template shows it."""
-
-    tile: Tile
-    name: Parts
-    true: Parts
-    predicted: Parts
-    wrong: bool
-    scores: tuple[Score, ...]
-    confidence: str
-    loss: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """How many images of one class were taken for another."""
-
-    true: int
-    predicted: int
-    true_name: str
-    predicted_name: str
-    count: int
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What the scores say of each image; arrays of shape (N,).
-
-    Attributes:
-        predicted: The likeliest class; among equals the first.
-        confidence: Its probability.
-        loss: Minus the logarithm of the true class's probability, in nats; infinite where that is 0.
-        order: Image numbers, largest loss first.
-    """
-
-    labels: Labels
-    predicted: Labels
-    confidence: npt.NDArray[np.float64]
-    loss: npt.NDArray[np.float64]
-    order: Labels
-
-    @classmethod
-    def of(cls, probabilities: Probabilities, labels: Labels) -> Verdicts:
-        exact = probabilities.astype(np.float64)
-        everyone = np.arange(len(labels))
-        predicted = exact.argmax(1).astype(np.int64)
-        with np.errstate(divide="ignore"):
-            loss = -np.log(exact[everyone, labels])
-        return cls(labels, predicted, exact[everyone, predicted], loss, np.argsort(-loss, kind="stable"))
-
-
 def columns_wide(text: str) -> int:
-    """How many columns `text` takes where East Asian characters take two."""
+    """Return how many columns `text` takes where East Asian characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def shown(text: str, limit: int, fallback: str = "") -> str:
-    """`text` in at most `limit` printable columns: a foreign name can't reorder, break or swell the page."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).strip() or fallback
+    """Return `text` in at most `limit` printable columns: a foreign name can't reorder, break or swell the page."""
+    clean = printable(text.strip(" ")[: limit + 1]) or fallback
     if columns_wide(clean) <= limit:
         return clean
     clean = clean[:limit]
@@ -139,130 +63,116 @@ def shown(text: str, limit: int, fallback: str = "") -> str:
     return clean + "…"
 
 
-def parts_of(name: str) -> Parts:
-    """A name, cut where it may wrap: after each slash, underscore and hyphen."""
-    return tuple(re.split(r"(?<=[/_-])(?!$)", name))
+def wrapping(name: str) -> list[str]:
+    """Return a name, cut where it may wrap: after each slash, underscore and hyphen."""
+    return re.split(r"(?<=[/_-])(?!$)", name)
 
 
 def sprite_sheets(pixels: Pixels) -> Iterator[str]:
-    """The images (N, 32, 32, 3), 64 to a sheet, as `data:` URIs; each sheet is eight tiles wide."""
+    """Yield the images (N, H, W, 3), 64 to a sheet, as `data:` URIs; each sheet is eight tiles wide."""
+    height, width = pixels.shape[1:3]
     for start in range(0, len(pixels), TILES**2):
         part = pixels[start : start + TILES**2]
         lines = -(-len(part) // TILES)
-        tiles = np.zeros((lines * TILES, SIZE, SIZE, 3), np.uint8)
+        tiles = np.zeros((lines * TILES, height, width, 3), np.uint8)
         tiles[: len(part)] = part
-        grid = tiles.reshape(lines, TILES, SIZE, SIZE, 3)  # line, column, y, x, channel
-        sheet = grid.swapaxes(1, 2).reshape(lines * SIZE, TILES * SIZE, 3)
-        buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, "JPEG", **JPEG)
-        yield "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        grid = tiles.reshape(lines, TILES, height, width, 3)  # line, column, y, x, channel
+        sheet = grid.swapaxes(1, 2).reshape(lines * height, TILES * width, 3)
+        yield "data:image/jpeg;base64," + base64.b64encode(as_jpeg(Image.fromarray(sheet))).decode()
 
 
-def bar_rows(classes: int) -> int:
-    """How many bars stand one above the other: all of them, or half where six to twenty stand in two columns."""
-    if classes > EVERY_SCORE:
-        return BEST_SCORES + 1
-    return classes if classes < 6 else -(-classes // 2)
+def as_jpeg(picture: Image.Image) -> bytes:
+    """Return a picture as a JPEG."""
+    buffer, reserved = io.BytesIO(), ImageFile.MAXBLOCK
+    # Pillow reserves a byte a pixel, and fails on noise, which needs two.
+    ImageFile.MAXBLOCK = max(reserved, 4 * picture.width * picture.height)
+    try:
+        picture.save(buffer, "JPEG", **JPEG)
+    finally:
+        ImageFile.MAXBLOCK = reserved
+    return buffer.getvalue()
 
 
-def score_names(classes: Sequence[str]) -> list[str]:
-    """The classes as they stand beside the bars, where room is scarce."""
-    limit = SCORE_NAME_BESIDE if 6 <= len(classes) <= EVERY_SCORE else SCORE_NAME
-    return [shown(name, limit) for name in classes]
-
-
-def tile_of(position: int) -> Tile:
+def tile_of(position: int) -> str:
+    """Return the style's classes for an image's place: its sheet, and column and row there."""
     sheet, place = divmod(position, TILES**2)
-    y, x = divmod(place, TILES)
-    return Tile(sheet, x, y)
+    return f"s{sheet} x{place % TILES} y{place // TILES}"
 
 
-def scores_of(probabilities: Probabilities, true: int, predicted: int, names: Sequence[str]) -> tuple[Score, ...]:
-    """The bars of one image: every class in its place, or the best classes and the true one."""
-    chosen: Sequence[int] = range(len(names))
-    if len(names) > EVERY_SCORE:
-        best = [int(k) for k in np.argsort(-probabilities, kind="stable")[:BEST_SCORES]]
-        chosen = best if true in best else [*best, true]
-    kinds = {predicted: "hit"} if predicted == true else {predicted: "wrong", true: "true"}
-    values = probabilities.tolist()
-    return tuple(
-        Score(names[k], f"{values[k]:.3f}".rstrip("0").rstrip("."), f"{100 * values[k]:.1f}", kinds.get(k, ""))
-        for k in chosen
-    )
+class Ranked(NamedTuple):
+    """What the scores say of the images, the largest loss first."""
+
+    order: Labels  # (N,): where each image stood before
+    labels: Labels  # (N,)
+    probabilities: Probabilities  # (N, K)
+    predicted: Labels  # (N,): the likeliest class; among equals the first
+    loss: npt.NDArray[np.float64]  # (N,): -ln of the true class's probability; infinite where that is 0
 
 
-def rows_of(
-    verdicts: Verdicts, probabilities: Probabilities, classes: Sequence[str], names: Sequence[str]
-) -> Iterator[Row]:
-    """The rows, largest loss first."""
-    short = score_names(classes)
-    wrapping = [parts_of(name) for name in classes]
-    for position, image in enumerate(verdicts.order.tolist()):
-        true, predicted = int(verdicts.labels[image]), int(verdicts.predicted[image])
-        loss = float(verdicts.loss[image])
-        yield Row(
-            tile=tile_of(position),
-            name=parts_of(shown(names[image], NAME, f"image {image}")),
-            true=wrapping[true],
-            predicted=wrapping[predicted],
-            wrong=true != predicted,
-            scores=scores_of(probabilities[image], true, predicted, short),
-            confidence=f"{100 * verdicts.confidence[image]:.1f}",
-            # A probability of 1 gives -0.0.
-            loss=f"{abs(loss):.3f}" if math.isfinite(loss) else "∞",
-        )
-
-
-def confused_pairs(verdicts: Verdicts, classes: Sequence[str]) -> list[Pair]:
-    """The pairs of classes most often confused, most frequent first, then in the classes' order."""
-    wrong = verdicts.labels != verdicts.predicted
-    codes, counts = np.unique(verdicts.labels[wrong] * len(classes) + verdicts.predicted[wrong], return_counts=True)
-    ranked = np.argsort(-counts, kind="stable")[:CONFUSED_PAIRS]
-    pairs = []
-    for code, count in zip(codes[ranked].tolist(), counts[ranked].tolist(), strict=True):
-        true, predicted = divmod(code, len(classes))
-        pairs.append(Pair(true, predicted, classes[true], classes[predicted], count))
-    return pairs
-
-
-def facts_of(verdicts: Verdicts) -> dict[str, list[int]]:
-    """What the script sorts and filters by: numbers only, by position in the table as written."""
-    order = verdicts.order
-    return {
-        "true": verdicts.labels[order].tolist(),
-        "predicted": verdicts.predicted[order].tolist(),
-        # Positions in the order of the images, and in that of rising confidence.
-        "image": np.argsort(order).tolist(),
-        "confidence": np.argsort(verdicts.confidence[order], kind="stable").tolist(),
-    }
-
-
-def digest(text: str) -> str:
-    """SHA-256 in base64, as a content security policy names a style or a script."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def check(pixels: Pixels, labels: Labels, probabilities: Probabilities, classes: int, names: int) -> None:
-    """Raises ValueError if the parts don't belong together."""
-    images = len(pixels)
-    shapes = (pixels.shape, labels.shape, probabilities.shape, names)
-    expected = ((images, SIZE, SIZE, 3), (images,), (images, classes), images)
-    if shapes != expected or pixels.dtype != np.uint8:
-        raise ValueError(
-            f"pixels (uint8), labels, probabilities and names must have the shapes {expected} for {images} images of "
-            f"{classes} classes; got {shapes} ({pixels.dtype}); pass one entry for each image"
-        )
-    if images and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(
-            f"labels must be from 0 to {classes - 1}; got {labels.min()} to {labels.max()}; map them first"
-        )
+def rank(labels: Labels, probabilities: npt.NDArray[np.float32]) -> Ranked:
+    """Return images in falling order of their losses; ValueError if probabilities aren't, or don't fit the labels."""
+    if probabilities.shape[:1] != labels.shape or not ((labels >= 0) & (labels < probabilities.shape[1])).all():
+        raise ValueError(f"each image must have a label and scores; got {labels.shape} and {probabilities.shape}")
     # Written so that NaN fails, too.
     if not np.all((probabilities >= 0) & (probabilities <= 1 + 1e-6)):
         raise ValueError("probabilities must be from 0 to 1; got others; apply the softmax, and drop diverged runs")
+    exact = probabilities.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        loss = -np.log(exact[np.arange(len(labels)), labels])
+    order = np.argsort(-loss, kind="stable")
+    return Ranked(order, labels[order], exact[order], exact[order].argmax(1), loss[order])
 
 
-def render(template: str, **values: Any) -> str:
-    """One of the templates, filled in; what is filled in is escaped."""
+def scores_of(row: Probabilities, true: int, predicted: int, names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield the bars of one image: every class in its place, or the best classes and the true one.
+
+    Their kinds: "hit" (predicted, and right), "wrong" (predicted), "true" (missed), or "".
+    """
+    chosen: Sequence[int] = range(len(names))
+    if len(names) > EVERY_SCORE:
+        chosen = np.argsort(-row, kind="stable")[:BEST_SCORES].tolist()
+        chosen = chosen if true in chosen else [*chosen, true]
+    kinds = {predicted: "hit"} if predicted == true else {predicted: "wrong", true: "true"}
+    for k in chosen:
+        value = f"{row[k]:.3f}".rstrip("0").rstrip(".")
+        yield {"name": names[k], "value": value, "percent": f"{100 * row[k]:.1f}", "kind": kinds.get(k, "")}
+
+
+def rows_of(
+    ranked: Ranked, classes: Sequence[str], short: Sequence[str], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the table's rows; `short` are the names of classes that stand beside the bars."""
+    cut = [wrapping(name) for name in classes]
+    for position, (image, true, row, predicted, loss) in enumerate(zip(*ranked, strict=True)):
+        yield {
+            "tile": tile_of(position),
+            "name": wrapping(shown(names[image], NAME, f"image {image}")),
+            "true": cut[true],
+            "predicted": cut[predicted],
+            "wrong": true != predicted,
+            "scores": scores_of(row, true, predicted, short),
+            "confidence": f"{100 * row[predicted]:.1f}",
+            # A probability of 1 gives -0.0.
+            "loss": f"{abs(loss):.3f}" if math.isfinite(loss) else "∞",
+        }
+
+
+def confused_pairs(ranked: Ranked, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the pairs of classes most often confused, most frequent first, then in the classes' order."""
+    wrong = ranked.labels != ranked.predicted
+    pairs, counts = np.unique(np.stack([ranked.labels, ranked.predicted])[:, wrong], axis=1, return_counts=True)
+    for place in np.argsort(-counts, kind="stable")[:CONFUSED_PAIRS]:
+        true, predicted = pairs[:, place].tolist()
+        names = {"true_name": classes[true], "predicted_name": classes[predicted]}
+        yield {"true": true, "predicted": predicted, **names, "count": int(counts[place])}
+
+
+def write_page(path: Path, name: str, style: Mapping[str, Any], values: Mapping[str, Any]) -> int:
+    """Write a page, atomically, of the templates NAME.html.j2, NAME.css.j2 and NAME.js; return its size in bytes.
+
+    Whatever is filled in is escaped. Every page here has the head, the looks and the policy of page.html.j2 and
+    page.css.j2.
+    """
     environment = Environment(
         loader=PackageLoader("cli726.finetune.output"),
         autoescape=True,
@@ -270,66 +180,70 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    parts = {
+        "style": environment.get_template(f"{name}.css.j2").render(style),
+        "script": environment.get_template(f"{name}.js").render(),
+    }
+    digests = {
+        f"{part}_digest": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for part, text in parts.items()
+    }
+    content = environment.get_template(f"{name}.html.j2").render({**values, **parts, **digests}).encode()
+    replace_file(path, content)
+    return len(content)
 
 
 def write_gallery(
     path: Path,
-    *,
     title: str,
-    pixels: Pixels,
-    labels: Labels,
-    probabilities: Probabilities,
+    images: Images,
+    probabilities: npt.NDArray[np.float32],
     class_names: Sequence[str],
-    names: Sequence[str],
     summary: Mapping[str, str],
 ) -> int:
-    """Write the gallery, atomically; the same arguments give the same bytes.
+    """Write the gallery, atomically, and return its size in bytes; the same arguments give the same bytes.
 
     Args:
         path: The HTML file, replaced if it exists.
         title: Heading of the page.
-        pixels: uint8 ndarray of shape (N, 32, 32, 3), RGB.
-        labels: int64 ndarray of shape (N,), the true classes, from 0.
+        images: N images with their true classes and their names; any text, however hostile.
         probabilities: float32 ndarray of shape (N, K), from 0 to 1.
-        class_names, names: Of the K classes and the N images; any text, however hostile.
+        class_names: Of the K classes.
         summary: Labelled lines for the head of the page.
-
-    Returns:
-        The size of the file in bytes.
 
     Raises:
         ValueError: if shapes or ranges don't fit.
     """
-    check(pixels, labels, probabilities, len(class_names), len(names))
+    ranked = rank(images.labels, probabilities)
     classes = [shown(name, CLASS_NAME, f"class {k}") for k, name in enumerate(class_names)]
-    verdicts = Verdicts.of(probabilities, labels)
-    # Base64 and numbers: nothing in the style comes from a name.
-    style = render(
-        "gallery.css.j2",
-        sheets=sprite_sheets(pixels[verdicts.order]),
-        tiles=TILES,
-        bar_rows=bar_rows(len(classes)),
-        name_width=round(EM_PER_CHARACTER * max(map(columns_wide, score_names(classes))), 2),
-    )
-    script = render("gallery.js")
-    page = render(
-        "gallery.html.j2",
-        title=shown(title, NAME, "Gallery"),
-        summary={shown(key, NAME): shown(text, 4 * NAME) for key, text in summary.items()},
-        style=style,
-        script=script,
-        style_digest=digest(style),
-        script_digest=digest(script),
-        facts=facts_of(verdicts),
-        classes=classes,
-        pairs=confused_pairs(verdicts, classes),
-        wrong=int((verdicts.labels != verdicts.predicted).sum()),
-        images=len(labels),
-        every_score=len(classes) <= EVERY_SCORE,
-        best_scores=BEST_SCORES,
-        rows=rows_of(verdicts, probabilities, classes, names),
-    )
-    content = page.encode()
-    replace_file(path, content)
-    return len(content)
+    # Bars stand one above the other, in two columns where there are six to twenty: there is little room for names.
+    two = 6 <= len(classes) <= EVERY_SCORE
+    bars = len(classes) if len(classes) <= EVERY_SCORE else BEST_SCORES + 1
+    short = [shown(name, SCORE_NAME_BESIDE if two else SCORE_NAME) for name in classes]
+    style = {
+        # Base64 and numbers: nothing in the style comes from a name.
+        "sheets": sprite_sheets(images.pixels[ranked.order]),
+        "tiles": TILES,
+        "bar_rows": -(-bars // 2) if two else bars,
+        "name_width": round(EM_PER_CHARACTER * max(map(columns_wide, short)), 2),
+    }
+    values = {
+        "title": shown(title, NAME, "Gallery"),
+        "summary": {shown(key, NAME): shown(text, 4 * NAME) for key, text in summary.items()},
+        # What the script sorts and filters by, by position in the table as written: classes, and the positions in the
+        # order of the images and in that of rising confidence.
+        "facts": {
+            "true": ranked.labels.tolist(),
+            "predicted": ranked.predicted.tolist(),
+            "image": np.argsort(ranked.order).tolist(),
+            "confidence": np.argsort(ranked.probabilities.max(1), kind="stable").tolist(),
+        },
+        "classes": classes,
+        "pairs": list(confused_pairs(ranked, classes)),
+        "wrong": int((ranked.labels != ranked.predicted).sum()),
+        "images": len(images),
+        "every_score": len(classes) <= EVERY_SCORE,
+        "best_scores": BEST_SCORES,
+        "rows": rows_of(ranked, classes, short, images.names),
+    }
+    return write_page(path, "gallery", style, values)

@@ -24,7 +24,7 @@ from cli726.finetune.augment.table import Augmentation, apply_all, draw_all, par
 from cli726.finetune.augment.transforms import blur, color, draw_erase, erase, motionblur, noise, rotate, saltpepper
 from cli726.finetune.chance import generator
 from cli726.finetune.data.vision import import_torchvision
-from cli726.finetune.output.preview import augmentation_sheet
+from cli726.finetune.output.figures import augmentation_sheet
 from cli726.finetune.recipe import KNOWN
 from tests.cli726.finetune.synthetic import pictures
 
