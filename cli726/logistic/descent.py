@@ -32,9 +32,7 @@ WORTHWHILE = 1.2
 
 @dataclass(frozen=True)
 class LambdaMax:
-    """Largest curvature: at the start; at the end (None if it diverged); at the minimum (None if at infinity); and what
-    it can't exceed anywhere.
-    """
+    """Largest curvature at the start, the end (None if it diverged), the minimum (None if at infinity); its bound."""
 
     start: float | None
     end: float | None
@@ -44,8 +42,8 @@ class LambdaMax:
 
 @dataclass(frozen=True)
 class Form:
-    """A descent on inputs as they were read, or centred: curvature's bound, condition number at the minimum (None where
-    there is no single one), epochs, steps in which the loss rose, loss of the last weights.
+    """What centring may change: curvature's bound, condition number at the minimum (None where there is no single one),
+    epochs, steps in which the loss rose, loss of the last weights.
     """
 
     bound: float
@@ -144,10 +142,9 @@ def gradient_descent(
     if points.means is not None:
         run = replace(run, centred=run.form)
     else:
-        other, centred = center(points), None
+        run, other = replace(run, as_read=run.form), center(points)
         if run.risen and model.curvature_bound(other) * WORTHWHILE < run.lambda_max.bound:
-            centred = measured(other, [eta], max_epochs, tol, start)[0].form
-        run = replace(run, as_read=run.form, centred=centred)
+            run = replace(run, centred=measured(other, [eta], max_epochs, tol, start)[0].form)
     return replace(run, findings=tuple(explain_descent(run)))
 
 
@@ -193,11 +190,17 @@ def measure(points: Points, optimum: Optimum, path: Path, max_epochs: int, tol: 
     met = eta_q[counted & np.isfinite(eta_q)]
     ends = w[0], None if diverged else w[-1], optimum.w
     start, end, least = (None if at is None else model.largest_eigenvalue(model.hessian(points, at)) for at in ends)
+    # The step whose change was tested: did it begin with a slope that promised more, and end with the reverse?
+    crossed = converged and path.eta * norms[-3] ** 2 > FALSE * tol and slopes[-3] @ slopes[-2] < 0
+    stop = f"the limit of {max_epochs} epochs"
+    if diverged:
+        stop = f"the numbers grew beyond the largest float in epoch {len(nll) - 1}"
+    elif converged:
+        stop = f"the loss changed by {abs(loss[-2] - loss[-3]):.2g}, less than the tolerance {tol:g}"
     return GradientDescent(
         data=points.name, points=points, eta=path.eta, max_epochs=max_epochs, tol=tol, epochs=len(nll),
         nll=nll, final=float(loss[-1]), w=w, slope_intercept=lines, converged=converged,
-        diverged=diverged, stop=reason(path, max_epochs, tol),
-        false_stop=converged and bool(path.eta * norms[-3] ** 2 > FALSE * tol) and crossed(points, slopes, error),
+        diverged=diverged, stop=stop, false_stop=bool(crossed),
         optimum=optimum, gap=float(gap[-1]), gradient_norm=float(norms[-1]), eta_q=eta_q,
         lambda_max=LambdaMax(start, end, least, model.curvature_bound(points)),
         rises=tuple((np.flatnonzero(np.diff(nll) > 0) + 1).tolist()),
@@ -207,15 +210,6 @@ def measure(points: Points, optimum: Optimum, path: Path, max_epochs: int, tol: 
         turns=0 if lines is None else slope_turns(lines[:, 0]),
         within=tuple(Reached(level, settled(gap, level, len(points.X))) for level in LEVELS),
     )  # fmt: skip
-
-
-def crossed(points: Points, slopes: Array, error: Array) -> bool:
-    """Return whether the step whose change of the loss was tested last went against the one before it."""
-    if len(slopes) < 4:
-        return False
-    # A gradient that is all rounding points nowhere.
-    noise = (error[-4:-2] + 16 * EPSILON) * np.abs(points.X).mean(axis=0).sum()
-    return bool(slopes[-4] @ slopes[-3] < -(noise @ np.linalg.norm(slopes[[-3, -4]], axis=1)))
 
 
 def check_rates(etas: Sequence[float]) -> None:
@@ -236,15 +230,6 @@ def choose_start(points: Points, start: Sequence[float] | None) -> Array:
         given = ",".join(f"{w:g}" for w in start)
         raise RequestError(f"--start must give finite weights within ±{LARGEST:g}, got {given}; start nearer to 0")
     return np.array(start, dtype=np.float64)
-
-
-def reason(path: Path, max_epochs: int, tol: float) -> str:
-    """Return what ended a descent, in words."""
-    if path.stop == "epochs":
-        return f"the limit of {max_epochs} epochs"
-    if path.stop == "overflow":
-        return f"the numbers grew beyond the largest float in epoch {len(path.losses) - 2}"
-    return f"the loss changed by {abs(path.losses[-2] - path.losses[-3]):.2g}, less than the tolerance {tol:g}"
 
 
 def slope_intercept(points: Points, w: Array) -> Array | None:

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -36,6 +35,7 @@ NLL = "negative log-likelihood (nats a point)"
 # A line that swings every epoch, drawn so that its swings can be told apart; with no more values than FEW, with marks.
 FINE, FEW = 0.9, 12
 LEGEND: dict[str, Any] = {"loc": "outside lower center", "ncols": 3}
+RATES: dict[str, Any] = {"title": r"rate $\eta$", "loc": "outside right upper"}
 # The yellow of the palette is too pale for a line.
 LINES = [color for color in COLORS if color != "#F0E442"]
 OVERSHOT = COLORS[5]
@@ -55,21 +55,15 @@ def figures(result: Result, points: Points) -> dict[str, Draw]:
         case GradientDescent() if not result.diverged:
             if result.slope_intercept is not None and np.isfinite(result.slope_intercept).any():
                 made["separator-path"] = lambda: separator_path(result)
-            made |= {"error": lambda: loss_by_epoch(result), "curvature": lambda: curvature(result)}
+            made |= {"error": lambda: losses_by_epoch(result), "curvature": lambda: curvature(result)}
             made["data"] = lambda: separators(result, points)
         case Comparison():
-            made["error"] = lambda: losses_by_epoch(result)
-            made["distance"] = lambda: losses_by_epoch(result, logarithmic=True)
+            made = {"error": lambda: losses_by_epoch(result), "distance": lambda: distances(result)}
         case StochasticComparison():
             made = {"error": lambda: stochastic_losses(result), "equal-cost": lambda: equal_cost(result)}
         case NewtonResult():
-            made = {"steps": lambda: newton_steps(result), "data": lambda: best_separator(result, points)}
+            made = {"steps": lambda: newton_steps(result), "data": lambda: separators(result, points)}
     return {stem: draw for stem, draw in made.items() if len(points.features) == 2 or stem != "data"}
-
-
-def source(result: Result) -> str:
-    """Return whose points."""
-    return literal(result.data) + (", centred" if result.points.means is not None else "")
 
 
 def literal(text: str) -> str:
@@ -77,15 +71,17 @@ def literal(text: str) -> str:
     return shown([text], LONGEST_NAME)[0].replace("$", r"\$")
 
 
-def titled(axes: Axes, title: str, result: Result, x: str = "", y: str = "") -> None:
-    """Write what it is on the left, whose points on the right, and the axes' names."""
-    if isinstance(result, GradientDescent):
-        title += f", $\\eta$ = {result.eta:g}"
-    axes.set_title(title, loc="left")
-    axes.set_title(source(result), loc="right", fontsize=9, color="0.35")
-    axes.set(xlabel=x or axes.get_xlabel(), ylabel=y or axes.get_ylabel())
-    if x and axes.get_xscale() == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+def source(result: Result) -> dict[str, Any]:
+    """Return whose points, as an annotation at the right."""
+    centred = ", centred" if result.points.means is not None else ""
+    return {"label": literal(result.data) + centred, "loc": "right", "fontsize": 9, "color": "0.35"}
+
+
+def titled(axes: Axes, title: str, result: Result, x: str, y: str) -> None:
+    """Write what it is on the left, whose points on the right, and the axes' names; x counts."""
+    axes.set_title(title + (f", $\\eta$ = {result.eta:g}" if isinstance(result, GradientDescent) else ""), loc="left")
+    axes.set_title(**source(result))
+    axes.set(xlabel=x, ylabel=y)
 
 
 def say_if_empty(axes: Axes, text: str) -> None:
@@ -119,14 +115,12 @@ def epoch_colors(figure: Figure, axes: Axes, epochs: int) -> ScalarMappable:
 
 
 def separator_path(run: GradientDescent) -> Figure:
-    """The course's figure 2: the separator in slope-intercept space; weights without a slope are left out."""
+    """Draw the course's figure 2: the separator in slope-intercept space; weights without a slope are left out."""
     axes = (figure := new_figure(7.2, 4.8)).subplots()
     lines = run.slope_intercept
     assert lines is not None
-    segments = np.stack([lines[:-1], lines[1:]], axis=1)
-    known = np.isfinite(segments).all(axis=(1, 2))
+    axes.plot(*lines.T, color="0.6", linewidth=0.6)
     shades = epoch_colors(figure, axes, run.epochs).to_rgba(np.arange(1, len(lines)))
-    axes.add_collection(LineCollection(list(segments[known]), colors=shades[known], linewidths=1))
     axes.scatter(lines[1:, 0], lines[1:, 1], c=shades, s=9, zorder=2.5)
     path, (low, high) = lines[np.isfinite(lines).all(axis=1)], COURSE
     least, most = np.percentile(path, [5, 95], axis=0)  # without the wildest swings, of which the first steps are full
@@ -136,30 +130,17 @@ def separator_path(run: GradientDescent) -> Figure:
         low, high = least - margin, most + margin
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     first = int(np.flatnonzero(np.isfinite(lines[:, 0]))[0])
-    marks = {f"epoch {first}": ("o", lines[first])}
+    axes.plot(*lines[first], "o", color=OVERSHOT, markersize=8, zorder=4, label=f"epoch {first}")
     if run.optimum.w is not None and run.optimum.w[1]:
-        marks["minimum"] = "*", -run.optimum.w[[0, 2]] / run.optimum.w[1]
-    for name, (marker, at) in marks.items():
-        size = 13 if marker == "*" else 8
-        axes.plot(*at, marker, color=OVERSHOT, markersize=size, markeredgecolor="white", zorder=4, label=name)
+        best = -run.optimum.w[[0, 2]] / run.optimum.w[1]
+        axes.plot(*best, "*", color=OVERSHOT, markersize=13, zorder=4, label="minimum")
     figure.legend(**LEGEND)
-    titled(axes, "Separator in slope–intercept space", run)
-    axes.set(xlabel="slope", ylabel="intercept")
-    return figure
-
-
-def loss_by_epoch(run: GradientDescent) -> Figure:
-    """The course's figure 3: the loss against epochs, with the minimum."""
-    axes = (figure := new_figure()).subplots()
-    axes.plot(np.append(run.nll, run.final), linewidth=FINE, **look(run.epochs))
-    axes.set_xlim(0, run.epochs)
-    mark_minimum(axes, run.optimum)
-    titled(axes, "Training logistic regression", run, "epoch", NLL)
+    titled(axes, "Separator in slope–intercept space", run, "slope", "intercept")
     return figure
 
 
 def curvature(run: GradientDescent) -> Figure:
-    """Why the loss rises: eta q of every step, predicted to raise it above 2; its colour says what the loss did."""
+    """Draw why the loss rises: eta q of every step, which should raise it above 2; colours say what the loss did."""
     axes = (figure := new_figure()).subplots()
     steps = np.arange(1, run.epochs + 1)
     rose, met = np.isin(steps, run.risen), np.isfinite(run.eta_q)
@@ -174,72 +155,77 @@ def curvature(run: GradientDescent) -> Figure:
         axes.text(0.5, 0.4, "no step met a gradient other than 0", transform=axes.transAxes, ha="center")
     figure.legend(**LEGEND, markerscale=2)
     titled(axes, "Curvature met by each step", run, "step", r"$\eta\,q$  (rate times curvature met)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlim=(0.5, run.epochs + 0.5), ylim=(0, top))
     return figure
-
-
-def scatter_points(points: Points) -> tuple[Figure, Axes]:
-    """Draw two features, a colour and a marker for each class, in axes that hold them and a margin."""
-    axes = (figure := new_figure(7.2, 5.6)).subplots()
-    for label, marker in enumerate("o^"):
-        x, y = points.X[points.t == label, :2].T
-        axes.scatter(x, y, s=26, marker=marker, color=COLORS[label], edgecolor="white", linewidth=0.5, zorder=3,
-                     label=f"class {label}")  # fmt: skip
-    one, two = map(literal, points.features)
-    axes.set(xlabel=one, ylabel=two)
-    axes.margins(0.05)
-    return figure, axes
 
 
 def draw_separator(axes: Axes, w: Array, **style: Any) -> None:
     """Draw what the axes hold of the line w1 x1 + w2 x2 + bias = 0, however steep it is and whatever the unit."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    low, span = np.array([left, bottom]), np.array([right - left, top - bottom])
-    # In the axes' own coordinates, 0 to 1: a u + b v + c = 0.
-    with np.errstate(over="ignore", invalid="ignore"):
-        a, b, c = line = np.array([*(w[:2] * span), w[:2] @ low + w[2]])
-    if not np.isfinite(line).all():
-        return
-    ends = [(side, -(c + a * side) / b) for side in (0, 1) if b] + [(-(c + b * side) / a, side) for side in (0, 1) if a]
-    inside = sorted((u, v) for u, v in ends if -1e-9 <= u <= 1 + 1e-9 and -1e-9 <= v <= 1 + 1e-9)
-    if inside:
-        axes.plot(*(low + np.array([inside[0], inside[-1]]) * span).T, scalex=False, scaley=False, **style)
+    # In the axes' own coordinates, 0 to 1: a . u + c = 0.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        line = np.array([w[0] * (right - left), w[1] * (top - bottom), w[:2] @ [left, bottom] + w[2]])
+        line /= np.linalg.norm(line[:2])
+    if np.isfinite(line).all() and abs(line[2]) < 2:
+        nearest, along = -line[2] * line[:2], np.array([-line[1], line[0]])
+        axes.plot(*np.transpose([nearest - 2 * along, nearest + 2 * along]), transform=axes.transAxes, **style)
 
 
-def separators(run: GradientDescent, points: Points) -> Figure:
-    """The points, the separator at a dozen epochs, and the best one."""
-    figure, axes = scatter_points(points)
-    colors = epoch_colors(figure, axes, run.epochs)
-    for epoch in np.unique(np.geomspace(1, run.epochs, SEPARATORS).round().astype(int)):
-        draw_separator(axes, run.w[epoch], color=colors.to_rgba(epoch), linewidth=1.4, zorder=2)
-    if run.optimum.w is not None:
-        draw_separator(axes, run.optimum.w, color="black", linewidth=2, linestyle="--", zorder=2.5, label="minimum")
+def separators(result: GradientDescent | NewtonResult, points: Points) -> Figure:
+    """Draw two features, a colour and a marker for each class; the separator at a dozen epochs, and the best one."""
+    axes = (figure := new_figure(7.2, 5.6)).subplots()
+    for label, marker in enumerate("o^"):
+        x, y = points.X[points.t == label, :2].T
+        style: dict[str, Any] = {"color": COLORS[label], "edgecolor": "white", "linewidth": 0.5, "zorder": 3}
+        axes.scatter(x, y, s=26, marker=marker, label=f"class {label}", **style)
+    axes.margins(0.05)
+    if isinstance(result, GradientDescent):
+        title, name, best = "The separator on its way", "minimum", result.optimum.w
+        colors = epoch_colors(figure, axes, result.epochs)
+        for epoch in np.unique(np.geomspace(1, result.epochs, SEPARATORS).round().astype(int)):
+            draw_separator(axes, result.w[epoch], color=colors.to_rgba(epoch), linewidth=1.4, zorder=2)
+    else:
+        title, name, best = "The minimum", "separator", result.w
+        if best is None:
+            title, best = "A direction that separates", result.direction
+    if best is not None:
+        draw_separator(axes, best, color="black", linewidth=2, linestyle="--", zorder=2.5, label=name)
     figure.legend(**LEGEND)
-    titled(axes, "The separator on its way", run)
+    titled(axes, title, result, *map(literal, points.features))
     return figure
 
 
-def losses_by_epoch(comparison: Comparison, *, logarithmic: bool = False) -> Figure:
-    """The loss against epochs at every rate, with the minimum; or its distance from there, on logarithmic axes."""
+def losses_by_epoch(result: GradientDescent | Comparison) -> Figure:
+    """Draw the loss against epochs, the course's figure 3: of one descent, or at every rate; with the minimum."""
+    axes = (figure := new_figure(7.4, 4.8)).subplots()
+    runs, title = [result] if isinstance(result, GradientDescent) else result.runs, "Gradient descent"
+    for number, run in enumerate(runs):
+        style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
+        axes.plot(np.append(run.nll, run.final), **style)
+        if run.converged:
+            axes.plot(run.epochs, run.final, "o", color=style["color"], markersize=5)
+    if len(runs) > 1:
+        figure.legend(**RATES)
+    axes.set_xlim(0, max(run.epochs for run in runs))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    mark_minimum(axes, result.optimum)
+    titled(axes, title, result, "epoch", NLL)
+    return figure
+
+
+def distances(comparison: Comparison) -> Figure:
+    """Draw how far above the minimum the loss is at every rate, on logarithmic axes."""
     axes, goal = (figure := new_figure(7.4, 4.8)).subplots(), aim(comparison.optimum)
     for number, run in enumerate(comparison.runs):
-        loss = np.append(run.nll, run.final)
+        gaps = positive(np.append(run.nll[1:], run.final) - comparison.optimum.nll)
         style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
-        if logarithmic:
-            axes.loglog(np.arange(1, run.epochs + 1), positive(loss[1:] - comparison.optimum.nll), **style)
-        else:
-            axes.plot(loss, **style)
-            if run.converged:
-                axes.plot(run.epochs, run.final, "o", color=style["color"], markersize=5)
-    figure.legend(title=r"rate $\eta$", loc="outside right upper")
-    axes.set_xlim(int(logarithmic), max(2, *(run.epochs for run in comparison.runs)))
-    if logarithmic:
-        say_if_empty(axes, f"no loss above the {goal} that this axis could show")
-        titled(axes, f"Distance from the {goal}", comparison, "epoch", f"loss above the {goal} (nats a point)")
-        plain_ticks(axes)
-    else:
-        mark_minimum(axes, comparison.optimum)
-        titled(axes, "Gradient descent", comparison, "epoch", NLL)
+        axes.loglog(np.arange(1, run.epochs + 1), gaps, **style)
+    figure.legend(**RATES)
+    axes.set_xlim(1, max(2, *(run.epochs for run in comparison.runs)))
+    say_if_empty(axes, f"no loss above the {goal} that this axis could show")
+    titled(axes, f"Distance from the {goal}", comparison, "epoch", f"loss above the {goal} (nats a point)")
+    plain_ticks(axes)
     return figure
 
 
@@ -266,8 +252,15 @@ def draw_run(axes: Axes, x: Array, band: Sequence[Array], above: float = 0.0, **
     axes.loglog(x, median, **style)
 
 
+def joined_bands(run: StochasticRun) -> list[Array]:
+    """Return evaluations, median, low and high from the first update on: the first epoch in detail, then the others."""
+    epochs = np.unique(np.geomspace(1, len(run.evaluations) - 1, DRAWN).round().astype(int))[1:]
+    names = vars(run.first_epoch)
+    return [np.concatenate([names[n][1:], getattr(run, n)[epochs]]).astype(np.float64) for n in names]
+
+
 def stochastic_losses(result: StochasticComparison) -> Figure:
-    """Median and band of the loss over the shuffles against iterations, at every rate, with the minimum."""
+    """Draw median and band of the loss over the shuffles against iterations, at every rate, with the minimum."""
     axes = (figure := new_figure(7.4, 5.0)).subplots()
     for number, run in enumerate(result.runs):
         evaluations, *band = joined_bands(run)
@@ -276,24 +269,17 @@ def stochastic_losses(result: StochasticComparison) -> Figure:
         draw_run(axes, iterations, band, label=f"{run.eta:g}", linewidth=1.3, **look(len(iterations), number))
     say_if_empty(axes, "no loss that this axis could show")
     mark_minimum(axes, result.optimum)
-    figure.legend(title=r"rate $\eta$", loc="outside right upper")
-    orders = f"median of {result.shuffles} shuffles, 10 to 90 % shaded" if result.shuffles > 1 else "one shuffle"
+    figure.legend(**RATES)
+    shuffles = f"median of {result.shuffles} shuffles, 10 to 90 % shaded" if result.shuffles > 1 else "one shuffle"
     steps = f"iteration ({counted(result.batch_size, 'point')} each; {result.updates:,} an epoch)"
-    titled(axes, f"Stochastic gradient descent\n{orders}", result, steps, NLL)
+    titled(axes, f"Stochastic gradient descent\n{shuffles}", result, steps, NLL)
     axes.set_xlim(1, max(2, result.epochs * result.updates))
     plain_ticks(axes)
     return figure
 
 
-def joined_bands(run: StochasticRun) -> list[Array]:
-    """Return evaluations, median, low and high from the first update on: the first epoch in detail, then the others."""
-    epochs = np.unique(np.geomspace(1, len(run.evaluations) - 1, DRAWN).round().astype(int))[1:]
-    names = vars(run.first_epoch)
-    return [np.concatenate([names[n][1:], getattr(run, n)[epochs]]).astype(np.float64) for n in names]
-
-
 def equal_cost(result: StochasticComparison) -> Figure:
-    """Stochastic and plain gradient descent at equal numbers of gradient evaluations, a panel for each rate."""
+    """Draw both methods' losses at equal numbers of gradient evaluations, a panel for each rate."""
     columns = min(3, len(result.runs))
     rows = -(-len(result.runs) // columns)
     figure = new_figure(max(5.5, 3.2 * columns), 1.2 + 2.4 * rows)
@@ -316,29 +302,20 @@ def equal_cost(result: StochasticComparison) -> Figure:
     figure.supxlabel("gradient evaluations", fontsize=11)
     figure.supylabel(f"loss above the {aim(result.optimum)} (nats a point)", fontsize=11)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(2, columns))
-    figure.text(0.995, 0.985, source(result), ha="right", va="top", fontsize=9, color="0.35")
+    whose = source(result)
+    figure.text(0.995, 0.985, whose["label"], ha="right", va="top", fontsize=9, color="0.35")
     return figure
 
 
 def newton_steps(result: NewtonResult) -> Figure:
-    """Loss above the minimum, and gradient norm, against Newton steps."""
+    """Draw the loss above the minimum, and the gradient norm, against Newton steps."""
     axes = (figure := new_figure()).subplots()
     gaps = np.array([state.nll - result.nll for state in result.path])
     norms = np.array([state.gradient_norm for state in result.path])
     axes.semilogy(positive(gaps), "o-", label=f"loss above the {aim(result)} (nats a point)")
     axes.semilogy(positive(norms), "s--", color=OVERSHOT, label="gradient norm")
     say_if_empty(axes, "nothing above 0 to show")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.legend(**LEGEND)
-    titled(axes, "Newton's method", result, "step")
-    return figure
-
-
-def best_separator(result: NewtonResult, points: Points) -> Figure:
-    """The points and the best separator."""
-    figure, axes = scatter_points(points)
-    best = result.w if result.w is not None else result.direction
-    assert best is not None
-    draw_separator(axes, best, color="black", linewidth=2, zorder=2.5, label="separator")
-    figure.legend(**LEGEND)
-    titled(axes, "A direction that separates" if result.w is None else "The minimum", result)
+    titled(axes, "Newton's method", result, "step", "")
     return figure

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cli726.logistic.optimum import NewtonResult, Optimum
     from cli726.logistic.stochastic import StochasticComparison
 
-__all__ = ["SHOWN", "aim", "explain_comparison", "explain_descent", "explain_newton", "explain_stochastic"]
+__all__ = ["SHOWN", "aim", "epochs_to", "explain_comparison", "explain_descent", "explain_newton", "explain_stochastic"]
 
 # Distances from the minimum that sentences and tables have room for: the first of those measured.
 SHOWN = (0.3, 0.1, 0.03, 0.01)
@@ -31,14 +31,17 @@ GROWS = 1.5
 
 
 def rates(etas: Sequence[float]) -> str:
+    """Return learning rates in words."""
     return ("rate " if len(etas) == 1 else "rates ") + listed([f"{eta:g}" for eta in etas])
 
 
 def aim(optimum: Optimum) -> str:
+    """Return what there is to come near to."""
     return "infimum" if optimum.separation else "minimum"
 
 
 def above(run: GradientDescent) -> str:
+    """Return how far above the minimum a descent ended."""
     goal = aim(run.optimum)
     return f"{number(run.gap)} above the {goal}" if run.gap else f"at the {goal}, to rounding"
 
@@ -47,28 +50,43 @@ def explain_minimum(best: Optimum, features: Sequence[str]) -> Iterator[Finding]
     """Yield whether there is one minimum."""
     columns = len(features) + 1
     if best.separation:
-        but = ""
-        if best.separation != "complete":
-            but = " but for points of both on the separator (quasi-complete separation)"
+        but = " but for points of both on the separator (quasi-complete separation)"
         text = f"so the loss has no minimum: its infimum is {number(best.nll, 4)}, where it tends as the weights grow."
-        yield Finding("", f"The classes are linearly separable{but}, {text}", {"separation": best.separation})
+        opening = f"The classes are linearly separable{but if best.separation != 'complete' else ''}"
+        yield Finding("", f"{opening}, {text}", {"separation": best.separation})
     elif best.rank < columns:
         text = f"The features and the bias are linearly dependent (rank {best.rank} of {columns}): many weight vectors"
         yield Finding("", f"{text} share the minimum, and the one shown is one of them.", {"rank": best.rank})
 
 
+def diverged(question: str, etas: Sequence[float]) -> Iterator[Finding]:
+    """Yield at which rates, if any, numbers overflowed."""
+    if etas:
+        text = f"At {rates(etas)} the descent diverged: numbers grew beyond the largest float."
+        yield Finding(question, text, {"diverged": etas})
+
+
+def premature(question: str, runs: Sequence[GradientDescent]) -> Iterator[Finding]:
+    """Yield which descents the stopping rule ended far from the minimum."""
+    if early := [run for run in runs if run.converged and run.gap > FAR * run.tol]:
+        how = {True: " by a step that crossed the valley to nearly the same height", False: ""}
+        ends = [f"rate {r.eta:g} after {counted(r.epochs, 'epoch')}{how[r.false_stop]}, {above(r)}" for r in early]
+        evidence = {"gap": {f"{run.eta:g}": run.gap for run in early}}
+        yield Finding(question, f"The stopping rule ended too early: {'; '.join(ends)}.", evidence)
+
+
 def explain_descent(run: GradientDescent) -> Iterator[Finding]:
     """Yield the answer to 5.1: why the descent oscillates, if it does, and where it ended."""
     if run.diverged:
-        yield diverged("5.1", run)
+        yield from diverged("5.1", [run.eta])
     else:
         yield oscillation(run)
         yield from valley(run)
-        where = above(run) + (f", {number(run.optimum.nll, 4)}" if run.gap else "")
+        of = f" of {number(run.optimum.nll, 4)}" if run.gap else ""
         ended = f"After {counted(run.epochs, 'epoch')} ({run.stop if run.converged else 'the limit'})"
-        text = f"{ended} the loss is {number(run.final, 4)}, {where}."
+        text = f"{ended} the loss is {number(run.final, 4)}, {above(run)}{of}."
         yield Finding("5.1", text, {"nll": run.final, "gap": run.gap, "gradient_norm": run.gradient_norm})
-        yield from premature("5.1", run)
+        yield from premature("5.1", [run])
     yield from explain_minimum(run.optimum, run.points.features)
     if run.slope_intercept is None:
         yield Finding("", "The figures of the separator need two features.")
@@ -76,10 +94,6 @@ def explain_descent(run: GradientDescent) -> Iterator[Finding]:
         where = f"{vertical.size} times, first " if vertical.size > 1 else ""
         text = f"The separator has no slope and intercept {where}in epoch {vertical[0]}, where "
         yield Finding("", (text, m("w_2 = 0"), ": the figure leaves that out."), {"undefined": vertical.tolist()})
-
-
-def diverged(question: str, run: GradientDescent) -> Finding:
-    return Finding(question, f"At rate {run.eta:g} the descent diverged: {run.stop}.")
 
 
 def certain(run: GradientDescent) -> bool:
@@ -100,8 +114,8 @@ def oscillation(run: GradientDescent) -> Finding:
         where = "; a step raises it where " if run.unexplained else ", exactly where "
         text = (f"{'One step overshot' if rises == 1 else opening}: the loss rose in {rises} of {steps}{where}", *law)
     elif certain(run):
-        below = f" = {number(limit)}, with the bound on the curvature, no step can raise it"
-        text = (f"The loss never rose in {steps}: below ", m("2 / lambda_max"), below)
+        below = f" = {number(limit)}, by the bound on the curvature, no step can raise it"
+        text = (f"The loss never rose in {steps}: at rates below ", m("2 / lambda_max"), below)
     else:
         text = (f"The loss never rose in {steps}: none met ", *law)
     if run.turns > 1:
@@ -117,32 +131,23 @@ def valley(run: GradientDescent) -> Iterator[Finding]:
     ratio = ""
     if read.condition is not None and centred.condition is not None:
         ratio = f", the condition number at the minimum from {number(read.condition)} to {number(centred.condition)}"
-    rose = "never rose" if not centred.rises else f"rose in {centred.rises}"
+    rose = f"rose in {centred.rises} of" if centred.rises else "never rose in"
     yield Finding(
         "5.1", "The curvature is that large because the inputs lie away from the origin: centring them (--center) "
         f"lowers its bound from {number(read.bound)} to {number(centred.bound)}{ratio}; at the same rate the loss then "
-        f"{rose} in {counted(centred.epochs, 'step')}.", {"as_read": read, "centred": centred},
+        f"{rose} {counted(centred.epochs, 'step')}.", {"as_read": read, "centred": centred},
     )  # fmt: skip
-
-
-def premature(question: str, run: GradientDescent) -> Iterator[Finding]:
-    if run.converged and run.gap > FAR * run.tol:
-        crossed = "; the step that met it crossed the valley to nearly the same height" if run.false_stop else ""
-        text = f"At rate {run.eta:g} the stopping rule ended the descent too early, after "
-        text += f"{counted(run.epochs, 'epoch')}: the loss is still {above(run)}{crossed}."
-        yield Finding(question, text, {"gap": run.gap, "tol": run.tol})
 
 
 def explain_comparison(comparison: Comparison) -> Iterator[Finding]:
     """Yield the answer to 5.2: what the rates cost and gain, and which one to prefer."""
-    yield from (diverged("5.2", run) for run in comparison.runs if run.diverged)
+    yield from diverged("5.2", [run.eta for run in comparison.runs if run.diverged])
     finite = [run for run in comparison.runs if not run.diverged]
     if len(finite) > 1:
         yield from tradeoff(finite)
         yield preference(finite)
         yield from fastest(finite)
-    for run in finite:
-        yield from premature("5.2", run)
+    yield from premature("5.2", finite)
     yield from explain_minimum(comparison.optimum, comparison.points.features)
 
 
@@ -157,36 +162,39 @@ def tradeoff(runs: Sequence[GradientDescent]) -> Iterator[Finding]:
         yield Finding("5.2", f"{opening} loss rose in {times}.", {"rises": rough})
     if not smooth:
         return
-    bound, sure = runs[0].lambda_max.bound, [run for run in smooth if certain(run)]
-    text = f"The loss never rose at {rates([run.eta for run in smooth])}"
+    limit, sure = 2 / runs[0].lambda_max.bound, [run for run in smooth if certain(run)]
+    text: tuple[str | Math, ...] = (f"The loss never rose at {rates([run.eta for run in smooth])}",)
     if sure:
         which = "" if sure == smooth else f" at {rates([run.eta for run in sure])}"
-        text += f" (below 2 / {number(bound)} = {number(2 / bound)} it can't{which})"
+        below = f" = {number(limit)}, by the bound on the curvature, it can't{which})"
+        text += (" (below ", m("2 / lambda_max"), below)
     slow: list[GradientDescent] = []
     if reached := near(runs):
         level, took = reached[-1]
         best, first = min(took, key=lambda pair: pair[0])
-        there = [run for _, run in took]
-        slow = [run for run in smooth if run not in there and not run.converged]
+        slow = [run for run in smooth if run not in (there for _, there in took) and not run.converged]
         if slow:
             are = "are" if len(slow) > 1 else "is"
-            who = rates([run.eta for run in slow]) if slow != smooth else "but they" if len(slow) > 1 else "but it"
-            text += f", {who} {are} too slow to come within {level:g} of the {aim(first.optimum)} in "
-            text += f"{counted(first.max_epochs, 'epoch')}; rate {first.eta:g} does in {best:,}"
+            but = ", but they" if len(slow) > 1 else ", but it"
+            who = but if slow == smooth else f"; {rates([run.eta for run in slow])}"
+            epochs = counted(first.max_epochs, "epoch")
+            text += (f"{who} {are} too slow to come within {level:g} of the {aim(first.optimum)} in {epochs}; ",)
+            text += (f"rate {first.eta:g} does in {best:,}",)
     opening = "Small rates are safe but slow. " if ordered and slow == smooth else ""
-    evidence = {"never_rose": [run.eta for run in smooth], "monotone_below": 2 / bound}
-    yield Finding("5.2", f"{opening}{text}.", evidence | {"slow": [run.eta for run in slow]})
+    evidence = {"never_rose": [run.eta for run in smooth], "monotone_below": limit, "slow": [run.eta for run in slow]}
+    yield Finding("5.2", (opening, *text, "."), evidence)
+
+
+def epochs_to(run: GradientDescent, reached: Reached) -> int | None:
+    """Return after how many epochs a descent came within a distance, to stay."""
+    return None if reached.evaluations is None else reached.evaluations // len(run.points.X)
 
 
 def near(runs: Sequence[GradientDescent]) -> list[tuple[float, list[tuple[int, GradientDescent]]]]:
     """Return after how many epochs which rates came within each distance shown, where it took any of them a step."""
-
-    def epochs(run: GradientDescent, reached: Reached) -> int | None:
-        return None if reached.evaluations is None else reached.evaluations // len(run.points.X)
-
     found = []
     for place, level in enumerate(SHOWN):
-        arrivals = [(epochs(run, run.within[place]), run) for run in runs]
+        arrivals = [(epochs_to(run, run.within[place]), run) for run in runs]
         took = [(epoch, run) for epoch, run in arrivals if epoch is not None]
         if any(epoch for epoch, _ in took):
             found.append((level, took))
@@ -226,9 +234,7 @@ def fastest(runs: Sequence[GradientDescent]) -> Iterator[Finding]:
 
 def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
     """Yield the answer to 5.3: is stochastic gradient descent faster, and why."""
-    if lost := [run.eta for run in result.runs if run.diverged]:
-        text = f"At {rates(lost)} it diverged: numbers grew beyond the largest float."
-        yield Finding("5.3", text, {"diverged": lost})
+    yield from diverged("5.3", [run.eta for run in result.runs if run.diverged])
     if result.updates == 1:
         yield Finding("5.3", f"No: with all {len(result.points.X)} points in each batch it is gradient descent.")
     else:
@@ -237,9 +243,8 @@ def explain_stochastic(result: StochasticComparison) -> Iterator[Finding]:
         yield from settling(result)
         if result.updates >= MANY_UPDATES:
             text = f"Time on the clock is another matter: the {result.updates:,} updates of an epoch follow one another"
-            yield Finding(
-                "5.3", text + ", and take longer than gradient descent's one product with all points at once."
-            )
+            text += ", and take longer than gradient descent's one product with all points at once."
+            yield Finding("5.3", text)
     yield from explain_minimum(result.optimum, result.points.features)
 
 
@@ -254,7 +259,7 @@ def verdict(result: StochasticComparison) -> Finding:
         if (one, full) not in ((np.inf, np.inf), (0, 0)):
             leads.append(full - one)
             spent = [f"more than {result.epochs * count:,}" if n == np.inf else f"{n:,}" for n in (one, full)]
-            told.append(f"to within {level:g} {' against '.join(spent)}")
+            told.append(f"within {level:g}: {' against '.join(spent)}")
             evidence[f"{level:g}"] = (one, full)
     buy = f"an epoch's {count:,} gradient evaluations buy {result.updates:,} noisy updates instead of one"
     if not leads:
@@ -262,23 +267,25 @@ def verdict(result: StochasticComparison) -> Finding:
         return Finding("5.3", f"{text}, though {buy}.")
     opening = "Yes, at equal cost:" if min(leads) >= 0 else "That depends on the distance:"
     opening = "No, not at equal cost, though" if max(leads) <= 0 else opening
-    text = f"{opening} {buy}. Evaluations to come near the {goal}, and stay, each method at its quickest rate:"
-    return Finding("5.3", f"{text} {', '.join(told)} (figure: equal-cost).", {"evaluations": evidence})
+    text = f"{opening} {buy}. Evaluations to come near the {goal} and stay, each method at its quickest rate,"
+    return Finding("5.3", f"{text} {'; '.join(told)} (figure: equal-cost).", {"evaluations": evidence})
 
 
 def sides(result: StochasticComparison) -> Iterator[Finding]:
     """Yield at which rates the median is below gradient descent's loss, after one epoch and at the end."""
-    parts, evidence = [], {}
+    told: dict[str, list[str]] = {}
+    evidence = {}
     for at in sorted({1, result.epochs}):
         differences = {run.eta: float(run.nll_median[at] - run.gradient_descent[at]) for run in result.runs}
         below = [eta for eta, value in differences.items() if -np.inf < value < -result.rounding]
         over = [eta for eta, value in differences.items() if result.rounding < value < np.inf]
         words = [f"{word} at {rates(etas)}" for word, etas in (("below", below), ("above", over)) if etas]
         if words:
-            parts.append(f"after {counted(at, 'epoch')} {', '.join(words)}")
+            told.setdefault(", ".join(words), []).append(f"after {counted(at, 'epoch')}")
             evidence[str(at)] = {"below": below, "above": over}
-    if parts:
-        yield Finding("5.3", f"Beside gradient descent's loss its median is {'; '.join(parts)}.", evidence)
+    if told:
+        parts = "; ".join(f"{words}, {listed(times)}" for words, times in told.items())
+        yield Finding("5.3", f"Beside gradient descent's, its median loss is {parts}.", evidence)
 
 
 def settling(result: StochasticComparison) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """The minimum of the loss by Newton's method (iterative reweighted least squares): what descents are judged by.
 
-Separable points have no minimum: the loss falls for ever as the weights grow. That is decided exactly.
+Separable points have none: the loss falls for ever as the weights grow. That is decided exactly, in whole numbers.
 """
 
 from __future__ import annotations
@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import gcd, lcm
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from cli726.document import Finding
 from cli726.errors import ComputationError
 from cli726.logistic.findings import explain_newton
 from cli726.logistic.model import EPSILON, hessian, sigmoid, softplus
 from cli726.logistic.points import Array, Points
-from cli726.logistic.separation import Rows, balanced, exact_rank, separate, separates, whole_rows
 
 __all__ = ["Iteration", "NewtonResult", "Optimum", "find_optimum", "solve"]
 
@@ -25,10 +27,11 @@ MAX_ITERATIONS = 300
 # apart in the loss, for the weights' sake.
 LEFT = 1e-26
 HALVINGS = 60
-# The share of the heaviest point's weight below which Newton's method has left a point behind it.
-BEHIND = 1e-9
 # A condition number above it is rounding.
 LARGEST_CONDITION = 1e12
+
+# Arrays of Python's integers, which don't overflow.
+Whole: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -81,38 +84,40 @@ def solve(points: Points) -> NewtonResult:
     """
     rows, scales = whole_rows(points.signed)
     A, back = standardised(points)
-    z, states, sides = np.zeros(A.shape[1]), list[Iteration](), False
+    z, states, apart = np.zeros(A.shape[1]), list[Iteration](), False
     for _ in range(MAX_ITERATIONS):
         w = back @ z
         slope, step = newton_step(A, z)
         left = -float(slope @ step)
-        sides = (A @ z).min() > 0 and separates(rows, scales, w)
-        length = 0.0 if sides or left <= LEFT else halved(A, z, step, left)
+        apart = (A @ z).min() > 0 and separates(rows, scales, w)
+        length = 0.0 if apart or left <= LEFT else halved(A, z, step, left)
         pull = points.signed.T @ sigmoid(-(A @ z)) / len(A)
         states.append(Iteration(loss_of(A, z), float(np.linalg.norm(pull)), length))
         if length == 0:
             break
         z = z + length * step
-    rank = full if numerical_rank(A) == (full := A.shape[1]) else exact_rank(rows)
-    direction, boundary = (w.tolist(), []) if sides else separating(rows, scales, A, sigmoid(-(A @ z)))
+    # Where floats find the rank full, it is; so the exact search, slow with many features, is rarely needed.
+    rank, direction, boundary = A.shape[1], w.tolist(), list[int]()
+    if not (apart and np.linalg.matrix_rank(A / np.maximum(np.abs(A).max(axis=0), 1e-300)) == rank):
+        direction, boundary, rank = separate(rows, scales, sigmoid(-(A @ z)))
     unit: Array | None = None
     if direction is not None:
         # However large or small the numbers are.
         largest = max(abs(Fraction(value)) for value in direction)
         unit = np.array([float(Fraction(value) / largest) for value in direction])
         unit = np.asarray(unit / np.linalg.norm(unit))
-        at = list(boundary)
-        infimum = solve(replace(points, X=points.X[at], t=points.t[at])).nll * len(at) / len(rows) if at else 0.0
-        best = Optimum(None, infimum, "quasi-complete" if at else "complete", rank, None)
+        on = replace(points, X=points.X[boundary], t=points.t[boundary])
+        infimum = solve(on).nll * len(boundary) / len(rows) if boundary else 0.0
+        best = Optimum(None, infimum, "quasi-complete" if boundary else "complete", rank, None)
+    elif left > 1e-12 * states[-1].nll:
+        raise ComputationError(
+            f"Newton's method must end where the gradient vanishes, got norm {states[-1].gradient_norm:.1e} after "
+            f"{len(states)} iterations; rescale or centre the features"
+        )
     else:
-        if left > 1e-12 * states[-1].nll:
-            raise ComputationError(
-                f"Newton's method must end where the gradient vanishes, got norm {states[-1].gradient_norm:.1e} after "
-                f"{len(states)} iterations; rescale or centre the features"
-            )
         least, *_, most = np.linalg.eigvalsh(hessian(points, w))
-        condition = float(most / least) if rank == full and most < LARGEST_CONDITION * least else None
-        best = Optimum(w, states[-1].nll, None, rank, condition)
+        single = rank == A.shape[1] and most < LARGEST_CONDITION * least
+        best = Optimum(w, states[-1].nll, None, rank, float(most / least) if single else None)
     bare = NewtonResult(
         **vars(best), data=points.name, points=points, iterations=len(states) - 1, path=states,
         gradient_norm=states[-1].gradient_norm, direction=unit,
@@ -124,17 +129,6 @@ def find_optimum(points: Points) -> Optimum:
     """Return what `solve` finds, for descents to be judged by."""
     found = solve(points)
     return Optimum(found.w, found.nll, found.separation, found.rank, found.condition)
-
-
-def separating(
-    rows: Rows, scales: Sequence[Fraction], A: Array, weights: Array
-) -> tuple[Sequence[Fraction] | None, Sequence[int]]:
-    """Return a vector that separates, or None, and the points on every boundary; `weights` as Newton's method ended."""
-    # Either all points hold each other in balance, or those do that have not been left behind.
-    guesses = (np.arange(len(rows)), np.flatnonzero(weights > BEHIND * weights.max()))
-    known = next((part.tolist() for part in guesses if balanced([rows[n] for n in part], A[part], weights[part])), ())
-    direction, boundary = separate(rows, known)
-    return direction and [value * scale for value, scale in zip(direction, scales, strict=True)], boundary
 
 
 def standardised(points: Points) -> tuple[Array, Array]:
@@ -154,14 +148,8 @@ def standardised(points: Points) -> tuple[Array, Array]:
     return A, back
 
 
-def numerical_rank(A: Array) -> int:
-    """Return the rank as far as floats can tell: where it is full, it is."""
-    sizes = np.abs(A).max(axis=0)
-    values = np.linalg.svd(A / np.where(sizes > 0, sizes, 1), compute_uv=False)
-    return int((values > values[0] * max(A.shape) * EPSILON).sum())
-
-
 def loss_of(A: Array, z: Array) -> float:
+    """Return the mean loss of signed points A (N, D) at z (D,)."""
     return float(softplus(-(A @ z)).mean())
 
 
@@ -181,3 +169,79 @@ def halved(A: Array, z: Array, step: Array, decrement: float) -> float:
     # Near the minimum the promise is smaller than the loss's rounding, which must not stop the last steps.
     before, lengths = loss_of(A, z) * (1 + 1e-14), (0.5**halving for halving in range(HALVINGS))
     return next((x for x in lengths if loss_of(A, z + x * step) <= before - 1e-4 * x * decrement), 0.0)
+
+
+def whole_rows(signed: Array) -> tuple[Whole, list[Fraction]]:
+    """Return `signed` (N, D) in integers, each column times a scale of its own, and these scales."""
+    columns, scales = [], []
+    for column in signed.T.tolist():
+        ratios = [value.as_integer_ratio() for value in column]
+        below = max(under for _, under in ratios)  # powers of 2, so that all others divide it
+        values = [over * (below // under) for over, under in ratios]
+        common = gcd(*values) or 1
+        columns.append([value // common for value in values])
+        scales.append(Fraction(below, common))
+    return np.array(columns, dtype=object).T, scales
+
+
+def separates(rows: Whole, scales: Sequence[Fraction], w: Array) -> bool:
+    """Return whether these very weights have every point on its side."""
+    if not np.isfinite(w).all():
+        return False
+    exact = [Fraction(value) / scale for value, scale in zip(w.tolist(), scales, strict=True)]
+    common = lcm(*(value.denominator for value in exact))
+    return bool((rows @ np.array([int(value * common) for value in exact], dtype=object) > 0).all())
+
+
+def separate(
+    rows: Whole, scales: Sequence[Fraction], weights: Array
+) -> tuple[list[Fraction] | None, list[int], int]:  # fmt: skip
+    """Return a vector that separates as many points as one can, the points on every boundary, and the rows' rank.
+
+    A vector separates that puts no point on the wrong side and some on the right one (Albert and Anderson, 1984); it
+    is None where no vector does. The simplex method maximises a sum of margins w . x, each times a positive share, over
+    all w for which none is negative: either nothing is gained, and the points lie on every boundary, or a ray
+    separates some, and the search goes on with the others. `weights` (N,), those of Newton's method at its end, are
+    shares that nearly balance the points where no vector separates: the search then ends at once. Any others will do.
+
+    Source: Dantzig's dictionaries without fractions (Bareiss, 1968), with the rule of Bland (1977), which can't cycle.
+    """
+    count, width = rows.shape
+    shares = np.array([int(weight) + 1 for weight in (weights * (2.0**60 / weights.max())).tolist()], dtype=object)
+    # w = W z / scale, where z are the margins of as many independent points, the `held`, as there are.
+    W, scale, held = np.eye(width, dtype=int).astype(object), 1, [count] * width
+    rank, direction, left = None, np.zeros(width, dtype=object), np.arange(count)
+
+    def exchange(point: int, j: int) -> None:
+        """Put a point's margin into z in place of the j-th."""
+        nonlocal W, scale
+        row, column = rows[point] @ W, W[:, j].copy()
+        W = (W * row[j] - np.outer(column, row)) // scale
+        W[:, j], held[j] = column, point
+        W, scale = (W, row[j]) if row[j] > 0 else (-W, -row[j])
+
+    while len(left):
+        inside = {*left.tolist()}
+        for j in range(width):
+            if held[j] not in inside:  # its margin may be anything, so that it isn't to be held
+                sizes = shares[left] * abs(rows[left] @ W[:, j])
+                if sizes.any():
+                    exchange(int(left[sizes.argmax()]), j)
+        bound = {held[j]: j for j in range(width) if held[j] in inside}
+        if rank is None:
+            rank = len(bound)
+            shares[[*bound]] = 1  # the points held take up what the others lack for balance
+        gains = shares[left] @ rows[left] @ W
+        entering = min((point for point, j in bound.items() if gains[j] > 0), default=None)
+        if entering is None:
+            break
+        ray = W[:, bound[entering]]
+        sides = rows[left] @ ray
+        if (sides < 0).any():
+            exchange(int(left[sides < 0][0]), bound[entering])
+        else:
+            # So large that no point changes sides that has been separated before.
+            direction = direction * (1 + max(abs(rows @ ray))) + ray
+            left = left[sides == 0]
+    found = [value * factor for value, factor in zip(direction.tolist(), scales, strict=True)]
+    return found if len(left) < count else None, left.tolist(), rank or 0
