@@ -1,0 +1,124 @@
+"""Cross-validation of a head on stored features: every image is scored by a head that has not seen it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cli726.errors import RequestError
+from cli726.finetune.chance import generator
+from cli726.finetune.training.evaluation import Evaluation, evaluate
+
+__all__ = ["CrossValidation", "cross_validate", "draw_folds"]
+
+Fit = Callable[[Tensor, Tensor, float, str], nn.Module]
+"""Fits a new head to features (N, D) and labels (N,) with a penalty; the text is its purpose, for chance."""
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The images' scores, each from the head of the other folds.
+
+    Attributes:
+        folds: int ndarray of shape (N,): each image's fold, from 0.
+        scores: float32 Tensor of shape (N, K).
+        result: Over all images.
+        parts: Over the images of each fold.
+        l2: The penalty chosen for each fold, within the others.
+        best_l2: The penalty that is best over all folds.
+    """
+
+    folds: NDArray[np.intp]
+    scores: Tensor
+    result: Evaluation
+    parts: tuple[Evaluation, ...]
+    l2: tuple[float, ...]
+    best_l2: float
+
+
+def draw_folds(
+    labels: NDArray[np.int64], digests: NDArray[np.uint8], names: Sequence[str], count: int, seed: int
+) -> NDArray[np.intp]:
+    """Return the fold of each image: stratified, identical images in one.
+
+    Args:
+        labels: Shape (N,).
+        digests: Shape (N, 32); equal for identical images.
+        names: The classes.
+        count: How many folds.
+        seed: Another one deals the images anew.
+
+    Raises:
+        RequestError: if a class has fewer than two different images: a head must know it from another fold.
+    """
+    _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    group = group.reshape(-1)  # NumPy 2.0 gives it another shape
+    sizes, classes = np.bincount(group), labels[first]
+    order = torch.randperm(len(first), generator=generator(seed, "folds")).numpy()
+    fold_of = np.empty(len(first), np.intp)
+    totals = np.zeros(count, np.intp)
+    for number, name in enumerate(names):
+        members = order[classes[order] == number]
+        if len(members) < 2:
+            raise RequestError(
+                f"--folds needs two different images of each class or more; got {len(members)} of {name}; add some, or "
+                "leave the class out"
+            )
+        held = np.zeros(count, np.intp)
+        for member in members:
+            chosen = min(range(count), key=lambda fold: (held[fold], totals[fold]))
+            fold_of[member] = chosen
+            held[chosen] += sizes[member]
+            totals[chosen] += sizes[member]
+    return fold_of[group]
+
+
+def cross_validate(
+    features: Tensor, labels: Tensor, folds: NDArray[np.intp], penalties: Sequence[float], fit: Fit
+) -> CrossValidation:
+    """Score each fold with a head that was fitted to the others.
+
+    Of several penalties the one is taken for a fold that is best in a cross-validation of the other folds alone, so
+    that its own images have no part in the choice.
+
+    Args:
+        features: float32, (N, D).
+        labels: int64, (N,).
+        folds: (N,), from `draw_folds`.
+        penalties: --l2.
+
+    Source: Varma and Simon (2006), "Bias in error estimation when using cross-validation for model selection".
+    """
+    numbers = torch.from_numpy(folds)
+    everything = sorted(set(folds.tolist()))
+
+    def held_out(fold: int, within: Sequence[int], l2: float) -> Tensor:
+        """Return the scores of a fold, from the head of the others among `within`."""
+        rest = [other for other in within if other != fold]
+        rows = torch.isin(numbers, torch.tensor(rest))
+        head = fit(features[rows], labels[rows], l2, f"folds {','.join(map(str, rest))}")
+        with torch.inference_mode():
+            scores: Tensor = head(features[numbers == fold])
+        return scores
+
+    def over(within: Sequence[int], l2: float) -> tuple[float, float]:
+        """Return error and loss over some folds."""
+        scores = torch.cat([held_out(fold, within, l2) for fold in within])
+        result = evaluate(scores, torch.cat([labels[numbers == fold] for fold in within]))
+        return result.error, result.loss
+
+    def best(within: Sequence[int]) -> float:
+        return penalties[0] if len(penalties) == 1 else min(penalties, key=lambda l2: over(within, l2))
+
+    chosen = tuple(best([other for other in everything if other != fold]) for fold in everything)
+    parts = [held_out(fold, everything, l2) for fold, l2 in zip(everything, chosen, strict=True)]
+    scores = torch.empty(len(labels), parts[0].shape[1])
+    for fold, part in zip(everything, parts, strict=True):
+        scores[numbers == fold] = part
+    results = [evaluate(part, labels[numbers == fold]) for fold, part in zip(everything, parts, strict=True)]
+    return CrossValidation(folds, scores, evaluate(scores, labels), tuple(results), chosen, best(everything))
