@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["counted", "listed", "number", "printable", "typed_path"]
+__all__ = ["counted", "listed", "number", "printable", "spreadsheet_text", "typed_path"]
 
 
 def printable(text: str) -> str:
@@ -16,6 +16,12 @@ def printable(text: str) -> str:
     return "".join(
         c if unicodedata.category(c)[0] not in "CZ" or c == " " else "\N{REPLACEMENT CHARACTER}" for c in text
     )
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return a cell of comma-separated values: one that a spreadsheet would take for a formula gets an apostrophe."""
+    text = printable(text)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
 
 
 def number(value: float, digits: int = 3) -> str:

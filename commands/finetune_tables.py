@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from cli726.text import counted
 from commands.render import table
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ def percent(share: float) -> str:
 
 def tables(result: Finetuned) -> Iterator[RenderableType]:
     """What was done, phase by phase, and how good the best model is."""
-    validation = len(result.dataset.splits["validation"])
+    validation = f"{len(result.dataset.splits['validation']):,} validation images"
+    if result.crossed is not None:
+        validation = f"{result.crossed.result.images:,} images, each by a head that had not seen it"
     rows = [
         (
             part.phase.name,
@@ -34,13 +37,13 @@ def tables(result: Finetuned) -> Iterator[RenderableType]:
         for part in result.phases
     ]
     yield table(
-        f"Phases (accuracy on {validation:,} validation images)",
+        f"Phases (accuracy on {validation})",
         "phase", "trains", "epochs", "best accuracy", "at epoch", "images/s", "time",
         rows=rows, numeric=2,
     )  # fmt: skip
     if result.trials:
         yield table(
-            f"L2 in the head phase (accuracy on {validation:,} validation images)",
+            f"L2 in the head phase (accuracy on {validation})",
             "l2", "best accuracy", "loss", "at epoch", "penalty", "norm of coefficients",
             rows=[
                 (
@@ -61,24 +64,28 @@ def result_lines(result: Finetuned) -> list[tuple[str, str]]:
     """Return what the run ended with, line by line."""
     from cli726.finetune.training.evaluation import AVERAGED
 
-    data, best = result.dataset, result.best
+    data, best, (_, judged, _) = result.dataset, result.best, result.judged
+    kind = "validation" if result.crossed is None else "cross-validation"
     sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in ("train", "validation", "test"))
     lines = [
         ("data", f"{data.name}: {len(data.class_names)} classes; {sizes}"),
         ("weights", f"{result.weights.name} ({result.weights.kind.label})"),
         ("cache", cache_line(result.cache)),
-        ("best model", f"epoch {best.epoch} (phase {best.phase}), validation accuracy {percent(1 - best.val_error)}"),
-        ("test images", result.test.text),
+        ("best model", f"epoch {best.epoch} (phase {best.phase}), {kind} accuracy {percent(1 - best.val_error)}"),
     ]
+    if result.crossed is not None:
+        lines.append((counted(len(result.crossed.parts), "fold"), result.crossed.result.text))
+    if result.test is not None:
+        lines.append(("test images", result.test.text))
     if result.test_plain is not None:
         lines.append(("scores", f"{AVERAGED}; without: {percent(result.test_plain.accuracy)}"))
     if result.gain is not None:
         lines.insert(3, ("unfreezing", f"{100 * result.gain:+.2f} points of validation accuracy over the first phase"))
-    confused = result.test.most_confused(3)
+    confused = judged.most_confused(3)
     if confused:
         names = data.class_names
         lines.append(("most confused", ", ".join(f"{names[t]} as {names[p]} ({count})" for t, p, count in confused)))
-    lines.append(("calibration", f"expected calibration error: {100 * result.test.calibration_error:.2f} points"))
+    lines.append(("calibration", f"expected calibration error: {100 * judged.calibration_error:.2f} points"))
     if result.solver is not None:
         lines.append(("exact head", f"gradient norm {result.solver['gradient_norm']:.1e} at the end"))
     if result.l2["l2"]:
@@ -109,5 +116,6 @@ def next_steps(result: Finetuned) -> Iterator[str]:
     own = f" --head {shlex.quote(head)}" if head.startswith("python:") else ""
     yield f"next: cmpt726 predict {run} IMAGE...{own}    classifies your own images"
     if result.config.gallery:
-        yield f"      open {result.run_dir / 'gallery.html'} in a browser: every test image with its scores"
-    yield f"      cmpt726 report --run {run}    typesets all six problems with it"
+        yield f"      open {result.run_dir / 'gallery.html'} in a browser: the images with their scores"
+    if result.test is not None:
+        yield f"      cmpt726 report --run {run}    typesets all six problems with it"

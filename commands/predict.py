@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli726.errors import RequestError
-from cli726.text import printable, typed_path
+from cli726.text import spreadsheet_text, typed_path
 from commands import completion
 from commands.drawing import Output, drawing
 from commands.options import OUTPUT, Json, examples
@@ -52,18 +52,15 @@ def tables(results: "Sequence[Prediction]", class_names: Sequence[str]) -> "Iter
 
 
 def write_csv(results: "Sequence[Prediction]", class_names: Sequence[str]) -> None:
-    """Print a header and a row for each image; a cell that a spreadsheet would compute gets an apostrophe."""
+    """Print a header and a row for each image."""
     import csv
 
-    def safe(text: str) -> str:
-        text = printable(text)
-        return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
-
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["image", "class", "probability", *map(safe, class_names), "problem"])
+    out.writerow(["image", "class", "probability", *map(spreadsheet_text, class_names), "problem"])
     for one in results:
         shares = one.probabilities or [""] * len(class_names)
-        out.writerow([safe(one.image), safe(one.label or ""), one.probability, *shares, one.problem or ""])
+        named = spreadsheet_text(one.image), spreadsheet_text(one.label or "")
+        out.writerow([*named, one.probability, *shares, one.problem or ""])
 
 
 def typed_in() -> list[str]:

@@ -73,6 +73,7 @@ EXACT_L2 = 1e-3
 WEIGHTS = ("auto", "bundled", "chenyaofo", "random")
 # More than anybody has epochs; each is as many features as the training images have.
 MOST_VIEWS = 1000
+MOST_FOLDS = 20
 
 
 @completed
@@ -134,6 +135,10 @@ class FinetuneConfig(TrainingConfig):
     solver: Literal["sgd", "exact"] = option(
         "sgd", "exact: take a linear head to its optimum on the stored features, instead of by epochs.", PHASES
     )
+    folds: int | None = option(
+        None, "Cross-validate the head: score each of K parts of the images by a head fitted to the others; the model "
+        "is then fitted to all of them.", PHASES, low=2, high=MOST_FOLDS, metavar="K",
+    )  # fmt: skip
     l2: tuple[float, ...] = option(
         (0.0,), "Penalty l2/2 * sum w^2 on the coefficients of the new layers (default: 0; with --solver exact 0.001); "
         "repeated: each is tried in the head phase, the best by validation goes on.",
@@ -180,6 +185,15 @@ class FinetuneConfig(TrainingConfig):
             found.append(f"--solver exact needs a plain linear head; got --head {self.head}, leave out the rest")
         if self.cache and self.recompute:
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
+        if self.folds is not None:
+            apart = {
+                "--unfreeze": self.unfreeze, "--unfreeze-after": self.unfreeze_after, "--views": self.views,
+                "--val-fraction": self.val_fraction, "--patience": self.patience, "--recompute": self.recompute,
+                "--tta": self.tta, "--augment": self.augment not in {"none", ""},
+            }  # fmt: skip
+            given = [name for name, value in apart.items() if value not in {None, False}]
+            if given:
+                found.append(f"--folds trains the head alone, on stored features; got {given[0]} too; leave it out")
         if self.backbone != "auto" and self.backbone not in BACKBONES:
             near = did_you_mean(self.backbone, BACKBONES)
             return [*found, f"--backbone must be auto or one of {', '.join(BACKBONES)}; got {self.backbone}{near}"]

@@ -63,10 +63,7 @@ class Scored:
             "class_names": list(names),
             "unknown": list(self.unknown),
             "tta": self.model.tta,
-            **result.to_json(),
-            "calibration_error": result.calibration_error,
-            "confusion": [list(row) for row in result.confusion],
-            "class_accuracy": list(result.class_accuracy),
+            **result.details(),
         }
 
     def document(self) -> Document:

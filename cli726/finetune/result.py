@@ -10,11 +10,12 @@ from typing import Any, overload
 from torch import Tensor
 
 from cli726.finetune.config import FinetuneConfig, Phase
-from cli726.finetune.data.images import Dataset
+from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.network.weights import Weights
 from cli726.finetune.predict import Picture, Prediction, load_model, predict
 from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import Evaluation
+from cli726.finetune.training.folds import CrossValidation
 from cli726.finetune.user_code import is_code
 
 __all__ = ["Finetuned", "PhaseResult", "Trial", "summarise"]
@@ -61,7 +62,9 @@ class Finetuned:
     Attributes:
         duplicates: Validation and test images that are identical to one of another split.
         trials: The heads of a repeated --l2; empty where there is one value.
+        test: Of the test images; None where --folds has all of them.
         test_scores: Of the best model as `predict` gives them, Tensor of shape (test images, classes).
+        crossed: What --folds found.
         test_plain: Without averaging over mirror images; None where --tta wasn't asked for.
         solver: How near --solver exact came to the optimum; None where it wasn't asked for, or solved before resuming.
         figures: What was drawn, and the gallery.
@@ -77,14 +80,24 @@ class Finetuned:
     history: tuple[EpochMetrics, ...]
     trials: tuple[Trial, ...]
     best: Best
-    test: Evaluation
-    test_scores: Tensor
+    test: Evaluation | None
+    test_scores: Tensor | None
     l2: Mapping[str, float]
     seconds: float
     run_dir: Path
     test_plain: Evaluation | None = None
+    crossed: CrossValidation | None = None
     figures: tuple[Path, ...] = ()
     solver: Mapping[str, Any] | None = None
+
+    @property
+    def judged(self) -> tuple[SplitName, Evaluation, Tensor]:
+        """The images that the model, or heads like its own, had not seen: split, result, scores."""
+        if self.test is not None and self.test_scores is not None:
+            return "test", self.test, self.test_scores
+        if self.crossed is None:
+            raise AssertionError("a run has test images, or folds")
+        return "train", self.crossed.result, self.crossed.scores
 
     @property
     def gain(self) -> float | None:
@@ -135,16 +148,15 @@ class Finetuned:
             "gain": self.gain,
             "trials": [asdict(trial) for trial in self.trials],
             "best": asdict(self.best),
-            "test": {
-                **self.test.to_json(),
-                "calibration_error": self.test.calibration_error,
-                "confusion": [list(row) for row in self.test.confusion],
-                "class_accuracy": list(self.test.class_accuracy),
+            "test": self.test
+            and {
+                **self.test.details(),
                 "most_confused": [
                     {"true": names[true], "predicted": names[predicted], "images": count}
                     for true, predicted, count in self.test.most_confused()
                 ],
             },
+            **({} if self.crossed is None else {"folds": self.crossed.to_json()}),
             **({} if self.test_plain is None else {"test_plain": dict(self.test_plain.to_json())}),
             "l2": dict(self.l2),
             "seconds": self.seconds,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cache.store import Store
 from cache.system import default_cache_dir
+from cli726 import launch
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.chance import generator
@@ -35,7 +36,8 @@ from cli726.finetune.output.figures import write_artifacts
 from cli726.finetune.result import Finetuned, Trial, summarise
 from cli726.finetune.training import EpochMetrics, Progress, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
-from cli726.finetune.training.exact_head import fit_exact
+from cli726.finetune.training.exact_head import solve_head
+from cli726.finetune.training.folds import CrossValidation, Fold, cross_validate, draw_folds
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 from cli726.text import listed, typed_path
@@ -50,6 +52,7 @@ class Run(Trainer):
         bank: The data set and its features, normalisation and device; its copy of the network is never trained.
         folder: Where it is written down; None for a head that is only compared.
         solved: How near --solver exact came to the optimum.
+        crossed: What --folds found.
     """
 
     config: FinetuneConfig
@@ -60,6 +63,7 @@ class Run(Trainer):
     folder: RunFolder | None = None
     trials: tuple[Trial, ...] = ()
     solved: Mapping[str, Any] | None = None
+    crossed: CrossValidation | None = None
 
     @classmethod
     def setup(cls, config: FinetuneConfig, reporter: Reporter) -> Run:
@@ -71,6 +75,8 @@ class Run(Trainer):
         run = cls(config, reporter)
         run.began = began
         parse_head(config.head)
+        if config.folds is not None:
+            launch.require_one("--folds")
         parallel.announce(reporter)
         dataset = open_dataset(config, reporter)
         parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
@@ -164,9 +170,42 @@ class Run(Trainer):
             self.folder.model = self.model_facts()
             self.folder.write_lists(parallel.tell(lambda: lists_of(self.bank.dataset)))
             self.progress = self.folder.read_progress(self.phases)
-        self.l2 = self.config.l2[0] if len(self.config.l2) == 1 else self.choose_l2()
+        if self.config.folds is not None:
+            self.crossed = self.cross_validate(self.config.folds)
+            self.l2 = self.crossed.best_l2
+        else:
+            self.l2 = self.config.l2[0] if len(self.config.l2) == 1 else self.choose_l2()
         self.network = self.new_network()
         self.run_phases(self.phases)
+
+    def cross_validate(self, count: int) -> CrossValidation:
+        """Score every training image by a head that was fitted without it and its copies."""
+        config, data, cut = self.config, self.bank.dataset, self.phases[0].cut
+        folds = draw_folds(data.labels("train"), data.image_digests("train"), data.class_names, count, config.seed)
+        features, labels = self.bank.features("train", cut)[:], self.bank.labels("train")
+        tried = len(config.l2)
+        heads = count if tried == 1 else count * ((count - 1) * tried + 1) + count * tried
+        self.reporter.start("cross-validation", heads)
+
+        def fit(features: Tensor, labels: Tensor, l2: float, purpose: str) -> nn.Module:
+            head = self.new_head().to(self.device)
+            if config.standardize:
+                next(module for module in head.modules() if isinstance(module, Standardize)).fit(features)
+            if config.solver == "exact":
+                solve_head(head, features, labels.cpu(), len(data.class_names), l2)
+            else:
+                fold = Fold(config, Network(copy.deepcopy(self.bank.backbone), head), features, labels, purpose)
+                fold.l2 = l2
+                fold.run_phases(self.phases)
+            self.reporter.advance(1)
+            return head.eval()
+
+        crossed = cross_validate(features, labels, folds, config.l2, fit)
+        self.reporter.finish(f"{count} folds: {crossed.result.text}")
+        names = data.images("train").names
+        table = crossed.to_csv(data.labels("train").tolist(), names, data.class_names)
+        cast(RunFolder, self.folder).write_lists({"folds.csv": table})
+        return crossed
 
     def choose_l2(self) -> float:
         """Train a head for each --l2, and return the best by validation."""
@@ -222,8 +261,11 @@ class Run(Trainer):
         stored = self.bank.features(split, cut, variant)
         return network_scores(self.network, cut, stored, self.precision, self.bank.normalization).cpu()
 
-    def validate(self, phase: Phase) -> Evaluation:
-        """Return how good the network is on the validation images."""
+    def validate(self, phase: Phase) -> Evaluation | None:
+        """Return how good the network is on the validation images; with --folds, how good heads like this one are."""
+        if self.crossed is not None:  # of the last epoch, which is what each fold's head was fitted by
+            last = self.config.solver == "exact" or self.progress.epoch + 1 == phase.last
+            return self.crossed.result if last else None
         scores = self.score("validation", phase.cut)
         # Decided alike on machines that round differently.
         return parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
@@ -238,12 +280,9 @@ class Run(Trainer):
             self.reporter.say(f"phase {phase.name}: the exact solver {text}")
         labels = self.bank.labels("train").cpu()
         features = self.bank.features("train", phase.cut)
-        standardize, linear = self.network.head.children()  # the configuration admits only a linear head here
-        with torch.no_grad():
-            inputs, classes = standardize(features[:]).cpu(), len(self.bank.dataset.class_names)
-            fit = parallel.tell(lambda: fit_exact(inputs, labels, classes, self.l2))
-            cast(nn.Linear, linear).weight.copy_(fit.weights.float())
-            cast(nn.Linear, linear).bias.copy_(fit.bias.float())
+        classes = len(self.bank.dataset.class_names)
+        fit = parallel.tell(lambda: solve_head(self.network.head, features[:], labels, classes, self.l2))
+        parallel.follow_first(self.network)
         seconds = time.perf_counter() - began
         if fit.separable and self.l2 == 0:
             self.reporter.say("exact head: the training features are separable; with --l2 0 there is no optimum")
@@ -252,7 +291,8 @@ class Run(Trainer):
             f"iterations{'' if fit.converged else ', not at the optimum'}, {seconds:.1f} s"
         )
         self.solved = fit.to_json()
-        trained, judged = evaluate(self.score("train", phase.cut), labels), self.validate(phase)
+        trained = evaluate(self.score("train", phase.cut), labels)
+        judged = cast(Evaluation, self.validate(phase))
         return EpochMetrics(
             phase.name, phase.last, trained.loss, trained.accuracy, judged.loss, judged.error, 0.0,
             len(labels) / seconds, seconds,
@@ -267,7 +307,8 @@ class Run(Trainer):
         if is_best:
             self.folder.keep_best(self.network, self.best)
         self.folder.keep_epoch(self.network, self.optimizer, self.progress, metrics)
-        validated = "" if metrics.val_error is None else f", validation accuracy {1 - metrics.val_error:.2%}"
+        kind = "validation" if self.crossed is None else "cross-validation"
+        validated = "" if metrics.val_error is None else f", {kind} accuracy {1 - metrics.val_error:.2%}"
         self.reporter.say(
             f"epoch {metrics.epoch:>3} {metrics.phase:<7} loss {metrics.train_loss:.4f}{validated}, "
             f"{metrics.images_per_second:,.0f} images/s{' (best so far)' if is_best else ''}"
@@ -284,8 +325,8 @@ class Run(Trainer):
         folder.load_best(self.network)
         # The phase decides from which features the best model is scored: those that it was validated on.
         cut = next(phase.cut for phase in self.phases if phase.name == best.phase)
-        plain = scores = self.score("test", cut)
-        if self.config.tta:
+        plain = scores = self.score("test", cut) if len(data.splits["test"]) else None
+        if plain is not None and self.config.tta:
             scores = (plain + self.score("test", cut, MIRROR)) / 2
         labels, images = self.bank.labels("test").cpu(), len(data.splits["train"])
         (cost, norm), history = penalty(self.network.head, self.l2), folder.history
@@ -299,9 +340,10 @@ class Run(Trainer):
             history=tuple(history),
             trials=self.trials,
             best=best,
-            test=evaluate(scores, labels),
+            test=None if scores is None else evaluate(scores, labels),
             test_scores=scores,
-            test_plain=evaluate(plain, labels) if self.config.tta else None,
+            test_plain=None if plain is None or not self.config.tta else evaluate(plain, labels),
+            crossed=self.crossed,
             l2={"l2": self.l2, "penalty": cost, "norm": norm},
             seconds=time.perf_counter() - self.began,
             run_dir=folder.path,

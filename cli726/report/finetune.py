@@ -69,7 +69,7 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
         UntrustedDataError: if its files are not those of a run of ours.
     """
     run = read_run(path)
-    scored = score_again(run, reporter) if trained is None else (trained.dataset, trained.test_scores)
+    scored = score_again(run, reporter) if trained is None else (trained.dataset, trained.judged[2])
     found = scored if isinstance(scored, str) else gallery(*scored)
     second = train_second(reporter) if trained is not None or run.summary["dataset"]["name"] == "digits" else None
     test, data = run.summary["test"], run.summary["dataset"]

@@ -150,7 +150,8 @@ def load_dataset(
     Args:
         name: auto, a name or a prefix of `SOURCES`.
         reading: How to read it, and where to look.
-        test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000.
+        test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000;
+            0: none, and a validation split of its own is trained on.
         divide: Draw the splits that it lacks; else it has pools alone.
 
     Raises:
@@ -172,7 +173,10 @@ def load_dataset(
         raise RequestError(
             f"a data set must have at least two classes; {name} has {len(found.class_names)}; add another"
         )
-    dataset = replace(found, splits=make_splits(found.pools, test_fraction, val_fraction, found.class_names))
+    pools = dict(found.pools)
+    if val_fraction == 0 and "validation" in pools:
+        pools["train"] = pools["train"].joined(pools.pop("validation"))
+    dataset = replace(found, pools=pools, splits=make_splits(pools, test_fraction, val_fraction, found.class_names))
     twice = [group for group in find_duplicates(dataset) if len({label for _, label, _ in group}) > 1]
     if twice:
         _, label, place = twice[0][0]
@@ -188,6 +192,8 @@ def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
     """Return the data set that a configuration names; the first of several processes reads it for all."""
     reading = Reading(config.strict, config.workers, reporter, data_dirs(config.data_dir))
     test, validation = config.test_fraction, config.val_fraction
+    if config.folds is not None:  # every image that may be trained on is in a fold
+        test, validation = test or 0, 0
     load = partial(load_dataset, config.dataset, reading, test_fraction=test, val_fraction=validation)
     if parallel.world() == 1:
         return load()

@@ -52,6 +52,11 @@ class Images:
         shown = map(str, range(len(labels))) if names is None else names
         return cls(np.ascontiguousarray(pixels, np.uint8), np.ascontiguousarray(labels, np.int64), tuple(shown))
 
+    def joined(self, more: Images) -> Images:
+        """Return these images and more of them."""
+        pixels, labels = np.concatenate([self.pixels, more.pixels]), np.concatenate([self.labels, more.labels])
+        return Images(pixels, labels, (*self.names, *more.names))
+
     @cached_property
     def digests(self) -> Pixels:
         """SHA-256 of each image's pixels: uint8 ndarray of shape (N, 32)."""
@@ -272,7 +277,8 @@ def make_splits(
 
     Args:
         pools: Has "train" (or all there is), and perhaps "validation" and "test".
-        test_fraction, val_fraction: Shares of all images that could still be trained on; None: 15 %, at most 5,000.
+        test_fraction, val_fraction: Shares of all images that could still be trained on; None: 15 %, at most 5,000;
+            0: none are drawn.
         classes: Names, for messages.
 
     Raises:
@@ -280,7 +286,9 @@ def make_splits(
     """
     everything = pools["train"]
     typed: dict[SplitName, float | None] = {"test": test_fraction, "validation": val_fraction}
-    shares = {split: share_of(typed[split], len(everything)) for split in typed if split not in pools}
+    shares = {
+        split: share_of(typed[split], len(everything)) for split in typed if split not in pools and typed[split] != 0
+    }
     counts = np.bincount(everything.labels, minlength=len(classes))
     poor = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count <= len(shares)]
     if poor:

@@ -96,8 +96,7 @@ def describe(path: Path) -> RunInfo:
 
 def finished(path: Path, date: str, options: Mapping[str, Any]) -> RunInfo:
     summary = json.loads(read_small(path / "summary.json", LARGEST_TEXT))
-    test = summary["test"]
-    low, high = test["interval"]
+    test = summary["test"] or {"accuracy": None, "images": None, "interval": None}
     return RunInfo(
         path.name,
         path,
@@ -105,9 +104,9 @@ def finished(path: Path, date: str, options: Mapping[str, Any]) -> RunInfo:
         date,
         str(summary["dataset"]["name"]),
         float(summary["best"]["val_error"]),
-        float(test["accuracy"]),
-        int(test["images"]),
-        (float(low), float(high)),
+        test["accuracy"] and float(test["accuracy"]),
+        test["images"] and int(test["images"]),
+        test["interval"] and (float(test["interval"][0]), float(test["interval"][1])),
         options=options,
     )
 
@@ -156,6 +155,8 @@ def read_run(path: Path) -> FinishedRun:
         best = Best(**summary["best"])
         if not folder.history or not all(name in summary for name in ("dataset", "weights", "phases", "test")):
             raise ValueError("it lacks its history or a part of its summary")
+        if summary["test"] is None:
+            raise RequestError(f"--run must name a run with test images; {path} has none, but --folds; name another")
     except (ValueError, KeyError, TypeError) as error:
         raise UntrustedDataError(f"{path} is not a finished run of ours ({error}); start a new one") from None
     return FinishedRun(path, config, facts, summary, tuple(folder.history), best)

@@ -218,7 +218,8 @@ def show_scores(
 
 def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
     """Draw history, confusion matrix and the contact sheet of inputs; write the gallery. Return their paths."""
-    data, test, folder = result.dataset, result.test, result.run_dir
+    data, folder, (split, test, scores) = result.dataset, result.run_dir, result.judged
+    images_of = f"{test.images:,} {'test images' if split == 'test' else 'images, each scored without it'}"
     title = f"{data.name}: {test.text}"
     written = draw(
         {
@@ -230,12 +231,12 @@ def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
     if result.config.gallery:
         written.append(folder / "gallery.html")
         summary = {
-            "Data": f"{data.name}, {len(data.class_names)} classes, {test.images:,} test images",
+            "Data": f"{data.name}, {len(data.class_names)} classes, {images_of}",
             "Model": f"{result.weights.kind.label}, {result.weights.name} weights; epoch {result.best.epoch}, "
             f"phase {result.best.phase}",
             **({"Scores": AVERAGED} if result.config.tta else {}),
         }
         reporter.start("writing the gallery", 0)
-        images = data.images("test")
-        reporter.finish(show_scores(written[-1], images, result.test_scores, test, data.class_names, summary))
+        images = data.images(split)
+        reporter.finish(show_scores(written[-1], images, scores, test, data.class_names, summary))
     return written

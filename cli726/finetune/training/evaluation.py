@@ -100,6 +100,15 @@ class Evaluation:
             "interval": list(self.interval),
         }
 
+    def details(self) -> Mapping[str, Any]:
+        """Return `to_json` with calibration, confusion and classes."""
+        return {
+            **self.to_json(),
+            "calibration_error": self.calibration_error,
+            "confusion": [list(row) for row in self.confusion],
+            "class_accuracy": list(self.class_accuracy),
+        }
+
 
 def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
     """Compare scores (N, K) with labels (N,).

@@ -12,14 +12,14 @@ Newton methods); Albert and Anderson (1984), Biometrika 71 (when there is no opt
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cli726.errors import ComputationError, RequestError
 
-__all__ = ["ExactFit", "fit_exact"]
+__all__ = ["ExactFit", "fit_exact", "solve_head"]
 
 # Rows at a time in float64: what a processor's cache holds.
 BLOCK = 4096
@@ -273,3 +273,13 @@ def fit_exact(
         point.slope <= tolerance and not separable,
         separable,
     )
+
+
+@torch.no_grad()
+def solve_head(head: nn.Module, features: Tensor, labels: Tensor, classes: int, l2: float) -> ExactFit:
+    """Take a head of standardisation and one linear layer to its optimum on features (N, D) and labels (N,)."""
+    standardize, linear = cast("tuple[nn.Module, nn.Linear]", tuple(head.children()))
+    fit = fit_exact(standardize(features).cpu(), labels, classes, l2)
+    linear.weight.copy_(fit.weights.float())
+    linear.bias.copy_(fit.bias.float())
+    return fit

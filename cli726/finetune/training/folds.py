@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +15,15 @@ from torch import Tensor, nn
 
 from cli726.errors import RequestError
 from cli726.finetune.chance import generator
+from cli726.finetune.config import Phase, TrainingConfig
+from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
+from cli726.finetune.network.resnet import Network
+from cli726.finetune.training import Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate
+from cli726.reporting import Silent
+from cli726.text import spreadsheet_text
 
-__all__ = ["CrossValidation", "cross_validate", "draw_folds"]
+__all__ = ["CrossValidation", "Fold", "cross_validate", "draw_folds"]
 
 Fit = Callable[[Tensor, Tensor, float, str], nn.Module]
 """Fits a new head to features (N, D) and labels (N,) with a penalty; the text is its purpose, for chance."""
@@ -39,6 +48,41 @@ class CrossValidation:
     parts: tuple[Evaluation, ...]
     l2: tuple[float, ...]
     best_l2: float
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return counts, accuracy over all images with its interval, and each fold's part."""
+        parts = [
+            {"images": part.images, "correct": part.correct, "l2": l2}
+            for part, l2 in zip(self.parts, self.l2, strict=True)
+        ]
+        return {"count": len(self.parts), **self.result.details(), "l2": self.best_l2, "parts": parts}
+
+    def to_csv(self, labels: Sequence[int], names: Sequence[str], classes: Sequence[str]) -> str:
+        """Return a row an image: its name, class, fold, and the probabilities of the head that had not seen it."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        classes = [spreadsheet_text(name) for name in classes]
+        writer.writerow(["image", "class", "fold", "predicted", *classes])
+        shares = self.scores.double().softmax(1)
+        rows = zip(names, labels, self.folds, shares.argmax(1), shares.tolist(), strict=True)
+        for name, label, fold, best, row in rows:
+            writer.writerow([spreadsheet_text(name), classes[label], fold + 1, classes[best], *row])
+        return out.getvalue()
+
+
+class Fold(Trainer):
+    """The training of one fold's head by epochs, on stored features; nothing is validated, the last epoch stays."""
+
+    def __init__(
+        self, config: TrainingConfig, network: Network, features: Tensor, labels: Tensor, purpose: str
+    ) -> None:
+        super().__init__(config, Silent())
+        self.network, self.features, self.labels, self.purpose = network, features, labels, purpose
+
+    def feed(self, phase: Phase) -> Feed:
+        config, images = self.config, len(self.labels)
+        sizes = batch_sizes(images, config.batch_for(images), even=config.even_batches)
+        return Feed(self.labels, sizes, (config.seed, phase.name, self.purpose), from_stored(self.features))
 
 
 def draw_folds(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -18,6 +22,8 @@ from torch import Tensor, nn
 from cli726.errors import RequestError
 from cli726.finetune.training.exact_head import fit_exact
 from cli726.finetune.training.folds import cross_validate, draw_folds
+from tests.cli726.finetune.synthetic import write_pictures
+from tests.harness import unless_given
 
 CLASSES = 3
 
@@ -109,3 +115,85 @@ def test_penalties_are_chosen_within_the_other_folds(data: Any) -> None:
         scores = zip(*(search.cv_results_[f"mean_test_{name}"] for name in ("accuracy", "neg_log_loss")), strict=True)
         ranked = [(round(accuracy, 9), loss) for accuracy, loss in scores]
         assert found.l2[fold] == penalties[max(range(3), key=ranked.__getitem__)]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """45 pictures, three of them copies; and the same with a test and a validation split of its own."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number, name in enumerate(["shapes", "split/train", "split/val", "split/test"]):
+        write_pictures(root / name, (42, 30, 9, 12)[number], seed=number)
+    for number, path in enumerate(sorted((root / "shapes").rglob("*.png"))[:3]):
+        shutil.copy(path, path.with_name(f"copy{number}.png"))
+    return root
+
+
+@pytest.fixture
+def finetune(cmpt726: Any, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`cmpt726 finetune` of those pictures, in float32 on one thread, with a cache."""
+    monkeypatch.setenv("CMPT726_CACHE_DIR", str(tmp_path / "cache"))
+
+    def run(name: str, *arguments: object) -> Any:
+        usual = ["--dataset", f"folder:{shapes / name}", "--precision", "fp32", "--threads", 1]
+        more = unless_given(["--run-dir", "run", "--folds", 3], arguments)
+        return cmpt726("finetune", *usual, "--cache", "--json", *more, *arguments)
+
+    return run
+
+
+def read_folds(path: Path) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names, classes, folds and probabilities of a run's folds.csv."""
+    header, *rows = csv.reader(path.read_text().splitlines())
+    classes = header[4:]
+    labels = np.array([classes.index(row[1]) for row in rows])
+    return [row[0] for row in rows], labels, np.array([int(row[2]) for row in rows]), np.array(
+        [row[4:] for row in rows], float
+    )  # fmt: skip
+
+
+def test_a_run_with_folds_scores_every_image_and_fits_the_model_to_all(finetune: Any, cmpt726: Any) -> None:
+    done = finetune("shapes", "--solver", "exact", "--no-gallery")
+    assert done.status == 0, done.stderr
+    result, found = done.json, done.json["folds"]
+    names, labels, folds, shares = read_folds(Path("run/folds.csv"))
+    assert (len(names), result["test"], result["dataset"]["train"]) == (45, None, 45)
+    assert found["images"] == 45 == sum(part["images"] for part in found["parts"])
+    assert found["accuracy"] == np.mean(shares.argmax(1) == labels) == 1 - result["best"]["val_error"]
+    fold_of = dict(zip(names, folds, strict=True))
+    copies, originals = ([name for name in sorted(names) if ("copy" in name) == copied] for copied in (True, False))
+    assert [fold_of[name] for name in copies] == [fold_of[name] for name in originals[:3]]
+    # The same features, folds and objective for scikit-learn; fold sizes differ, and C with them.
+    (entry,) = Path("cache").rglob("features.h5")
+    with h5py.File(entry) as stored:
+        x = stored["features"][:]
+    for fold in set(folds):
+        rest = folds != fold
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=1 / (1e-3 * rest.sum()), tol=1e-12, max_iter=10**5)
+        )
+        expected = model.fit(x[rest].astype(float), labels[rest]).predict_proba(x[~rest].astype(float))
+        np.testing.assert_allclose(shares[~rest], expected, atol=1e-5)
+    assert cmpt726("runs", "ls", "--folder", ".", "--json").json["runs"][0]["test_accuracy"] is None
+    refused = cmpt726("report", "--problems", "6", "--run", "run")
+    assert refused.status == 2
+    assert "must name a run with test images" in refused.stderr
+    again = finetune("shapes", "--solver", "exact", "--no-gallery", "--run-dir", "other", "--seed", 1)
+    assert again.json["cache"]["state"] == "hit"
+    assert read_folds(Path("other/folds.csv"))[2].tolist() != folds.tolist()
+
+
+def test_heads_trained_by_epochs_and_several_penalties(finetune: Any) -> None:
+    done = finetune("split", "--epochs", 2, "--head", "mlp:8", "--dropout", 0.1, "--l2", 0.1, "--l2", 0)
+    assert done.status == 0, done.stderr
+    result = done.json
+    assert (result["dataset"]["train"], result["dataset"]["validation"], result["test"]["images"]) == (39, 0, 12)
+    assert {part["l2"] for part in result["folds"]["parts"]} <= {0.1, 0}
+    assert result["best"]["epoch"] == 2
+
+
+def test_what_cannot_go_with_folds_is_named(finetune: Any) -> None:
+    for words in (["--unfreeze-after", 1], ["--augment", "flip"], ["--val-fraction", 0.2], ["--tta"]):
+        done = finetune("shapes", *words)
+        assert done.status == 2
+        assert f"--folds trains the head alone, on stored features; got {words[0]} too" in " ".join(done.stderr.split())
+    assert finetune("shapes", "--folds", 21).status == 2

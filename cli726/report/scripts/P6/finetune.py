@@ -41,6 +41,7 @@ config = FinetuneConfig(
 )
 result = finetune(config, reporter=Printing())
 print(f"best validation error {result.best.val_error:.2%} in epoch {result.best.epoch}")
-low, high = result.test.interval
-print(f"test accuracy {result.test.accuracy:.2%} of {result.test.images} images, 95 % {low:.2%} to {high:.2%}")
+test = result.judged[1]
+low, high = test.interval
+print(f"test accuracy {test.accuracy:.2%} of {test.images} images, 95 % {low:.2%} to {high:.2%}")
 print(f"run: {result.run_dir}")
