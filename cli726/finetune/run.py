@@ -26,7 +26,7 @@ from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
-from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
+from cli726.finetune.features.feed import Feed, feed_for
 from cli726.finetune.folder import RunFolder, new_run_dir, read_checkpoint
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
@@ -40,7 +40,7 @@ from cli726.finetune.training.exact_head import solve_head
 from cli726.finetune.training.folds import CrossValidation, Fold, cross_validate, draw_folds
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
-from cli726.text import listed, typed_path
+from cli726.text import typed_path
 
 __all__ = ["Run", "finetune", "resume", "run_finetune"]
 
@@ -188,22 +188,14 @@ class Run(Trainer):
         self.reporter.start("cross-validation", heads)
 
         def fit(features: Tensor, labels: Tensor, l2: float, purpose: str) -> nn.Module:
-            head = self.new_head().to(self.device)
-            if config.standardize:
-                next(module for module in head.modules() if isinstance(module, Standardize)).fit(features)
-            if config.solver == "exact":
-                solve_head(head, features, labels.cpu(), len(data.class_names), l2)
-            else:
-                fold = Fold(config, Network(copy.deepcopy(self.bank.backbone), head), features, labels, purpose)
-                fold.l2 = l2
-                fold.run_phases(self.phases)
+            network = Network(copy.deepcopy(self.bank.backbone), self.new_head().to(self.device))
+            Fold(config, network, features, labels, l2, purpose).run_phases(self.phases)
             self.reporter.advance(1)
-            return head.eval()
+            return network.head.eval()
 
         crossed = cross_validate(features, labels, folds, config.l2, fit)
         self.reporter.finish(f"{count} folds: {crossed.result.text}")
-        names = data.images("train").names
-        table = crossed.to_csv(data.labels("train").tolist(), names, data.class_names)
+        table = crossed.to_csv(data.images("train"), data.class_names)
         cast(RunFolder, self.folder).write_lists({"folds.csv": table})
         return crossed
 
@@ -222,39 +214,7 @@ class Run(Trainer):
 
     def feed(self, phase: Phase) -> Feed:
         """Return a phase's training inputs; say what --cache, --augment and --views mean for it."""
-        config, bank, cut = self.config, self.bank, phase.cut
-        labels = bank.labels("train")
-        sizes = batch_sizes(len(labels), config.batch_for(len(labels)), even=config.even_batches)
-        bank.forget_all_but(cut)
-        stored = bank.stores(cut)
-        text = ""
-        if stored and config.views is not None:
-            text = f"{config.views} augmented views of each image, one drawn in each epoch"
-        elif stored and self.augmentations and config.cache:
-            text = (
-                "trains on the cached features of plain images; --augment takes effect where training starts from "
-                "images, or with --views"
-            )
-        elif stored and self.augmentations:
-            text = "augments afresh and computes the frozen part in every epoch"
-            stored = False
-        elif cut and not bank.pays(cut):
-            text = f"the {listed(phase.stages[:cut])} is run live; its output is too large to be worth keeping"
-        elif cut == 0 and config.cache:
-            text = "trains from images; there is nothing frozen to cache"
-        elif cut and not stored and not config.recompute:
-            text = "features exceed a quarter of memory and are computed in every epoch; try --cache"
-        if text:
-            self.reporter.say(f"phase {phase.name}: {text}")
-        if stored and config.views is not None:
-            variants = [Variant("view", number, config.augment, config.seed) for number in range(config.views)]
-            source = from_views([bank.features("train", cut, variant) for variant in variants])
-        elif stored:
-            source = from_stored(bank.features("train", cut))
-        else:
-            prefix = bank.prefix(cut) if cut else None
-            source = from_images(bank.pixels("train"), bank.normalization, prefix, self.augmentations)
-        return Feed(labels, sizes, (config.seed, phase.name), source)
+        return feed_for(self.bank, phase, self.config, self.augmentations)
 
     def score(self, split: SplitName, cut: int, variant: Variant = PLAIN) -> Tensor:
         """Return scores of a split's images, on the CPU."""
@@ -280,8 +240,7 @@ class Run(Trainer):
             self.reporter.say(f"phase {phase.name}: the exact solver {text}")
         labels = self.bank.labels("train").cpu()
         features = self.bank.features("train", phase.cut)
-        classes = len(self.bank.dataset.class_names)
-        fit = parallel.tell(lambda: solve_head(self.network.head, features[:], labels, classes, self.l2))
+        fit = parallel.tell(lambda: solve_head(self.network.head, features[:], labels, self.l2))
         parallel.follow_first(self.network)
         seconds = time.perf_counter() - began
         if fit.separable and self.l2 == 0:

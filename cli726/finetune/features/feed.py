@@ -11,9 +11,12 @@ from torch import Tensor
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import Augmentation, apply_all, draw_all
 from cli726.finetune.chance import generator
+from cli726.finetune.config import FinetuneConfig, Phase
+from cli726.finetune.features.bank import Bank, Variant
 from cli726.finetune.features.extractor import Extractor, Normalization, Stored, as_maps
+from cli726.text import listed
 
-__all__ = ["Feed", "batch_sizes", "from_images", "from_stored", "from_views"]
+__all__ = ["Feed", "batch_sizes", "feed_for", "from_images", "from_stored", "from_views"]
 
 Inputs = Callable[[Tensor], Tensor]
 """From rows, positions of images, to what the trained suffix takes."""
@@ -114,3 +117,39 @@ def from_images(
         return inputs
 
     return source
+
+
+def feed_for(bank: Bank, phase: Phase, config: FinetuneConfig, augmentations: Sequence[Augmentation]) -> Feed:
+    """Return the training inputs of a phase; say what --cache, --augment and --views mean for it."""
+    cut, labels = phase.cut, bank.labels("train")
+    sizes = batch_sizes(len(labels), config.batch_for(len(labels)), even=config.even_batches)
+    bank.forget_all_but(cut)
+    stored = bank.stores(cut)
+    text = ""
+    if stored and config.views is not None:
+        text = f"{config.views} augmented views of each image, one drawn in each epoch"
+    elif stored and augmentations and config.cache:
+        text = (
+            "trains on the cached features of plain images; --augment takes effect where training starts from "
+            "images, or with --views"
+        )
+    elif stored and augmentations:
+        text = "augments afresh and computes the frozen part in every epoch"
+        stored = False
+    elif cut and not bank.pays(cut):
+        text = f"the {listed(phase.stages[:cut])} is run live; its output is too large to be worth keeping"
+    elif cut == 0 and config.cache:
+        text = "trains from images; there is nothing frozen to cache"
+    elif cut and not stored and not config.recompute:
+        text = "features exceed a quarter of memory and are computed in every epoch; try --cache"
+    if text:
+        bank.reporter.say(f"phase {phase.name}: {text}")
+    if stored and config.views is not None:
+        variants = [Variant("view", number, config.augment, config.seed) for number in range(config.views)]
+        source = from_views([bank.features("train", cut, variant) for variant in variants])
+    elif stored:
+        source = from_stored(bank.features("train", cut))
+    else:
+        prefix = bank.prefix(cut) if cut else None
+        source = from_images(bank.pixels("train"), bank.normalization, prefix, augmentations)
+    return Feed(labels, sizes, (config.seed, phase.name), source)

@@ -276,10 +276,10 @@ def fit_exact(
 
 
 @torch.no_grad()
-def solve_head(head: nn.Module, features: Tensor, labels: Tensor, classes: int, l2: float) -> ExactFit:
+def solve_head(head: nn.Module, features: Tensor, labels: Tensor, l2: float) -> ExactFit:
     """Take a head of standardisation and one linear layer to its optimum on features (N, D) and labels (N,)."""
     standardize, linear = cast("tuple[nn.Module, nn.Linear]", tuple(head.children()))
-    fit = fit_exact(standardize(features).cpu(), labels, classes, l2)
+    fit = fit_exact(standardize(features).cpu(), labels, linear.out_features, l2)
     linear.weight.copy_(fit.weights.float())
     linear.bias.copy_(fit.bias.float())
     return fit

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from cli726.errors import RequestError
 from cli726.finetune.chance import generator
-from cli726.finetune.config import Phase, TrainingConfig
+from cli726.finetune.config import FinetuneConfig, Phase
+from cli726.finetune.data.images import Images
 from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
+from cli726.finetune.network.heads import Standardize
 from cli726.finetune.network.resnet import Network
-from cli726.finetune.training import Trainer
+from cli726.finetune.training import EpochMetrics, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate
+from cli726.finetune.training.exact_head import solve_head
 from cli726.reporting import Silent
 from cli726.text import spreadsheet_text
 
@@ -57,27 +60,37 @@ class CrossValidation:
         ]
         return {"count": len(self.parts), **self.result.details(), "l2": self.best_l2, "parts": parts}
 
-    def to_csv(self, labels: Sequence[int], names: Sequence[str], classes: Sequence[str]) -> str:
-        """Return a row an image: its name, class, fold, and the probabilities of the head that had not seen it."""
+    def to_csv(self, images: Images, classes: Sequence[str]) -> str:
+        """Return a row for each image: name, class, fold, and the probabilities of the head that had not seen it."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         classes = [spreadsheet_text(name) for name in classes]
         writer.writerow(["image", "class", "fold", "predicted", *classes])
         shares = self.scores.double().softmax(1)
-        rows = zip(names, labels, self.folds, shares.argmax(1), shares.tolist(), strict=True)
+        rows = zip(images.names, images.labels, self.folds, shares.argmax(1), shares.tolist(), strict=True)
         for name, label, fold, best, row in rows:
             writer.writerow([spreadsheet_text(name), classes[label], fold + 1, classes[best], *row])
         return out.getvalue()
 
 
 class Fold(Trainer):
-    """The training of one fold's head by epochs, on stored features; nothing is validated, the last epoch stays."""
+    """The fit of one fold's head to stored features; by epochs nothing is validated, and the last one stays."""
+
+    config: FinetuneConfig
 
     def __init__(
-        self, config: TrainingConfig, network: Network, features: Tensor, labels: Tensor, purpose: str
+        self, config: FinetuneConfig, network: Network, features: Tensor, labels: Tensor, l2: float, purpose: str
     ) -> None:
         super().__init__(config, Silent())
-        self.network, self.features, self.labels, self.purpose = network, features, labels, purpose
+        self.network, self.features, self.labels, self.l2, self.purpose = network, features, labels, l2, purpose
+        if config.standardize:
+            next(module for module in network.head.modules() if isinstance(module, Standardize)).fit(features)
+
+    def solve(self, phase: Phase) -> EpochMetrics | None:
+        if self.config.solver != "exact":
+            return None
+        fit = solve_head(self.network.head, self.features, self.labels.cpu(), self.l2)
+        return EpochMetrics(phase.name, phase.last, fit.objective, 0, None, None, 0, 0, 0)
 
     def feed(self, phase: Phase) -> Feed:
         config, images = self.config, len(self.labels)
