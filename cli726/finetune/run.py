@@ -195,8 +195,7 @@ class Run(Trainer):
 
         crossed = cross_validate(features, labels, folds, config.l2, fit)
         self.reporter.finish(f"{count} folds: {crossed.result.text}")
-        table = crossed.to_csv(data.images("train"), data.class_names)
-        cast(RunFolder, self.folder).write_lists({"folds.csv": table})
+        cast(RunFolder, self.folder).write_lists({"folds.csv": crossed.to_csv(data.images("train"), data.class_names)})
         return crossed
 
     def choose_l2(self) -> float:
