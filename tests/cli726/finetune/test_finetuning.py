@@ -268,7 +268,7 @@ def test_weights_that_have_seen_the_data_are_pointed_out(tmp_path: Path, small_w
     [
         ({"augment": "mirror"}, RequestError),
         ({"head": "mlp:0"}, RequestError),
-        ({"device": "nonsense"}, EnvironmentFailure),
+        ({"device": "nonsense"}, RequestError),
         ({"device": "cuda:99"}, EnvironmentFailure),
     ],
 )
