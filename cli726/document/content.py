@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from cli726.document.mathematics import Math
 
-__all__ = ["Content", "Document", "Finding", "Table", "answer", "plain", "typeset"]
+__all__ = ["Content", "Document", "Finding", "Table", "plain", "typeset"]
 
 # A sentence or a cell: text that stays text, and marked mathematics, one after another.
 Content: TypeAlias = "str | Math | Sequence[str | Math]"
@@ -17,6 +17,7 @@ NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?", re.ASCII)
 
 
 def parts(content: Content) -> Sequence[str | Math]:
+    """Return the texts and formulas, one after another."""
     return (content,) if isinstance(content, str | Math) else content
 
 
@@ -37,17 +38,11 @@ def cell(content: Content) -> list[str | list[dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence that answers a question, or warns, stated only while it holds.
+    """One sentence that answers a question, or warns, stated only while it holds."""
 
-    Attributes:
-        question: Its number in the assignment, such as "1.2"; "" for a warning that belongs to none.
-        parts: The sentence; numbers rounded for reading, mathematics marked.
-        evidence: The numbers that it rests on, unrounded, by name.
-    """
-
-    question: str
-    parts: Content
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    question: str  # its number in the assignment, such as "1.2"; "" for a warning that belongs to none
+    parts: Content  # the sentence; numbers rounded for reading, mathematics marked
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # the numbers that it rests on, unrounded, by name
 
     @property
     def text(self) -> str:
@@ -55,26 +50,19 @@ class Finding:
         return plain(self.parts)
 
     def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of it."""
         return {"question": self.question, "text": self.text, "evidence": self.evidence}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a question.
+    """Rows of cells under a question."""
 
-    Attributes:
-        title: What it shows; None for none.
-        columns: Their names.
-        rows: As many cells as there are columns, ready to read: numbers are rounded already.
-        question: The question that it is evidence for; "" for none.
-        numeric: Columns from this one on hold numbers, and are aligned to the right.
-    """
-
-    title: Content | None
+    title: Content | None  # what it shows
     columns: Sequence[Content]
-    rows: Sequence[Sequence[Content]]
-    question: str = ""
-    numeric: int = 1
+    rows: Sequence[Sequence[Content]]  # as many cells as there are columns, ready to read: numbers are rounded already
+    question: str = ""  # that it is evidence for
+    numeric: int = 1  # columns from this one on hold numbers, and are aligned to the right
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
@@ -82,23 +70,13 @@ class Table:
             raise ValueError(f"a row needs {len(self.columns)} cells; got {wrong[0]}")
 
 
-T = TypeVar("T", Finding, Table)
-
-
 @dataclass(frozen=True)
 class Document:
-    """All that a result says, question by question.
+    """All that a result says, question by question."""
 
-    Attributes:
-        lead: Lines above everything: the setting, whose data.
-        questions: Number -> the question in brief, in the order in which they are answered.
-        findings: Answers; those of one question stand together, before its tables.
-        tables: Their evidence.
-    """
-
-    lead: Sequence[Content]
-    questions: Mapping[str, Content]
-    findings: Sequence[Finding]
+    lead: Sequence[Content]  # lines above everything: the setting, whose data
+    questions: Mapping[str, Content]  # number -> the question in brief, in the order in which they are answered
+    findings: Sequence[Finding]  # those of one question stand together, before its tables
     tables: Sequence[Table]
 
     def __post_init__(self) -> None:
@@ -110,7 +88,8 @@ class Document:
     def answers(self) -> Iterable[tuple[str, Content, list[Finding], list[Table]]]:
         """Yield each question's number, wording, findings and tables; what belongs to none comes last."""
         for number, question in {**self.questions, "": ""}.items():
-            yield number, question, answer(number, self.findings), answer(number, self.tables)
+            findings = [item for item in self.findings if item.question == number]
+            yield number, question, findings, [item for item in self.tables if item.question == number]
 
     def to_typst(self) -> dict[str, Any]:
         """Return the findings and tables of each question for the report's template."""
@@ -132,8 +111,3 @@ class Document:
             }
             for number, _, findings, tables in self.answers()
         }
-
-
-def answer(question: str, items: Iterable[T]) -> list[T]:
-    """Return the findings, or the tables, that belong to one question."""
-    return [item for item in items if item.question == question]

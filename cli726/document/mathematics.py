@@ -65,18 +65,17 @@ class Math:
         return "".join(unicode(token) for token in TOKEN.finditer(self.source))
 
     def nodes(self) -> list[dict[str, Any]]:
-        """The formula for the report's template, which sets it symbol by symbol and evaluates nothing.
+        """Return the formula for the report's template, which sets it symbol by symbol and evaluates nothing.
 
         Returns:
             A list of {"base", "prime", "sub", "sup"}, whose indices are lists of the same kind, {"number", "power"},
             {"over": [above, below]}, {"root"} and {"sign"}.
         """
-        return nodes(self.source)
+        return [node(token) for token in TOKEN.finditer(self.source)]
 
 
-def m(source: str) -> Math:
-    """Return a formula, marked as such."""
-    return Math(source)
+# How a formula is marked: `m("w_12^(3)")`.
+m = Math
 
 
 def inner(text: str | None) -> str:
@@ -102,20 +101,18 @@ def unicode(token: re.Match[str]) -> str:
     return text + (lifted(sub, LOW, "_") if sub else "") + (lifted(sup, HIGH, "^") if sup else "")
 
 
-def nodes(source: str) -> list[dict[str, Any]]:
-    return [node(token) for token in TOKEN.finditer(source)]
-
-
 def index(text: str) -> list[dict[str, Any]]:
     """Return the nodes of an index, in which words are words and a digit stands beside its letter."""
     if WORD.fullmatch(text):
         return [symbol(text)]
-    return [
-        part for item in nodes(text) for part in ([{**item, "sub": []}, *item["sub"]] if item.get("sub") else [item])
-    ]
+    found: list[dict[str, Any]] = []
+    for item in Math(text).nodes():
+        found += [{**item, "sub": []}, *item["sub"]] if item.get("sub") else [item]
+    return found
 
 
 def symbol(base: str, **parts: Any) -> dict[str, Any]:
+    """Return the node of a letter, digit or word."""
     return {"base": base, "prime": False, "sub": [], "sup": [], **parts}
 
 
@@ -136,29 +133,25 @@ def node(token: re.Match[str]) -> dict[str, Any]:
 
 def mathtext(source: str) -> str:
     """Return a formula for a figure, in matplotlib's mathtext, such as $w_{12}^{(3)}$."""
-    return f"${figure(nodes(source))}$" if source.strip() else source
+    return f"${figure(Math(source).nodes())}$" if source.strip() else source
 
 
 def figure(items: list[dict[str, Any]]) -> str:
     """Return nodes in mathtext, without the dollars around them."""
-    return "".join(figure_of(item) for item in items)
-
-
-def figure_of(item: dict[str, Any]) -> str:
-    if "root" in item:
-        return rf"\sqrt{{{item['root']}}}"
-    if "over" in item:
-        return r"\frac{{{}}}{{{}}}".format(*item["over"])
-    if "number" in item:
-        return rf"{item['number']} \times 10^{{{item['power']}}}"
-    if "sign" in item:
-        return ended(MATHTEXT.get(item["sign"], item["sign"]))
-    base = item["base"]
-    text = rf"\mathrm{{{base}}}" if base[0].isascii() and base.isalpha() and len(base) > 1 else MATHTEXT.get(base, base)
-    text = text + "'" if item["prime"] else ended(text)
-    return text + "".join(f"{mark}{{{figure(item[key])}}}" for mark, key in (("_", "sub"), ("^", "sup")) if item[key])
-
-
-def ended(text: str) -> str:
-    """Return a name of matplotlib's with a space, so that no letter after it belongs to it."""
-    return f"{text} " if text.startswith("\\") and text[-1].isalpha() else text
+    text = ""
+    for item in items:
+        if "root" in item:
+            text += rf"\sqrt{{{item['root']}}}"
+        elif "over" in item:
+            text += r"\frac{{{}}}{{{}}}".format(*item["over"])
+        elif "number" in item:
+            text += rf"{item['number']} \times 10^{{{item['power']}}}"
+        else:
+            base = item.get("sign") or item["base"]
+            word = len(base) > 1 and base.isascii() and base.isalpha()
+            name = rf"\mathrm{{{base}}}" if word else MATHTEXT.get(base, base)
+            # A name of matplotlib's ends in a space, so that no letter after it belongs to it.
+            end = "'" if item.get("prime") else " " if name[0] == "\\" and name[-1].isalpha() else ""
+            indices = [f"{mark}{{{figure(item[key])}}}" for mark, key in (("_", "sub"), ("^", "sup")) if item.get(key)]
+            text += "".join([name, end, *indices])
+    return text

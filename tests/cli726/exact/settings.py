@@ -83,37 +83,16 @@ def shares(weights, x):
 
 @cache
 def has_area(weights, k):
-    """Say whether the class (from 1) is alone the largest somewhere.
-
-    By duality: it is not if a convex combination of others, of three at most (Carathéodory), has its slopes and at
-    least its bias.
+    """Say whether the class (from 1) is alone the largest somewhere: of its inequalities p x1 + q x2 + c > 0 first x2
+    is eliminated, then x1 (Fourier and Motzkin).
     """
     mine = weights[k - 1]
-    others = [w for w in dict.fromkeys(weights) if w != mine]
-    return not any(above(mine, corner) for count in (1, 2, 3) for corner in combinations(others, count))
-
-
-def above(mine, corner):
-    """Say whether a convex combination of the corners, all with a weight above 0, has the slopes of `mine` and at least
-    its bias; combinations that need fewer corners are somebody else's.
-    """
-    a, *rest = corner
-    sides = [(b[0] - a[0], b[1] - a[1], b[2] - a[2]) for b in rest]
-    x, y, z = (m - n for m, n in zip(mine, a, strict=True))
-    if not sides:
-        return x == y == 0 and z <= 0
-    if len(sides) == 1:
-        (p, q, r) = sides[0]
-        if (p, q) == (0, 0) or p * y != q * x:
-            return False
-        t = x / p if p else y / q
-        return 0 < t < 1 and t * r >= z
-    (p, q, r), (s, t, u) = sides
-    area = p * t - q * s
-    if area == 0:
-        return False
-    i, j = (x * t - y * s) / area, (p * y - q * x) / area
-    return i > 0 and j > 0 and i + j < 1 and i * r + j * u >= z
+    sides = [tuple(m - n for m, n in zip(mine, other, strict=True)) for other in weights if other != mine]
+    above, below = ([(-p / q, -c / q) for p, q, c in sides if q * sign > 0] for sign in (1, -1))
+    left = [(p, c) for p, q, c in sides if q == 0] + [(b - a, d - c) for a, c in above for b, d in below]
+    low = max((-c / p for p, c in left if p > 0), default=None)
+    high = min((-c / p for p, c in left if p < 0), default=None)
+    return all(c > 0 for p, c in left if p == 0) and (low is None or high is None or low < high)
 
 
 def meeting_points(weights):
