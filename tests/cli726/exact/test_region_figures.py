@@ -155,7 +155,7 @@ def test_every_setting_can_be_drawn(weights, monkeypatch):
     monkeypatch.setattr(glm_figures, "CELLS", 4)
     monkeypatch.setattr(softmax_figures, "PANELS", 3)
     for problem, figures in DRAWN.items():
-        made = {name: drawn(make) for name, make in figures.figures(problem.analyse(weights[:4])).items()}
+        made = {name: drawn(make) for name, make in figures.figures(problem.analyse(weights[:3])).items()}
         assert made.keys() >= {"regions"}
         for figure in made.values():
             figure.draw_without_rendering()
