@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
-__all__ = ["BOUNDARY", "COLORS", "MEETING_POINT", "new_figure", "save", "shown", "styled"]
+__all__ = ["BOUNDARY", "COLORS", "MEETING_POINT", "draw_all", "new_figure", "save", "shown", "styled"]
 
 # Okabe and Ito (2008), "Color Universal Design", in an order that keeps neighbours distinct.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -90,3 +90,17 @@ def save(figure: Figure, path: Path) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def draw_all(
+    figures: Mapping[str, Callable[[], Figure]], folder: Path, kind: str = "png", *, prefix: str = "",
+    drawn: Callable[[], None] = lambda: None,
+) -> list[Path]:  # fmt: skip
+    """Draw figures, each named by its stem, in the house style into a folder, call `drawn` after each; return paths."""
+    paths = [folder / f"{prefix}{stem}.{kind}" for stem in figures]
+    for make, path in zip(figures.values(), paths, strict=True):
+        with styled():
+            figure = make()
+        save(figure, path)
+        drawn()
+    return paths

@@ -49,7 +49,7 @@ class Output:
 
     def draw(self, figures: Figures) -> list[Path]:
         """Draw each figure into the folder, and return the paths in order."""
-        from cli726.drawing import save, styled
+        from cli726.drawing import draw_all
 
         folder = Path("results", self.command) if self.out is None else self.out
         try:
@@ -57,11 +57,7 @@ class Output:
         except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
             message = f"figures need a folder, and {folder} can't be one; choose another with --out"
             raise RequestError(message) from error
-        paths = [folder / f"{stem}.{self.format}" for stem in figures]
-        for path, make in zip(paths, figures.values(), strict=True):
-            with styled():
-                figure = make()
-            save(figure, path)
+        paths = draw_all(figures, folder, self.format)
         for path in paths if self.show else ():
             typer.launch(str(path))
         return paths

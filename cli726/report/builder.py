@@ -13,7 +13,7 @@ import re
 import tempfile
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,14 +25,14 @@ import typst
 
 from cli726.document.content import plain
 from cli726.document.content import typeset as typeset_content
-from cli726.drawing import save, styled
+from cli726.drawing import draw_all
 from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
 from cli726.finetune.folder.runs import finished_run
-from cli726.finetune.result import Finetuned
 from cli726.finetune.storage import replace_file
-from cli726.report import backprop, finetune, logistic, regions, vanishing
+from cli726.logistic import load_points
+from cli726.report import finetune
 from cli726.report.code import PROBLEMS, Code, check_output, listings
-from cli726.report.section import Section, ready
+from cli726.report.sections import SECTIONS
 from cli726.reporting import Reporter, Silent
 from cli726.text import printable
 
@@ -51,8 +51,6 @@ PACKAGES = ("cmpt726", "numpy", "matplotlib", "torch", "typst")
 # The scripts of Typst's own fonts, and letters of other scripts that these have.
 SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "HEBREW")
 SMALL = "′ₖₗₙᵢⱼˡᵏⁿ"
-# A failure that raised none of our errors.
-BUG = 1
 
 
 @dataclass(frozen=True)
@@ -85,18 +83,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Problem:
-    """What became of one problem.
-
-    Attributes:
-        headline: Its answer in a line, or what went wrong.
-        status: 0, or the exit status of its failure.
-        run_dir: Of problem 6, the run that it shows.
-    """
+    """What became of one problem: its answer in a line, or what went wrong; 0, or the status of its failure."""
 
     number: int
     headline: str
     status: int
-    run_dir: Path | None = None
+    run_dir: Path | None = None  # of problem 6, the run that it shows
 
 
 @dataclass(frozen=True)
@@ -125,14 +117,24 @@ def build(request: Request, output: Path, *, reporter: Reporter | None = None) -
     check_output(output, ".pdf")
     numbers = sorted(set(request.problems))
     if 5 in numbers:
-        logistic.check(request.data)
+        load_points(request.data)
     run = finished_run(request.run) if request.run is not None and 6 in numbers else None
     moment = timestamp()
+    date = datetime.fromtimestamp(moment, UTC)
     with tempfile.TemporaryDirectory(prefix="cmpt726-report-") as name:
         folder = Path(name)
         done = [attempt(number, request, run, folder, reporter) for number in numbers]
         reporter.start("typesetting", 0)
-        content = typeset(folder, document(request, done, moment), moment)
+        versions = [f"{package} {version(package)}" for package in PACKAGES] + [f"Python {platform.python_version()}"]
+        document = {
+            "name": printable(request.name).strip(),
+            "student_id": printable(request.student_id).strip(),
+            "date": f"{date.day} {date:%B %Y}",
+            "versions": ", ".join(versions),
+            "sections": [shown for _, shown in done],
+            "listings": list(listings(numbers, request.code)),
+        }
+        content = typeset(folder, document, moment)
         reporter.finish(f"typeset: {len(content) / 1e6:.1f} MB")
     replace_file(output, content)
     return Report(output, len(content), tuple(problem for problem, _ in done))
@@ -160,10 +162,15 @@ def attempt(
     shown = {"number": number, "title": TITLES[number - 1], "data": None, "failure": None}
     try:
         trained = finetune.train(request.dataset, reporter) if number == 6 and run is None else None
-        run = trained.run_dir if trained else run if number == 6 else None
         reporter.start(f"problem {number}", 0)
-        section = compute(number, request, run, trained, reporter)
-        draw(number, section, folder, reporter)
+        shown_run = trained.run_dir if trained else run if number == 6 else None
+        if shown_run is not None:
+            section = finetune.section(shown_run, reporter, trained)
+        else:
+            section = SECTIONS[number](*([request.data] if number == 5 else []))
+        draw_all(section.figures, folder, "svg", prefix=f"p{number}-", drawn=lambda: reporter.advance(1))
+        for name, content in section.images.items():
+            (folder / name).write_bytes(content)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other problems must not suffer
         message, status = explained(error)
         reporter.finish(f"problem {number} failed: {message}")
@@ -171,8 +178,8 @@ def attempt(
     headline = plain(section.headline)
     reporter.finish(f"problem {number}: {headline}")
     own = {"number": number, "drawn": list(section.figures), "document": section.document.to_typst()}
-    shown |= {"headline": typeset_content(section.headline), "data": {**ready(section.data), **own}}
-    return Problem(number, headline, 0, run), shown
+    shown |= {"headline": typeset_content(section.headline), "data": {**section.data, **own}}
+    return Problem(number, headline, 0, shown_run), shown
 
 
 def explained(error: Exception) -> tuple[str, int]:
@@ -182,45 +189,8 @@ def explained(error: Exception) -> tuple[str, int]:
     elif isinstance(error, OSError | MemoryError):
         message, status = f"{error or 'out of memory'}; make room, or leave this problem out", EnvironmentFailure.status
     else:
-        message, status = f"a bug of ours, {type(error).__name__}: {error}", BUG
+        message, status = f"a bug of ours, {type(error).__name__}: {error}", 1
     return printable(" ".join(message.split())), status
-
-
-def compute(number: int, request: Request, run: Path | None, trained: Finetuned | None, reporter: Reporter) -> Section:
-    """Return a problem's section."""
-    sections: Mapping[int, Callable[[], Section]] = {
-        1: regions.softmax_section,
-        2: regions.glm_section,
-        3: backprop.section,
-        4: vanishing.section,
-        5: lambda: logistic.section(request.data),
-    }
-    return sections[number]() if run is None else finetune.section(run, reporter, trained)
-
-
-def draw(number: int, section: Section, folder: Path, reporter: Reporter) -> None:
-    """Write a section's figures and images where its template looks for them."""
-    for stem, make in section.figures.items():
-        with styled():
-            figure = make()
-        save(figure, folder / f"p{number}-{stem}.svg")
-        reporter.advance(1)
-    for name, content in section.images.items():
-        (folder / name).write_bytes(content)
-
-
-def document(request: Request, done: Sequence[tuple[Problem, Mapping[str, Any]]], moment: int) -> Mapping[str, Any]:
-    """Return everything that the template reads."""
-    date = datetime.fromtimestamp(moment, UTC)
-    python = f"Python {platform.python_version()}"
-    return {
-        "name": printable(request.name).strip(),
-        "student_id": printable(request.student_id).strip(),
-        "date": f"{date.day} {date:%B %Y}",
-        "versions": ", ".join([*(f"{package} {version(package)}" for package in PACKAGES), python]),
-        "sections": [shown for _, shown in done],
-        "listings": list(listings([problem.number for problem, _ in done], request.code)),
-    }
 
 
 def typeset(folder: Path, content: Mapping[str, Any], timestamp: int) -> bytes:
@@ -233,7 +203,7 @@ def typeset(folder: Path, content: Mapping[str, Any], timestamp: int) -> bytes:
     for template in (files("cli726.report") / "templates").iterdir():
         if template.name.endswith(".typ"):
             (folder / template.name).write_bytes(template.read_bytes())
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, default=lambda formula: formula.nodes())
     (folder / "report.json").write_text(text, encoding="utf-8")
     compiler = typst.Compiler(
         folder / "report.typ",

@@ -46,27 +46,22 @@ UNIX, ORDINARY = 3, 0o100644 << 16
 
 @dataclass(frozen=True)
 class Source:
-    """One file.
-
-    Attributes:
-        path: Where it belongs, with slashes.
-        content: Its bytes, with line ends as on every machine.
-    """
+    """One file: where it belongs, with slashes, and its bytes, with line ends as on every machine."""
 
     path: str
     content: bytes
 
     @classmethod
     def of(cls, path: str, file: Traversable) -> Source:
-        """Read a file; text gets the same line ends everywhere."""
+        """Read a file."""
         content = file.read_bytes()
         return cls(path, content.replace(b"\r\n", b"\n") if PurePosixPath(path).suffix in LANGUAGES else content)
 
     @property
     def language(self) -> str:
         """What it is written in, as syntax highlighters call it."""
-        name = PurePosixPath(self.path.removesuffix(".j2"))
-        return LANGUAGES.get(name.suffix, LANGUAGES.get(PurePosixPath(self.path).suffix, "txt"))
+        path = PurePosixPath(self.path)
+        return LANGUAGES.get(path.with_suffix("").suffix if path.suffix == ".j2" else path.suffix, "txt")
 
     @property
     def text(self) -> str:
@@ -92,7 +87,13 @@ def library(problem: int) -> tuple[Source, ...]:
             modules[source.path] = source
             # Python runs the packages above a module first.
             waiting += [*imported(source.text), *(".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1))]
-    return (*modules.values(), *templates(modules))
+    for folder in dict.fromkeys(PurePosixPath(path).parent for path in modules):
+        package, *inner = folder.parts
+        place = files(package).joinpath(*inner, "templates")
+        for file in sorted(place.iterdir(), key=lambda file: file.name) if place.is_dir() else ():
+            path = str(folder / "templates" / file.name)
+            modules[path] = Source.of(path, file)
+    return tuple(modules.values())
 
 
 def imported(text: str) -> Iterator[str]:
@@ -113,16 +114,6 @@ def module(name: str) -> Source | None:
     return None
 
 
-def templates(modules: Mapping[str, Source]) -> Iterator[Source]:
-    """Yield the files in the `templates` folders beside modules."""
-    for folder in dict.fromkeys(PurePosixPath(path).parent for path in modules):
-        package, *inner = folder.parts
-        place = files(package).joinpath(*inner, "templates")
-        if place.is_dir():
-            for file in sorted(place.iterdir(), key=lambda file: file.name):
-                yield Source.of(str(folder / "templates" / file.name), file)
-
-
 def core(problem: int) -> tuple[Source, ...]:
     """Return the modules that compute a problem's answers."""
     return tuple(source for source in library(problem) if source.path.startswith(CORE[problem]))
@@ -141,23 +132,14 @@ def listings(numbers: Sequence[int], code: Code) -> Iterator[Mapping[str, Any]]:
             elif first[source.path]:
                 shared.setdefault(first[source.path], []).append(PurePosixPath(source.path).name)
         before = "; ".join(f"{listed(names)} (problem {other})" for other, names in shared.items())
-        yield {
-            "number": number,
-            "note": before and f"It uses also, listed before: {before}.",
-            "sources": [
-                {"path": source.path, "language": source.language, "text": source.text.rstrip("\n")} for source in own
-            ],
-        }
+        sources = [{"path": item.path, "language": item.language, "text": item.text.rstrip("\n")} for item in own]
+        note = before and f"It uses also, listed before: {before}."
+        yield {"number": number, "note": note, "sources": sources}
 
 
 @dataclass(frozen=True)
 class Package:
-    """What was packed.
-
-    Attributes:
-        size: Bytes of the zip.
-        files: Names in it, in order.
-    """
+    """What was packed: the bytes of the zip, and the names in it, in order."""
 
     output: Path
     size: int

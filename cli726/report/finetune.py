@@ -28,7 +28,7 @@ from cli726.finetune.recipe import KNOWN as AUGMENTATIONS
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune
 from cli726.finetune.user_code import is_code
-from cli726.report.section import Draw, Section
+from cli726.report.sections import Draw, Section
 from cli726.reporting import Reporter
 from cli726.text import counted, listed
 
@@ -74,10 +74,16 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
     second = train_second(reporter) if trained is not None or run.summary["dataset"]["name"] == "digits" else None
     test, data = run.summary["test"], run.summary["dataset"]
     names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data["class_names"])]
-    low, high = test["interval"]
+    accuracy, low, high = (percent(value) for value in (test["accuracy"], *test["interval"]))
+    figures: dict[str, Draw] = {"history": lambda: history_figure(run.history, run.best)}
+    if "confusion" in test:
+        title = f"{accuracy} of {test['images']:,} test images"
+        figures["confusion"] = lambda: confusion_figure(np.array(test["confusion"]), names, title)
+    if isinstance(found, Gallery):
+        figures["inputs"] = lambda: contact_sheet(found.dataset)
     return Section(
         headline=f"On {shown(data['name'], NAME)} the best validation error is {percent(run.best.val_error)} (epoch "
-        f"{run.best.epoch}); test accuracy {percent(test['accuracy'])} of {test['images']:,} images.",
+        f"{run.best.epoch}); test accuracy {accuracy} of {test['images']:,} images.",
         document=document(run, second),
         data={
             "run": path.name,
@@ -89,9 +95,9 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
             "epochs": counted(len(run.history), "epoch"),
             "best": {"error": percent(run.best.val_error), "epoch": run.best.epoch, "phase": run.best.phase},
             "right": percent(1 - run.best.val_error),
-            "accuracy": percent(test["accuracy"]),
-            "low": percent(low),
-            "high": percent(high),
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
             "here": {question[2:]: use.text for question, use in uses(run).items()},
             "second": second and {question[2:]: use.text for question, use in uses(second).items()},
             "vision": len(VISION) + len(CIFAR),
@@ -99,33 +105,14 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
             "rows": found.rows if isinstance(found, Gallery) else [],
             "no_rows": found if isinstance(found, str) else "",
         },
-        figures=figures(run, names, found),
+        figures=figures,
         images=found.images if isinstance(found, Gallery) else {},
     )
 
 
-def figures(run: FinishedRun, names: Sequence[str], found: Gallery | str) -> dict[str, Draw]:
-    """Return history, confusion matrix and, where the data set is at hand, what the network sees."""
-    test = run.summary["test"]
-    made: dict[str, Draw] = {"history": lambda: history_figure(run.history, run.best)}
-    if "confusion" in test:
-        title = f"{percent(test['accuracy'])} of {test['images']:,} test images"
-        made["confusion"] = lambda: confusion_figure(np.array(test["confusion"]), names, title)
-    if isinstance(found, Gallery):
-        data = found.dataset
-        made["inputs"] = lambda: contact_sheet(data)
-    return made
-
-
 @dataclass(frozen=True)
 class Gallery:
-    """Some test images with their scores.
-
-    Attributes:
-        rows: For the template.
-        images: File name -> PNG file.
-        dataset: The data set that they come from.
-    """
+    """Some test images with their scores: rows for the template, PNG files by name, and the data set they come from."""
 
     rows: tuple[Mapping[str, Any], ...]
     images: Mapping[str, bytes]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +17,7 @@ NAMES = {"cross": '#panic("cross")', "rows": "*rows* $x$", "columns": "列 colum
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory):
     """Two epochs, one of each stage, from random weights, two penalties."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -35,13 +33,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def text_of() -> Callable[..., str]:
+def text_of():
     """The text of a PDF file, or a visible skip where poppler's pdftotext is not installed."""
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (poppler-utils) is not installed")
-
-    def read(path: Path, *options: str) -> str:
-        done = subprocess.run(["pdftotext", *options, str(path), "-"], capture_output=True, check=True)
-        return done.stdout.decode()
-
-    return read
+    return lambda path: subprocess.run(["pdftotext", str(path), "-"], capture_output=True, check=True).stdout.decode()

@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726 import exact
-from cli726.drawing import save, styled
+from cli726.drawing import draw_all
 from cli726.softmax import ASSIGNMENT, NAMES, analyse
 from cli726.softmax.figures import figures
 from cli726.softmax.findings import findings
@@ -15,8 +15,5 @@ result = analyse(exact.classes(ASSIGNMENT, NAMES))
 for finding in findings(result):
     print(finding.question, finding.text)
 
-folder = Path("results/softmax")
-with styled():
-    for name, draw in figures(result).items():
-        save(draw(), folder / f"{name}.png")
-print(f"figures: {folder}")
+for path in draw_all(figures(result), Path("results/softmax")):
+    print(path)

@@ -9,14 +9,11 @@ from cli726.backprop import solve
 from cli726.backprop.example import example
 from cli726.backprop.figures import figures
 from cli726.backprop.findings import document
-from cli726.drawing import save, styled
+from cli726.drawing import draw_all
 
 result = solve(*example(seed=0))
 for finding in document(result).findings:
     print(finding.question, finding.text)
 
-for name, draw in figures(result).items():
-    figure = Path(f"results/backprop/{name}.png")
-    with styled():
-        save(draw(), figure)
-    print(f"figure: {figure}")
+for path in draw_all(figures(result), Path("results/backprop")):
+    print(path)

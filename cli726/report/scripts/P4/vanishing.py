@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726.choices import Connect, Hidden
-from cli726.drawing import save, styled
+from cli726.drawing import draw_all
 from cli726.vanishing import Setting, analyse
 from cli726.vanishing.figures import figures
 from cli726.vanishing.findings import document
@@ -15,9 +15,5 @@ results = [analyse(Setting(), hidden, connect) for hidden in Hidden for connect 
 for finding in document(results).findings:
     print(f"{finding.question}  {finding.text}")
 
-folder = Path("results/vanishing")
-for stem, make in figures(results).items():
-    with styled():
-        figure = make()
-    save(figure, folder / f"{stem}.png")
-print(f"figures: {folder}")
+for path in draw_all(figures(results), Path("results/vanishing")):
+    print(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
 from cli726 import logistic
-from cli726.drawing import save, styled
+from cli726.drawing import draw_all
 from cli726.logistic.figures import figures
 
 points = logistic.load_points(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
@@ -14,9 +14,5 @@ result = logistic.gradient_descent(points, 0.5)
 for finding in result.findings:
     print(finding.text)
 
-folder = Path("results/logistic_regression")
-for stem, make in figures(result, points).items():
-    with styled():
-        figure = make()
-    save(figure, folder / f"{stem}.png")
-print(f"figures: {folder}")
+for path in draw_all(figures(result, points), Path("results/logistic_regression")):
+    print(path)

@@ -17,8 +17,7 @@ class Printing(Silent):
     def finish(self, text: str) -> None:
         print(text)
 
-    def say(self, text: str) -> None:
-        print(text)
+    say = finish
 
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -30,16 +29,8 @@ parser.add_argument("--l2", type=float, default=1e-3, help="L2 penalty on the ne
 parser.add_argument("--augment", default="none", help="comma list of image transformations, such as crop,blur")
 options = parser.parse_args()
 
-config = FinetuneConfig(
-    dataset=options.dataset,
-    weights=options.weights,
-    epochs=options.epochs,
-    unfreeze_after=str(options.epochs // 2),
-    head=options.head,
-    l2=(options.l2,),
-    augment=options.augment,
-)
-result = finetune(config, reporter=Printing())
+chosen = {**vars(options), "l2": (options.l2,), "unfreeze_after": str(options.epochs // 2)}
+result = finetune(FinetuneConfig(**chosen), reporter=Printing())
 print(f"best validation error {result.best.val_error:.2%} in epoch {result.best.epoch}")
 test = result.judged[1]
 low, high = test.interval
