@@ -87,6 +87,11 @@ class App(typer.Typer):
         return decorate
 
 
+def option(help: str, metavar: str | None = None, panel: str = "Network", **more: Any) -> Any:
+    """Return an option of problems 3 and 4 in a panel of the help."""
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
+
+
 def examples(*commands: str) -> str:
     """Return the epilog of a command's help: examples that run as printed."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  [cyan]$[/cyan] {command}" for command in commands)])

@@ -1,23 +1,16 @@
 """`cmpt726 vanishing`: problem 4."""
 
-from typing import Annotated, Any
-
-import typer
+from typing import Annotated
 
 from cli726.choices import Connect, Dtype, Hidden
 from commands.drawing import Figures, Output, drawing
-from commands.options import Seed, examples
+from commands.options import Seed, examples, option
 
 EPILOG = examples(
     "cmpt726 vanishing",
     "cmpt726 vanishing --hidden relu --connect bipartite --weight normal:0.5 --depth 20",
     "cmpt726 vanishing --hidden logistic --connect chain --bias -5 --dtype float32",
 )
-
-
-def option(help: str, metavar: str | None = None, panel: str = "Network") -> Any:
-    """Return an option in a panel of the help."""
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel)
 
 
 @drawing("vanishing")

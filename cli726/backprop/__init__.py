@@ -65,8 +65,7 @@ class Variable:
 class Numbers(NamedTuple):
     """What a network holds at one data point, or bounds on what rounding did to it, an ndarray for each layer.
 
-    Activations a and deltas dE/da of layers 2, 3, ...; outputs z of layers 1 (the inputs), 2, ..., ending with y; E_n;
-    and gradients dE/dw, an ndarray of the weights' shape for each matrix.
+    Activations a and deltas dE/da of layers 2, 3, ...; outputs z of layers 1, 2, ..., from x to y; gradients dE/dw.
     """
 
     activations: Sequence[NDArray[Any]]
@@ -236,19 +235,16 @@ class Backprop:
     @cached_property
     def derivatives(self) -> dict[str, Derivative]:
         """Return the assignment's six by the number of their question, as far as this network has them."""
-        variables = asked(self.network.sizes).items()
-        return {number: self.check(item) for number, item in variables if isinstance(item, Variable)}
+        return {key: self.check(v) for key, v in asked(self.network.sizes).items() if isinstance(v, Variable)}
 
     @cached_property
     def sweep(self) -> dict[str, float] | None:
         """Return how many weights have which verdict, and the largest relative error; None if too many to check."""
         if sum(matrix.size for matrix in self.network.weights) > MOST_CHECKED:
             return None
-        checks = [
-            self.check(Variable(layer, unit + 1, source + 1))
-            for layer, matrix in enumerate(self.network.weights, start=1)
-            for unit, source in np.ndindex(*matrix.shape)
-        ]
+        shapes = enumerate((matrix.shape for matrix in self.network.weights), start=1)
+        weights = [Variable(layer, i + 1, j + 1) for layer, shape in shapes for i, j in np.ndindex(*shape)]
+        checks = [self.check(weight) for weight in weights]
         worst = max((check.complex_error for check in checks if not check.kink), default=0.0)
         counts = Counter(check.verdict for check in checks)
         kinds = ("passed", "failed", "not testable")

@@ -32,37 +32,35 @@ class Layout(NamedTuple):
     columns: dict[int, float]
     places: dict[tuple[int, int], tuple[float, float]]
     dots: list[tuple[float, float, str]]
-
-    @property
-    def corner(self) -> tuple[float, float]:
-        """Return the coordinates of the last column and the highest unit."""
-        return max(self.columns.values()), max(y for _, y in self.places.values())
+    right: float
+    height: float
 
 
 def shown(count: int, most: int, tail: int) -> list[int]:
-    """Return the numbers from 1 to `count`, or the first and the `tail` last of them."""
-    return list(range(1, count + 1)) if count <= most else [*range(1, most - tail), *range(count - tail + 1, count + 1)]
+    """Return the numbers from 1 to `count`, or the first and the `tail` last of them around a 0."""
+    every = list(range(1, count + 1))
+    return every if count <= most else [*every[: most - tail - 1], 0, *every[-tail:]]
 
 
 def layout(sizes: tuple[int, ...]) -> Layout:
     """Return columns of units, the first at the top, with gaps where layers or units are left out."""
     columns: dict[int, float] = {}
-    places, dots = {}, []
-    x, previous = 0.0, 0
+    places, dots, x = {}, [], 0.0
     for layer in shown(len(sizes), MOST_LAYERS, 3):
-        if layer != previous + 1:
+        if not layer:
             dots.append((x - 0.55, 0.0, r"$\cdots$"))
             x += 0.6
+            continue
         columns[layer] = x
         units = shown(sizes[layer - 1], MOST_UNITS, 1)
-        top = (len(units) + (len(units) < sizes[layer - 1]) - 1) / 2
         for row, unit in enumerate(units):
-            gap = unit != row + 1
-            places[layer, unit] = (x, top - row - gap)
-            if gap:
-                dots.append((x, top - row, r"$\vdots$"))
-        x, previous = x + PITCH, layer
-    return Layout(sizes, columns, places, dots)
+            y = (len(units) - 1) / 2 - row
+            if unit:
+                places[layer, unit] = (x, y)
+            else:
+                dots.append((x, y, r"$\vdots$"))
+        x += PITCH
+    return Layout(sizes, columns, places, dots, x - PITCH, max(y for _, y in places.values()))
 
 
 def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight: Variable | None = None) -> None:
@@ -73,9 +71,8 @@ def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight
         (x0, y0), (x1, y1) = plan.places[lower], plan.places[upper]
         if weight == Variable(lower[0], upper[1], lower[1]):
             axes.plot([x0, x1], [y0, y1], color=BLUE, linewidth=3.2, zorder=2)
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            middle, name = ((x0 + x1) / 2, (y0 + y1) / 2), mathtext(typed(weight))
-            axes.text(*middle, name, color=BLUE, bbox=box, zorder=5, **CENTERED)
+            box, name = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}, mathtext(typed(weight))
+            axes.text((x0 + x1) / 2, (y0 + y1) / 2, name, color=BLUE, bbox=box, zorder=5, **CENTERED)
         elif lower in reached:
             # From the upper unit to the lower one: errors travel backwards.
             reach = RADIUS / np.hypot(x1 - x0, y1 - y0)
@@ -93,35 +90,34 @@ def draw_network(axes: Axes, plan: Layout, start: Variable | None = None, weight
         axes.text(x, y, mathtext(name), color=ORANGE if lit else "black", zorder=4, **CENTERED)
     for x, y, dots in plan.dots:
         axes.text(x, y, dots, **CENTERED)
-    right, height = plan.corner
-    axes.set(aspect="equal", xlim=(-0.6, right + 0.6), ylim=(-height - 1.0, height + 0.6))
+    axes.set(aspect="equal", xlim=(-0.6, plan.right + 0.6), ylim=(-plan.height - 1.0, plan.height + 0.6))
     axes.set_axis_off()
 
 
 def paths(result: Backprop) -> Figure:
     """Draw the network, then a panel for each delta that the assignment asks for and this network has."""
     sizes, plan = result.network.sizes, layout(result.network.sizes)
-    right, height = plan.corner
+    right, below = plan.right, -plan.height - 0.73
     variables = [item for item in asked(sizes).values() if isinstance(item, Variable)]
     deltas = [item for item in variables if item.source is None]
     weights = {item.layer + 1: item for item in variables if item.source is not None}
     rows, columns = (2, 2) if len(deltas) == 3 else (1, len(deltas) + 1)
-    figure = new_figure(columns * INCHES * (right + 1.2), rows * INCHES * (2 * height + 2.6))
+    figure = new_figure(columns * INCHES * (right + 1.2), rows * INCHES * (2 * plan.height + 2.6))
     first, *others = figure.subplots(rows, columns).ravel()
     draw_network(first, plan)
     first.set_title("The network", fontsize=14)
     names = {1: "inputs", len(sizes): "output"}
     for layer, x in plan.columns.items():
-        first.text(x, -height - 0.72, names.get(layer, f"layer {layer}"), **CENTERED)
+        first.text(x, below, names.get(layer, f"layer {layer}"), **CENTERED)
         if layer + 1 in plan.columns:
-            first.text(x + PITCH / 2, -height - 0.72, mathtext(f"w^({layer})"), **CENTERED)
+            first.text(x + PITCH / 2, below, mathtext(f"w^({layer})"), **CENTERED)
     for axes, delta in zip(others, deltas, strict=True):
         weight = weights.get(delta.layer)
         draw_network(axes, plan, delta, weight)
         axes.set_title(mathtext(f"{left_side(delta)} = {formula(delta, sizes)}"), color=ORANGE, fontsize=14)
         if weight is not None:
             text = mathtext(f"{left_side(weight)} = {formula(weight, sizes)}")
-            axes.text(right / 2, -height - 0.75, text, color=BLUE, **CENTERED)
+            axes.text(right / 2, below, text, color=BLUE, **CENTERED)
     return figure
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -139,11 +138,16 @@ def listed(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"({', '.join(shown)})"
 
 
+def numbers(values: Any, bounds: Any) -> str:
+    """Return one number or several, with four certain digits."""
+    return listed([certain(*pair, 4) for pair in zip(np.atleast_1d(values), np.atleast_1d(bounds), strict=True)])
+
+
 def lead(result: Backprop) -> list[Content]:
     """Return the network, what its units do, the data point, and what the forward pass makes of it."""
     sizes, values, bounds = result.network.sizes, result.values, result.bounds
-    x, t = (listed([f"{value:.4g}" for value in numbers]) for numbers in (result.x, result.t))
-    y = listed(list(map(certain, values.outputs[-1], bounds.outputs[-1], repeat(4))))
+    x, t = (listed([f"{value:.4g}" for value in point]) for point in (result.x, result.t))
+    y = numbers(values.outputs[-1], bounds.outputs[-1])
     error = "1/2 (y - t)^2" if sizes[-1] == 1 else "1/2 Σ_k (y_k - t_k)^2"
     network = f"{'-'.join(map(str, sizes))} network, no biases. "
     return [
@@ -159,12 +163,10 @@ def unit_table(result: Backprop) -> Table:
     values, bounds = ((n.activations, n.outputs[1:], n.deltas, n.gradients) for n in (result.values, result.bounds))
     rows = []
     for layer, unit in [*units[:half], *units[-half:]] if many else units:
-        *numbers, gradients = (
-            listed(list(map(certain, np.atleast_1d(exact[layer][unit]), np.atleast_1d(error[layer][unit]), repeat(4))))
-            for exact, error in zip(values, bounds, strict=True)
-        )
+        pairs = zip(values, bounds, strict=True)
+        *own, gradients = (numbers(exact[layer][unit], error[layer][unit]) for exact, error in pairs)
         weights = listed([f"{w:.4g}" for w in result.network.weights[layer][unit]])
-        rows.append([*map(m, (symbol("a", layer + 2, unit + 1), *numbers, weights, gradients))])
+        rows.append([m(text) for text in (symbol("a", layer + 2, unit + 1), *own, weights, gradients)])
     columns = ("unit", m("a"), m("z"), m("δ"), m("w"), m("∂E_n/∂w"))
     if many:
         rows.insert(half, [m("...")] * len(columns))
@@ -181,7 +183,6 @@ def unit_table(result: Backprop) -> Table:
 def payload(result: Backprop) -> Mapping[str, Any]:
     """Return what `--json` prints; with a single output unit `t` and `output` are numbers, with several lists."""
     sizes, values, y = result.network.sizes, result.values, result.values.outputs[-1]
-    missing = {number: reason for number, reason in asked(sizes).items() if isinstance(reason, str)}
     return {
         "layers": sizes,
         "hidden": result.network.hidden,
@@ -189,7 +190,7 @@ def payload(result: Backprop) -> Mapping[str, Any]:
         "t": result.t[0] if len(y) == 1 else result.t,
         "output": y[0] if len(y) == 1 else y,
         "derivatives": [described(item, sizes) for item in result.derivatives.values()],
-        "absent": [{"question": number, "reason": reason} for number, reason in missing.items()],
+        "absent": [{"question": key, "reason": why} for key, why in asked(sizes).items() if isinstance(why, str)],
         **values._asdict(),
         "weights": result.network.weights,
         "sweep": result.sweep,

@@ -17,7 +17,7 @@ from cli726.document import Math, m
 from cli726.exact import number
 from cli726.vanishing.network import WIDE, Network, Pass, Setting, build, forward, log10, plain_gradients, reach
 
-__all__ = ["Saturation", "Setting", "Vanishing", "Zeros", "analyse", "formula", "highest"]
+__all__ = ["Saturation", "Setting", "Vanishing", "Zeros", "analyse", "formula"]
 
 Array = NDArray[np.float64]
 STEEPEST = {Hidden.logistic: Decimal("0.25"), Hidden.relu: Decimal(1)}
@@ -73,8 +73,7 @@ class Vanishing:
     Attributes:
         setting, hidden, connect: Which network.
         y, residual: Output, and output minus target; infinite where float64 overflows.
-        log10: log10 |dE/dw_11|, -inf for an exact 0.
-        largest: log10 of the largest |dE/dw| in the layer.
+        log10, largest: log10 of |dE/dw_11|, and of the largest |dE/dw| in the layer; -inf for an exact 0.
         plain: dE/dw_11 by ordinary code, for each format.
         zeros: Gradients that are exactly zero, and why.
         bound: On |dE/dw_11^(1)| / |(y - t) x_1|: every h' at its largest, nothing cancelling.
@@ -102,13 +101,13 @@ class Vanishing:
         """Return the network's name."""
         return f"{'ReLU' if self.hidden is Hidden.relu else 'logistic'} {self.connect}"
 
-    def lost(self, dtype: Dtype) -> NDArray[np.bool_]:
-        """Return in which layers ordinary code gives 0 for a gradient that is not 0."""
-        return np.asarray((self.plain[dtype] == 0) & np.isfinite(self.log10))
+    def lost(self, dtype: Dtype) -> list[int]:
+        """Return the layers for which ordinary code gives 0 for a gradient that is not 0."""
+        return [int(k) + 1 for k in np.flatnonzero((self.plain[dtype] == 0) & np.isfinite(self.log10))]
 
-    def overflows(self, dtype: Dtype) -> NDArray[np.bool_]:
-        """Return in which layers ordinary code gives no finite number."""
-        return np.asarray(~np.isfinite(self.plain[dtype]))
+    def overflows(self, dtype: Dtype) -> list[int]:
+        """Return the layers for which ordinary code gives no finite number."""
+        return [int(k) + 1 for k in np.flatnonzero(~np.isfinite(self.plain[dtype]))]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints, but for the findings."""
@@ -125,8 +124,8 @@ class Vanishing:
             ],
             "zero_gradients": self.zeros.zero_gradients, "total_weights": self.zeros.total_weights, "zeros": self.zeros,
             "first_layer_bound": float(self.bound) if bound < 308 else None, "first_layer_bound_log10": bound,
-            "underflow_layer": {dtype: highest(self.lost(dtype)) for dtype in Dtype},
-            "overflow_layer": {dtype: highest(self.overflows(dtype)) for dtype in Dtype},
+            "underflow_layer": {dtype: max(self.lost(dtype), default=None) for dtype in Dtype},
+            "overflow_layer": {dtype: max(self.overflows(dtype), default=None) for dtype in Dtype},
             "saturation": self.saturation,
         }  # fmt: skip
 
@@ -138,12 +137,6 @@ def formula(connect: Connect, depth: int) -> tuple[str | Math, ...]:
         return (m(f"∂E_n/∂w_11^(l) = (y − t) z_1^(l) {product} w_11^(k) h'(a_1^(k))"),)
     left = m("∂E_n/∂w_ij^(l) = (y − t) z_j^(l) Σ")
     return (left, " over paths from unit i to y of ", m(f"{product} w^(k) h'(a^(k))"))
-
-
-def highest(layers: NDArray[np.bool_]) -> int | None:
-    """Return the highest layer that is marked; None if there is none."""
-    marked = np.flatnonzero(layers)
-    return int(marked[-1]) + 1 if len(marked) else None
 
 
 def live(values: NDArray[Any]) -> NDArray[Any]:
@@ -207,10 +200,9 @@ def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
     inner, outer = network.weights()
     deltas = reach(inner, outer, passed.slopes, residual)
     with localcontext(WIDE):
-        own = [delta[0, 0] * z[0, 0] for delta, z in zip(deltas, passed.outputs, strict=True)]
-        largest = [
-            (abs(delta).max(axis=1) * abs(z).max(axis=1)).max() for delta, z in zip(deltas, passed.outputs, strict=True)
-        ]
+        pairs = [*zip(deltas, passed.outputs, strict=True)]
+        own = [delta[0, 0] * z[0, 0] for delta, z in pairs]
+        largest = [(abs(delta).max(axis=1) * abs(z).max(axis=1)).max() for delta, z in pairs]
         y = residual + network.t / network.scale
     slopes = [slope for layer in passed.slopes for slope in layer[0]]
     factors = {}
@@ -224,8 +216,7 @@ def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
         }
     return Vanishing(
         setting, hidden, connect, float(y), float(residual),
-        log10=np.array([log10(value) for value in own]),
-        largest=np.array([log10(value) for value in largest]),
+        log10=np.array(list(map(log10, own))), largest=np.array(list(map(log10, largest))),
         plain={dtype: plain_gradients(network, dtype) for dtype in Dtype},
         zeros=count_zeros(network, passed, residual),
         bound=reach(abs(inner), abs(outer), [slope * 0 + STEEPEST[hidden] for slope in passed.slopes])[0][0, 0],

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cli726.choices import Dtype, Hidden
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
-from cli726.vanishing import Vanishing, highest
+from cli726.vanishing import Vanishing
 
 __all__ = ["figures"]
 
@@ -59,8 +59,7 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
         which, height = ("every layer", 0.5) if not count else (f"{depth - count:,} of {depth:,} layers", 0.9)
         text = f"the gradient of {mathtext('w_11^(l)')} is exactly 0\nin {which}"
         axes.text(0.5, height, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
-    lost = highest(item.lost(Dtype.float32))
-    if lost is not None:
+    for lost in item.lost(Dtype.float32)[-1:]:
         text = "highest layer for which float32 gives 0"
         axes.plot(lost, item.log10[lost - 1], "v", color=VERMILION, markersize=9, label=text)
 

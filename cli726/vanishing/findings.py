@@ -186,7 +186,7 @@ def magnitude(log10: float) -> str:
 
 def lost(item: Vanishing, dtype: Dtype) -> str:
     """Return in how many layers a format gives 0 for a gradient that is not 0, or no finite number."""
-    counts = {"0": int(item.lost(dtype).sum()), "inf": int(item.overflows(dtype).sum())}
+    counts = {"0": len(item.lost(dtype)), "inf": len(item.overflows(dtype))}
     return ", ".join(f"{what} in {count:,}" for what, count in counts.items() if count) or "-"
 
 

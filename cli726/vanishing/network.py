@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,9 +87,8 @@ class Network:
             return self.inner / self.scale, self.outer / self.scale
 
 
-@dataclass(frozen=True)
-class Pass:
-    """What runs forward, of shape (stacks, units): z of layers 1 (inputs) to depth, a and h' of layers 2 to depth."""
+class Pass(NamedTuple):
+    """z of layers 1 (inputs) to depth, a and h' of layers 2 to depth, each of shape (stacks, units)."""
 
     outputs: list[Array]
     activations: list[Array]
@@ -97,11 +96,7 @@ class Pass:
 
 
 def numbers(text: str, count: int, option: str) -> list[Fraction]:
-    """Return the numbers of a list as they were typed.
-
-    Raises:
-        RequestError: another count, no number, or one that is too large.
-    """
+    """Return the numbers of a list as they were typed."""
     vector(text, count, option)
     values = [number(part) for part in text.split(",")]
     largest = float(max(map(abs, values)))
@@ -111,11 +106,7 @@ def numbers(text: str, count: int, option: str) -> list[Fraction]:
 
 
 def rule(text: str) -> tuple[bool, Fraction]:
-    """Return whether weights are random, and the deviation or the number that every weight is.
-
-    Raises:
-        RequestError: for any other rule.
-    """
+    """Return whether weights are random, and the deviation or the number that every weight is."""
     kind, _, deviation = text.partition(":")
     random = kind == "normal"
     try:
@@ -237,25 +228,16 @@ def log10(value: Decimal) -> float:
 
 
 def plain_gradients(network: Network, dtype: Dtype) -> NDArray[Any]:
-    """Return dE/dw_11 of every layer as ordinary code finds it in one floating-point format.
-
-    Returns:
-        ndarray of shape (depth,) of that format; 0 where it is lost, not finite where it overflows.
-    """
-
-    def plain(values: Any) -> NDArray[Any]:
-        """Return numbers of the network in the format."""
-        return np.asarray(np.asarray(values, object) / network.scale, np.float64).astype(dtype)
-
+    """Return dE/dw_11 of every layer, (depth,), as ordinary code finds it in a format: 0 where lost, inf, nan."""
+    relu, ends = network.hidden is Hidden.relu, np.array([network.bias, network.bias - network.t])
     with localcontext(WIDE), np.errstate(all="ignore"):
-        inner, outer, z = plain(network.inner), plain(network.outer), plain(network.x)
-        bias, residual = plain([network.bias, network.bias - network.t])
+        typed = (values / network.scale for values in (network.inner, network.outer, network.x, ends))
+        inner, outer, z, (bias, residual) = (values.astype(np.float64).astype(dtype) for values in typed)
         outputs, slopes = [z], []
         for weights in inner:
             a = times(weights, z) + bias
             # Written so that exp cannot overflow.
             e = np.exp(-np.abs(a))
-            relu = network.hidden is Hidden.relu
             z = np.where(a > 0, a, 0).astype(dtype) if relu else np.where(a > 0, 1, e).astype(dtype) / (1 + e)
             slopes.append(a > 0 if relu else z * (1 - z))
             outputs.append(z)

@@ -42,27 +42,22 @@ def test_what_was_typed_wins_over_the_file_and_the_file_over_the_seed(tmp_path: 
     network, _, _ = example(weights=written(tmp_path, [[[1, 2], [3, 4]]]), layers="2,2")
     assert (network.weights[0].tolist(), network.hidden) == ([[1, 2], [3, 4]], Hidden.logistic)
     assert example(layers="1000,1000")[0].sizes == (1000, 1000)
-    assert [solve(*example(layers=layers)).sweep is None for layers in ("2000,1", "2001,1")] == [False, True]
+
+
+FORM, LIST = "rows of one length, of finite numbers up to 1e30 in size; got ", "a matrix for each layer"
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("nonsense", "must be JSON"),
-        ("[" * 100_000, "must be JSON"),
-        ([], "a matrix for each layer"),
-        ({"x": [1]}, "a matrix for each layer"),
-        ([1, 2], "a list of rows"),
-        ([[1, 2]], "a list of rows"),
-        ([[[]]], "a list of rows"),
-        ([[[1, 2], [3]]], r"rows of one length, .* got \[\[1, 2\], \[3\]\]; write"),
-        ([[["a" * 50]]], r'finite numbers up to 1e30 in size; got \[\["a{37}\.\.\.; write'),
-        ([[[True]]], "finite numbers"),
-        ("[[[NaN]]]", "finite numbers"),
-        ([[[-(10**400)]]], "finite numbers"),
+        *((text, "must be JSON") for text in ("nonsense", "[" * 100_000)),
+        *((listed, LIST) for listed in ([], {"x": [1]})),
+        *(([rows], FORM) for rows in (1, [1, 2], [[]], [[1, 2], [3]], [[True]], [[-(10**400)]])),
+        ("[[[NaN]]]", FORM),
+        ([[["a" * 50]]], FORM + r'\[\["a{37}\.\.\.; write it'),
         ([[[1, 2]], [[1, 2]]], "matrix 1 feeds 1 units, but matrix 2 has 2 columns; give matrix 2 1 columns"),
         ({"weights": [[[1]]], "x": [1, 2]}, "x must have 1 numbers; got 2"),
-        ({"weights": [[[1]]], "t": "1"}, "finite numbers"),
+        ({"weights": [[[1]]], "t": "1"}, FORM),
         ({"weights": [[[1]]], "hidden": "tanh"}, "logistic or relu"),
     ],
 )

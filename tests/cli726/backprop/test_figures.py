@@ -25,17 +25,15 @@ def test_each_panel_shows_a_delta_the_way_to_it_and_its_weight(
     layers: str, arrows: list[int], weights: list[tuple[int, int]]
 ) -> None:
     with styled():
-        figure = figures(solve(*example(layers=layers)))["network"]()
-    panels = figure.axes
+        panels = figures(solve(*example(layers=layers)))["network"]().axes
     assert [sum(hasattr(item, "arrow_patch") for item in panel.texts) for panel in panels] == [0, *arrows]
     for layer, panel in weights:
         texts = [item.get_text() for item in panels[panel].texts if item.get_color() == BLUE]
         assert any(f"^{{({layer})}}" in text and text.startswith("$w") for text in texts)
         assert len(texts) == 2
-    names = [item.get_text() for item in panels[0].texts]
-    assert {"inputs", "output", mathtext("w^(1)"), mathtext("x_1"), mathtext("y" if layers[-1] == "1" else "y_1")} <= {
-        *names
-    }
+    output = mathtext("y" if layers[-1] == "1" else "y_1")
+    names = {item.get_text() for item in panels[0].texts}
+    assert {"inputs", "output", mathtext("w^(1)"), mathtext("x_1"), output} <= names
     for panel in panels:
         (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
         spots = [item.get_position() for item in panel.texts if item.get_text()]
