@@ -21,29 +21,23 @@ NETWORKS = list(itertools.product(("logistic", "relu"), ("chain", "bipartite")))
 def test_answers_by_question_in_fifty_lines(cmpt726: Callable[..., Any], hidden: str, connect: str) -> None:
     done = cmpt726("vanishing", "--no-figures", *(("--hidden", hidden, "--connect", connect) if hidden else ()))
     lines = done.stdout.splitlines()
-    assert len(lines) <= 50
-    assert max(map(len, lines)) <= 100
+    assert (len(lines) <= 50, max(map(len, lines)) <= 100) == (True, True)
     asked = {"logistic": "4.2", "relu": "4.3" if connect == "chain" else "4.4"}
     numbers = ["4.1", asked[hidden]] if hidden else ["4.1", "4.2", "4.3", "4.4"]
     assert [line[:3] for line in lines if line[:2] == "4."] == numbers
 
 
-def test_json_of_four_networks_and_of_one(cmpt726: Callable[..., Any]) -> None:
+def test_json_of_four_networks_and_of_one_heeds_format_and_seed(cmpt726: Callable[..., Any]) -> None:
     done = cmpt726("vanishing", "--json").json
     assert [(item["hidden"], item["connect"]) for item in done["networks"]] == NETWORKS
     assert all(item.keys() == KEYS for item in done["networks"])
     assert {finding["question"] for finding in done["findings"]} == {"4.1", "4.2", "4.3", "4.4"}
-    one = cmpt726("vanishing", "--hidden", "logistic", "--connect", "chain", "--json").json
+    arguments = ("vanishing", "--hidden", "logistic", "--connect", "chain", "--json")
+    one, single = (cmpt726(*arguments, "--dtype", dtype).json for dtype in ("float64", "float32"))
     assert one == {**done["networks"][0], "figures": []}
     assert math.log10(abs(one["layers"][0]["gradient"])) == pytest.approx(one["layers"][0]["log10"], abs=1e-9)
     assert one["underflow_layer"].keys() == one["overflow_layer"].keys() == {"float32", "float64"}
-
-
-def test_the_format_and_the_seed_chosen_are_heeded(cmpt726: Callable[..., Any]) -> None:
-    arguments = ("vanishing", "--hidden", "logistic", "--connect", "chain", "--json")
-    single, double = (cmpt726(*arguments, "--dtype", dtype).json["layers"][0] for dtype in ("float32", "float64"))
-    assert single["gradient"] == 0 != double["gradient"]
-    assert single["log10"] == double["log10"]
+    assert (single["layers"][0]["gradient"], single["layers"][0]["log10"]) == (0, one["layers"][0]["log10"])
     drawn = [cmpt726(*arguments, "--weight", "normal:0.5", "--depth", 9, "--seed", seed).stdout for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -54,22 +48,14 @@ def test_bad_input_exits_2_with_one_line(cmpt726: Callable[..., Any], arguments:
     assert (done.status, done.stdout, "Traceback" in done.stderr) == (2, "", False)
 
 
-ONCE_AN_ERROR = ["--weight 0", "--x 0,0", "--bias 20", "--weight 20", "--weight=-30", "--weight normal:50"]
-WEIGHTS = ["", "--weight 0", "--weight 20", "--weight=-30", "--weight normal:50", "--weight=-1", "--weight 1/3"]
-OTHERS = ["", "--x 0,0", "--x 0,1", "--bias 20", "--bias=-30", "--bias 20 --x 0,0 --dtype float32", "--t 0 --x=-1,1"]
+ONCE_AN_ERROR = ["--weight 0", "--x 0,0", "--bias 20", "--weight 20", "--weight=-30", "--weight normal:50", ""]
 
 
 @pytest.mark.parametrize("arguments", ONCE_AN_ERROR)
-def test_zero_and_saturated_networks_are_drawn(cmpt726: Callable[..., Any], arguments: str) -> None:
-    done = cmpt726("vanishing", *arguments.split(), "--hidden", "logistic", "--depth", 9, "--format", "svg")
-    assert done.status == 0
-    assert done.stdout.count("wrote results/vanishing/") == 2
-
-
-def test_no_network_is_too_degenerate(cmpt726: Callable[..., Any]) -> None:
-    grid = itertools.product(WEIGHTS, OTHERS, (1, 3))
-    for (weight, other, depth), (hidden, connect) in zip(grid, itertools.cycle(NETWORKS[:3] + NETWORKS)):
-        options = f"{weight} {other} --depth {depth} --hidden {hidden} --connect {connect} --no-figures"
-        done = cmpt726("vanishing", *options.split())
-        assert done.status == 0, options
-        assert done.stdout.count("\n4.") == 2
+def test_zero_and_saturated_networks_are_told_and_drawn(cmpt726: Callable[..., Any], arguments: str) -> None:
+    options = ("--depth", 9 if arguments else 1, "--json", "--out", "figures", "--format", "svg")
+    done = cmpt726("vanishing", *arguments.split(), *options).json
+    # Without hidden layer nothing can be saturated.
+    assert len(done["figures"]) == (2 if arguments else 1)
+    layers = [layer for item in done["networks"] for layer in item["layers"]]
+    assert all(layer["gradient"] == 0 for layer in layers if layer["log10"] is None)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import colorsys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.patches import Circle
 
 import cli726.report
 from cli726.backprop import solve
 from cli726.backprop.example import example
-from cli726.backprop.figures import BLUE, ORANGE, figures
+from cli726.backprop.figures import BLUE, ORANGE, RADIUS, figures
 from cli726.document import mathtext
 from cli726.drawing import styled
 
@@ -31,11 +33,16 @@ def test_each_panel_shows_a_delta_the_way_to_it_and_its_weight(
         texts = [item.get_text() for item in panels[panel].texts if item.get_color() == BLUE]
         assert any(f"^{{({layer})}}" in text and text.startswith("$w") for text in texts)
         assert len(texts) == 2
+        assert sum(panels[panel].get_xlim()) / 2 == pytest.approx(panels[panel].texts[-1].get_position()[0])
     output = mathtext("y" if layers[-1] == "1" else "y_1")
     names = {item.get_text() for item in panels[0].texts}
     assert {"inputs", "output", mathtext("w^(1)"), mathtext("x_1"), output} <= names
     for panel in panels:
         (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+        centers = np.array([patch.center for patch in panel.patches if isinstance(patch, Circle)])
+        assert (min(centers[:, 0]) - left, right - max(centers[:, 0])) == pytest.approx((0.6, 0.6))
+        tips = [item.xy for item in panel.texts if hasattr(item, "arrow_patch")]
+        assert all(min(np.hypot(*(centers - tip).T)) == pytest.approx(RADIUS) for tip in tips)
         spots = [item.get_position() for item in panel.texts if item.get_text()]
         assert all(left <= x <= right and low <= y <= high for x, y in spots)
         assert len(set(spots)) == len(spots)

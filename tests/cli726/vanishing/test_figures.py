@@ -13,7 +13,7 @@ from tests.cli726.vanishing.oracle import KINDS, settings
 
 
 def test_panels_show_every_layer_that_has_a_gradient_or_say_why_not() -> None:
-    for oracle in settings(80, 40):
+    for oracle in settings(40, 40):
         result = analyse(oracle.setting, oracle.hidden, oracle.connect)
         with styled():
             drawn = {stem: make() for stem, make in figures([result]).items()}

@@ -39,15 +39,8 @@ ONCE_WRONG = [
     (Setting(depth=300, weight="0.9", bias="0.1", x="2,1", t="1.9"), *RELU_CHAIN),
     (Setting(depth=2, weight="1e-30", x="1e-30,0", t="0"), *RELU_CHAIN),
 ]
-N = r"((?:1 − )?\d[\d.]*(?:e[-+]\d+)?)"
-SIZE = re.compile(
-    rf"\| ≈ {N}; whatever the activations \(h′ ≤ 1/4\), it is at most \|y − t\| \|x₁\| times {N}\. "
-    rf"(?:The|Each path has) (\d+) factors? h′ ≤ {N}(?: takes? ([\d.]+) orders of magnitude off it(.*))?\.$"
-)
-AT = rf"{N} at z = {N}"
-PUSHED = re.compile(
-    rf"⁽(\S+)⁾\| is {AT} in layer (\d+), {AT} with every bias 5 lower, {AT} with 5 higher \(figure saturation\)\.$"
-)
+NUMBER = re.compile(r"(?<![₀-₉])\d[\d.]*(?:e[-+]\d+)?(?<!\.)")
+WORDS = {"weights": "the product of the weights", "input": "the input", "error": "the error"}
 
 
 def states(text: str, size: float) -> bool:
@@ -139,33 +132,30 @@ def check_sentences(oracle: Oracle, result: Vanishing, met: Counter[str]) -> Non
             met[kind] += 1
             said[kind] = finding.text.removeprefix(f"{oracle.name}: ")
             assert said[kind] != finding.text
-    zeros, deep = result.zeros, oracle.depth > 1 and not oracle.relu
+    zeros, deep, pushed = result.zeros, oracle.depth > 1 and not oracle.relu, result.saturation
     assert ("≈" in said) == (deep and math.isfinite(result.log10[0])), oracle.setting
     if "≈" in said:
-        ((size, bound, count, most, taken, others),) = SIZE.findall(said["≈"])
+        size, _, _, bound, count, most, *others = NUMBER.findall(said["≈"])
         assert states(size, result.log10[0])
         assert result.bound <= Decimal(bound) <= result.bound * Decimal("1.011"), said
         assert result.steepest <= Decimal(most) <= result.steepest * Decimal("1.011"), said
         assert int(count) == oracle.depth - 1
-        assert (taken and float(taken)) == (
-            "" if not oracle.chain else pytest.approx(-result.factors["slopes"], abs=0.051)
-        )
-        words = {"weights": "the product of the weights", "input": "the input", "error": "the error"}
-        expected = {words[name]: size for name, size in result.factors.items() if name in words and abs(size) >= 1}
-        told = {name: (-1) ** (verb == "takes off") * float(change)
-                for name, verb, change in re.findall(r"; ([a-z ]+?) (takes off|adds) ([\d.]+)", others)}  # fmt: skip
-        assert told == pytest.approx(expected, abs=0.051), said
-    pushed = result.saturation
+        large = {name: size for name, size in result.factors.items() if name in WORDS and abs(size) >= 1}
+        changes = [-result.factors["slopes"], *map(abs, large.values())] if oracle.chain else []
+        assert list(map(float, others)) == pytest.approx(changes, abs=0.051), said
+        named = [f"{WORDS[name]} {'adds' if size > 0 else 'takes off'}" for name, size in large.items()]
+        assert re.findall(r"; ([a-z ]+?) [\d.]+", said["≈"].partition("1/4")[2].partition("factor")[2]) == named
     assert ("at z =" in said) == (deep and bool(np.isfinite(pushed.log10[[2, 6, 10], 1]).all()))
     if "at z =" in said:
-        looked, own, z, layer, low, left, high, right = PUSHED.search(said["at z ="]).groups()
-        assert (looked.translate(SUPERSCRIPTS), int(layer)) == (str(pushed.layers[1]), pushed.place)
-        for row, size, output in ((2, low, left), (6, own, z), (10, high, right)):
+        looked = said["at z ="].partition("⁽")[2].partition("⁾")[0].translate(SUPERSCRIPTS)
+        texts = re.findall(r"([\d.]\S*) at z = (?:(1) − )?(\S+?),? ", said["at z ="])
+        assert f" in layer {pushed.place}, " in said["at z ="]
+        assert (int(looked), len(texts)) == (pushed.layers[1], 3)
+        for row, (size, near, output) in zip((6, 2, 10), texts, strict=True):
             assert states(size, pushed.log10[row, 1]), said
-            missing = float(np.logaddexp(0, pushed.activation[row])) / -math.log(10)
-            assert output.startswith("1 − ") == (missing < -2)
-            exact = missing if missing < -2 else math.log10(pushed.output[row]) if pushed.output[row] else None
-            assert exact is None or states(output.removeprefix("1 − "), exact), said
+            own, missing = (float(np.logaddexp(0, sign * pushed.activation[row])) / -math.log(10) for sign in (-1, 1))
+            assert bool(near) == (missing < -2)
+            assert states(output, missing if near else own), said
     if zeros.zero_gradients:
         reasons = "; ".join(f"{reason}: {count}" for reason, count in zeros.because.items())
         dead = f" Layer {zeros.dead_layer} has no active unit." if zeros.dead_layer else ""
