@@ -192,8 +192,8 @@ def lost(item: Vanishing, dtype: Dtype) -> str:
 
 def table(results: Sequence[Vanishing]) -> Table:
     """Return a row for each network with the gradient of some layers; for one alone, what ordinary code gives too."""
-    first, several = results[0], len(results) > 1
-    layers = np.unique(np.linspace(1, first.setting.depth, 4 if several else 5).round().astype(int)).tolist()
+    first = results[0]
+    layers = np.unique(np.linspace(1, first.setting.depth, 4).round().astype(int)).tolist()
     rows: list[Sequence[Content]] = [
         (
             item.name,
@@ -203,7 +203,7 @@ def table(results: Sequence[Vanishing]) -> Table:
         )
         for item in results
     ]
-    if not several:
+    if len(results) == 1:
         plain = (abs(first.plain[first.setting.dtype][layer - 1]) for layer in layers)
         rows.append((f"in {first.setting.dtype}", *(f"{value:.2g}" for value in plain), "", "", ""))
     heading = (m("|∂E_n/∂w_11^(l)|"), ", how many gradients are 0, and in how many layers float32 and float64 lose it")

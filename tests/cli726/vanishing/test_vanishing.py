@@ -175,7 +175,7 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 def check_table(oracle: Oracle, result: Vanishing, rows: Any) -> None:
     """Compare the row of the network, and that of ordinary code, with the numbers."""
-    shown = sorted({round(1 + step * (oracle.depth - 1) / 4) for step in range(5)})
+    shown = sorted({round(1 + step * (oracle.depth - 1) / 3) for step in range(4)})
     (_, *sizes, zeros, single, double), (_, *found, _, _, _) = rows
     assert all(states(str(size), result.log10[layer - 1]) for size, layer in zip(sizes, shown, strict=True))
     assert found == [f"{abs(result.plain[oracle.setting.dtype][layer - 1]):.2g}" for layer in shown]
