@@ -106,6 +106,7 @@ def check_structure(oracle: Oracle, result: Vanishing) -> None:
     assert zeros.live_paths_log10 == (pytest.approx(math.log10(live), abs=1e-12) if live else None), oracle.setting
     pushed = result.saturation
     assert (pushed is None) == (oracle.relu or oracle.depth == 1)
+    assert PUSHES[[2, 6, 10]].tolist() == [-5, 0, 5]
     for row in (2, 6, 10) if pushed else ():
         check_push(oracle, pushed, row)
 
