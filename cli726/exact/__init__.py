@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -15,7 +15,7 @@ from cli726.exact.envelope import Spot
 
 __all__ = [
     "both", "classes", "decimal", "equation", "extent", "finding", "marked", "named", "number", "place", "place_table",
-    "polynomial", "root", "special", "table",
+    "polynomial", "root", "table",
 ]  # fmt: skip
 
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?|[+-]?\d+/0*[1-9]\d*", re.ASCII)
@@ -128,23 +128,6 @@ def place_table(title: str, item: Spot, name: str, heights: Sequence[Fraction], 
         for k, (height, *texts) in enumerate(zip(heights, *more.values(), strict=True), 1)
     ]
     return table(f"{title} `{place(item.exact)}`", ("class", name, *more, ""), rows, numeric=1)
-
-
-def special(groups: Iterable[tuple[int, ...]], with_area: Collection[int], what: str) -> Iterator[Finding]:
-    """Yield what belongs to no question: which classes, from 1, coincide and share `what`, and which have no region.
-
-    Args:
-        groups: Of each class all that coincide with it.
-        with_area: The classes that have a region; of those that coincide the first.
-    """
-    distinct = dict.fromkeys(groups)
-    for tied in distinct:
-        if len(tied) > 1 and len(distinct) > 1:
-            yield finding("", f"`{named(tied)}` have the same {what} everywhere.", classes=tied)
-    empty = [tied[0] for tied in distinct if tied[0] not in with_area]
-    if empty:
-        text = f"No region belongs to `{named(empty)}`: nowhere is this {what} larger than all others."
-        yield finding("", text, classes=empty)
 
 
 def polynomial(terms: Iterable[tuple[Fraction, str]]) -> str:

@@ -17,8 +17,10 @@ from cli726.drawing import BOUNDARY, COLORS, new_figure
 from cli726.exact import named, place
 from cli726.exact.envelope import ORIGIN, Affine, Edge, Spot, Vector, highest, mean, minus, polygon, value, visible
 
-__all__ = ["FloatArray", "class_color", "draw_regions", "pale", "reaching", "within"]
+__all__ = ["Figures", "FloatArray", "class_color", "draw_regions", "pale", "reaching", "within"]
 
+# File stem -> how to draw it.
+Figures = dict[str, Callable[[], Figure]]
 FloatArray = npt.NDArray[np.float64]
 Square = tuple[Vector, Fraction]  # centre, half the width
 # Where points of the plane of the affine functions are drawn: a polygon or a piece of line as outlines of shape (n, 2).

@@ -138,11 +138,7 @@ def surface(weights: Triple, class_: int) -> Surface:
 
 
 def boundary(functions: Sequence[Affine], first: int, second: int, found: Sequence[Edge]) -> Boundary:
-    """Return where the scores with indices `first` and `second` are equal.
-
-    Args:
-        found: The edges between the regions in the quadrant of squares.
-    """
+    """Return where two scores, by their indices, are equal; `found` are the edges in the quadrant of squares."""
     pair = sorted((same(functions, first)[0], same(functions, second)[0]))
     separates = "nothing"
     for edge in found:
@@ -193,8 +189,7 @@ def region(functions: Sequence[Affine], k: int, found: Sequence[Edge]) -> Region
     """Return where the score with index k is the largest."""
     tied = tuple(j + 1 for j in same(functions, k))
     owner = tied[0] - 1
-    differences = [
-        minus(functions[owner], functions[sum(edge.owners) - owner]) for edge in found if owner in edge.owners
-    ]
+    rivals = [functions[sum(edge.owners) - owner] for edge in found if owner in edge.owners]
+    differences = [minus(functions[owner], rival) for rival in rivals]
     where = tuple(equation((p, q), SQUARES, c, relation=">") for p, q, c in differences)
     return Region(k + 1, owner not in owners(functions, found, SOMEWHERE), where, tied)

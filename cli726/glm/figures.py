@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -19,7 +19,7 @@ from cli726.document import mathtext
 from cli726.drawing import BOUNDARY, new_figure
 from cli726.exact import Triple
 from cli726.exact.envelope import ORIGIN, Vector, edges, visible
-from cli726.exact.plane import FloatArray, class_color, draw_regions, pale, reaching, within
+from cli726.exact.plane import Figures, FloatArray, class_color, draw_regions, pale, reaching, within
 from cli726.glm import QUADRANT, Glm, Place, affine
 
 __all__ = ["figures", "regions", "surfaces", "window"]
@@ -31,10 +31,10 @@ CELLS, MESH = 40, (1, 1, 1, 0.5)
 SAMPLES = 121
 
 
-def figures(result: Glm, extent: Fraction | None = None, at: Place | None = None) -> dict[str, Callable[[], Figure]]:
+def figures(result: Glm, extent: Fraction | None = None, at: Place | None = None) -> Figures:
     """Return file stem -> how to draw it."""
     every = range(1, len(result.weights) + 1)
-    made: dict[str, Callable[[], Figure]] = {f"y{k}": partial(surfaces, result, [k], extent) for k in every}
+    made: Figures = {f"y{k}": partial(surfaces, result, [k], extent) for k in every}
     made["surfaces"] = partial(surfaces, result, every, extent)
     return made | {"regions": partial(regions, result, extent, at)}
 

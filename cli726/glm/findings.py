@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli726.document import Document, Finding, Table
-from cli726.exact import decimal, finding, marked, named, place_table, special, table
+from cli726.exact import decimal, finding, marked, named, place_table, table
 from cli726.exact.envelope import minus
 from cli726.glm import Boundary, Glm, Place, affine
 
@@ -34,9 +34,8 @@ def document(result: Glm, at: Place | None = None) -> Document:
 
 
 def findings(result: Glm) -> tuple[Finding, ...]:
-    """Return the answers; what belongs to no question, classes that coincide or have no region, comes last."""
-    odd = special([item.tied for item in result.regions], [item.class_ for item in result.inhabited], "score")
-    return (*of_surfaces(result), *of_regions(result), *odd)
+    """Return the answers."""
+    return (*of_surfaces(result), *of_regions(result))
 
 
 def of_surfaces(result: Glm) -> Iterator[Finding]:
@@ -60,9 +59,9 @@ def of_surfaces(result: Glm) -> Iterator[Finding]:
 def of_regions(result: Glm) -> Iterator[Finding]:
     """Answer 2.3: which inequalities describe each region; of two classes also which is on which side of the conic."""
     parts = []
-    for item in result.inhabited:
-        where = " and ".join(f"`{text}`" for text in item.where)
-        parts.append(f"to `{named(item.tied)}` " + (f"where {where}" if where else "everywhere"))
+    for item in (item for item in result.regions if item.class_ == item.tied[0]):
+        where = "where " + " and ".join(f"`{text}`" for text in item.where) if item.where else "everywhere"
+        parts.append(f"to `{named(item.tied)}` {'nowhere' if item.empty else where}")
     text = f"Ties aside, the rule assigns `x` {'; '.join(parts)}."
     if len(result.regions[0].tied) == len(result.regions):
         text = "All scores are equal everywhere: the rule never decides."

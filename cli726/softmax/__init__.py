@@ -23,8 +23,6 @@ __all__ = [
 NAMES = ("w1", "w2", "bias")
 ASSIGNMENT = ("3,1,1", "1,3,2", "-3,1.5,2")
 COORDINATES = ("x1", "x2")
-# Digits of square roots where directions are added, so that nearly opposite ones still leave a direction between them.
-DIGITS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +118,8 @@ def evaluate(weights: Sequence[Affine], x: Vector) -> Place:
 
 
 def length(direction: Vector) -> Fraction:
-    """Return the length of a vector, to DIGITS digits after the point."""
-    square = direction[0] ** 2 + direction[1] ** 2
-    return Fraction(math.isqrt(int(square * 10 ** (2 * DIGITS))), 10**DIGITS)
+    """Return the length of a vector to 100 digits: of nearly opposite directions something is left between them."""
+    return Fraction(math.isqrt(int((direction[0] ** 2 + direction[1] ** 2) * 10**200)), 10**100)
 
 
 def far(weights: Sequence[Affine], x: Vector, direction: Vector) -> dict[str, Any]:
@@ -172,12 +169,7 @@ def region(weights: Sequence[Affine], k: int, found: Sequence[Edge]) -> Region:
 
 
 def middle(weights: Sequence[Affine], owner: int, around: Sequence[Edge]) -> tuple[str, Vector, Vector | None]:
-    """Return a region's kind, a point on its middle line, and the way in which that runs to infinity.
-
-    Args:
-        owner: Index of the class that it belongs to.
-        around: Its edges.
-    """
+    """Return a region's kind, a point on its middle line, and the way to infinity, from its owner's index and edges."""
     endless = [edge for edge in around if edge.end is None]
     if not around:
         return "whole plane", ORIGIN, ORIGIN

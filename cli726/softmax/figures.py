@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -16,7 +16,7 @@ from cli726.document import mathtext
 from cli726.drawing import MEETING_POINT, new_figure
 from cli726.exact import named
 from cli726.exact.envelope import ORIGIN, Vector, edges, slope, value
-from cli726.exact.plane import FloatArray, class_color, draw_regions, reaching
+from cli726.exact.plane import Figures, FloatArray, class_color, draw_regions, reaching
 from cli726.softmax import Boundary, Place, Softmax, Way, length, probabilities
 
 __all__ = ["along", "figures", "regions", "view"]
@@ -25,18 +25,13 @@ __all__ = ["along", "figures", "regions", "view"]
 EXTENT = Fraction(5)
 # More panels than this in one figure can't be read; a curve below this probability is left out.
 PANELS, SEEN = 12, 0.005
-SAMPLES = 241
-# The rate at which figures look where nothing falls to 0.
-SLOW = 1.2
-# Length of a dash, in line widths.
-DASH = 5
+# Points of a curve, and the length of its dashes, in line widths.
+SAMPLES, DASH = 241, 5
 
 
-def figures(
-    result: Softmax, extent: Fraction | None = None, at: Place | None = None
-) -> dict[str, Callable[[], Figure]]:
+def figures(result: Softmax, extent: Fraction | None = None, at: Place | None = None) -> Figures:
     """Return file stem -> how to draw it; without boundaries only the regions."""
-    made: dict[str, Callable[[], Figure]] = {"regions": partial(regions, result, extent, at)}
+    made: Figures = {"regions": partial(regions, result, extent, at)}
     if result.boundaries:
         endless = [item for item in result.inhabited if item.exact_direction]
         made["along-boundaries"] = partial(along, result, result.boundaries, "boundary", "boundaries")
@@ -79,13 +74,9 @@ def outline(points: Sequence[Vector]) -> list[FloatArray]:
 def along(result: Softmax, ways: Sequence[Way], path: str, plural: str) -> Figure:
     """Draw probabilities against the distance along boundaries, or into regions: a panel each, four in a row.
 
-    Of a ray, the line behind its start is shown too. What is left out is said.
-
-    Args:
-        path: What the distance is measured along.
-        plural: What the ways belong to.
+    Of a ray, the line behind its start is shown too. What is left out is said. `path` is what the distance runs along.
     """
-    shown, reach = ways[:PANELS], 6 / min((way.rate for way in ways if way.rate), default=SLOW)
+    shown, reach = ways[:PANELS], 6 / min((way.rate for way in ways if way.rate), default=1.2)
     columns, rows = min(len(shown), 4), -(-len(shown) // 4)
     figure = new_figure(max(3.3 * columns, 4.5), 2.9 * rows + 0.5)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)

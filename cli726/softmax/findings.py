@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from cli726.document import Document, Finding, Table
-from cli726.exact import both, finding, marked, named, place, place_table, special, table
+from cli726.exact import both, finding, marked, named, place, place_table, table
 from cli726.exact.envelope import along
 from cli726.softmax import Boundary, Place, Region, Softmax, Way, evaluate, length, probabilities
 
@@ -24,9 +24,7 @@ SHOWN, LISTED = 4, 4
 DISTANCES = (1, 2, 5)
 # Probabilities below this are not told apart from 0 in float64.
 SMALLEST = 1e-300
-SHARED = (
-    "several activations differ by constants, so that each of their classes keeps a share; the limits are in the table."
-)
+SHARED = "several activations differ by constants: each of their classes keeps a share; the limits are in the table."
 
 
 def document(result: Softmax, at: Place | None = None) -> Document:
@@ -44,10 +42,8 @@ def point_document(result: Softmax, at: Place | None = None) -> Document:
 
 
 def findings(result: Softmax) -> tuple[Finding, ...]:
-    """Return the answers; what belongs to no question, classes that coincide or have no region, comes last."""
-    areas = [item.class_ for item in result.inhabited]
-    odd = special([item.tied for item in result.regions], areas, "activation")
-    return (meeting(result), *along_boundaries(result), *inside_regions(result), *odd)
+    """Return the answers."""
+    return (meeting(result), *along_boundaries(result), *inside_regions(result))
 
 
 def meeting(result: Softmax) -> Finding:
@@ -167,21 +163,20 @@ def shares(values: Sequence[float], keep: Collection[int]) -> list[str]:
 
 def ways(result: Softmax) -> Iterator[Table]:
     """Yield 1.2's and 1.3's table: what all other classes have along each boundary, in the middle of each region."""
-    told, piece = (
-        ("all others together at distance s, and the limits", []) if result.point else ("the limits", ["piece"])
-    )
-    distances = [f"`s = {s}`" for s in DISTANCES if result.point]
-    head = ["direction u", "rate `rho`", *distances, "far out"]
+    told = "all others together at distance s, and the limits" if result.point else "the limits"
+    head = ["direction u", "rate `rho`", *(f"`s = {s}`" for s in DISTANCES if result.point), "far out"]
     rows = [
-        [lines([item]), f"`{item.equation}`", *[extent(item) for _ in piece], *cells(result, item)]
+        [lines([item]), f"`{item.equation}`", *([] if result.point else [piece(item)]), *cells(result, item)]
         for item in result.boundaries
     ]
-    yield table(f"Along each boundary: {told}", ["line", "equation", *piece, *head], rows, "1.2")
+    yield table(
+        f"Along each boundary: {told}", ["line", "equation", *(["piece"] * (not result.point)), *head], rows, "1.2"
+    )
     rows = [[f"`C{item.class_}`", item.kind, *cells(result, item)] for item in result.regions]
     yield table(f"In the middle of each region: {told}", ["class", "region", *head], rows, "1.3")
 
 
-def extent(item: Boundary) -> str:
+def piece(item: Boundary) -> str:
     """Return where a piece of a line begins and ends: long fractions rounded, of others without decimals."""
     start, end = (x and f"`{place(x).partition(' ~= ')[0]}`" for x in (item.start, item.end))
     return f"{start} to {end}" if end else f"ray from {start}" if start else "whole line"

@@ -55,14 +55,6 @@ def height(w, x):
     return w[0] * x[0] + w[1] * x[1] + w[2]
 
 
-def told_of_classes(weights, with_area, what):
-    """Return the sentences about classes that coincide and classes without a region."""
-    groups = dict.fromkeys(tuple(k for k, other in enumerate(weights, 1) if other == w) for w in weights)
-    texts = [f"{names(group)} have the same {what} everywhere." for group in groups if 1 < len(group) < len(weights)]
-    empty = names(group[0] for group in groups if group[0] not in with_area)
-    return texts + [f"No region belongs to {empty}: nowhere is this {what} larger than all others."] * bool(empty)
-
-
 def winners(weights, x):
     values = [height(w, x) for w in weights]
     return [k for k, value in enumerate(values, 1) if value == max(values)]
