@@ -50,7 +50,7 @@ def test_ls_looks_where_it_is_told_to(data: Run, tmp_path: Path) -> None:
     assert rows["cifar100"] is None
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "CIFAR10", "chenyaofo", "SVHN", "FashionMNIST", "STL10"])
+@pytest.mark.parametrize("name", ["CIFAR10", "chenyaofo", "SVHN"])
 def test_without_a_network_get_exits_4_and_leaves_nothing_half_done(data: Run, tmp_path: Path, name: str) -> None:
     done = data("get", name)
     assert done.status == 4, done.stderr
@@ -73,15 +73,18 @@ def test_what_is_there_already_needs_no_network(data: Run, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("nonsense", "cmpt726 data ls"), ("", "cmpt726 data ls"), ("StanfordCars", "can't be downloaded")],
-)
+    [
+        ("nonsense", "cmpt726 data ls"), ("", "cmpt726 data ls"), ("folder:x", "cmpt726 data ls"),
+        ("StanfordCar", "did you mean StanfordCars"), ("stanfordcars", "StanfordCars can't be downloaded"),
+    ],
+)  # fmt: skip
 def test_an_unknown_name_exits_2(data: Run, name: str, part: str) -> None:
     done = data("get", name)
     assert done.status == 2
     assert part in done.stderr
 
 
-@pytest.mark.parametrize("name", ["cifar10", "SVHN", "USPS"])
+@pytest.mark.parametrize("name", ["cifar10", "SVHN"])
 def test_finetune_names_the_command_that_fetches_what_is_missing(data: Run, cmpt726: Run, name: str) -> None:
     done = cmpt726("finetune", "--dataset", name, "--weights", "random")
     assert done.status == 2

@@ -19,6 +19,7 @@ from cli726.errors import EnvironmentFailure, UntrustedDataError
 from cli726.finetune.data import downloads
 from cli726.finetune.data.downloads import unpack
 from cli726.finetune.data.names import CIFAR
+from cli726.reporting import Silent
 from tests.harness import FULL
 
 pytestmark = pytest.mark.faults
@@ -40,7 +41,7 @@ def packed(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
 
 
 GOOD = member("things/batch", content=b"1234")
-OUTSIDE = {
+REFUSED = {
     "up": member("../escaped", content=b"x"),
     "up from within": member("things/../../escaped", content=b"x"),
     "symbolic link": member("things/link", tarfile.SYMTYPE, "../../escaped"),
@@ -51,16 +52,22 @@ OUTSIDE = {
     "block device": member("things/device", tarfile.BLKTYPE),
     "fifo": member("things/fifo", tarfile.FIFOTYPE),
     "unknown": member("things/what", b"Z"),
+    "cut": GOOD,
+    "something else": GOOD,
 }
 
 
-@pytest.mark.parametrize("kind", OUTSIDE)
-def test_archives_that_reach_outside_are_refused_whole(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", REFUSED)
+def test_archives_that_reach_outside_or_are_no_such_thing_are_refused_whole(tmp_path: Path, kind: str) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
-    archive = packed(inner / "things.tar.gz", GOOD, OUTSIDE[kind])
-    with pytest.raises(UntrustedDataError, match="unpacked safely") as refusal:
-        unpack(archive, inner / "things", "things")
+    archive = packed(inner / "things.tar.gz", GOOD, REFUSED[kind])
+    if kind == "cut":
+        archive.write_bytes(archive.read_bytes()[:60])
+    folder = "others" if kind == "something else" else "things"
+    said = "must hold a folder others" if kind == "something else" else "unpacked safely"
+    with pytest.raises(UntrustedDataError, match=said) as refusal:
+        unpack(archive, inner / folder, folder)
     assert refusal.value.status == 3
     assert list(tmp_path.rglob("*")) == [inner, archive]
 
@@ -154,12 +161,15 @@ def test_what_a_server_sends_is_checked_before_it_is_kept(
     assert "Traceback" not in done.stderr
     left = [path.name for path in (tmp_path / "data").iterdir()]
     assert left == (["things"] if act == "good" else [])
+    if act == "good":
+        assert (tmp_path / "data" / "things" / "batch").read_bytes() == b"1234"
 
 
 @pytest.mark.parametrize("act", ACTS)
 def test_weights_whose_digest_is_in_their_name_are_checked_too(
     tmp_path: Path, cmpt726: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, server: str, act: str
 ) -> None:
+    """Every time, also those that were there before."""
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(downloads, "PUBLIC_WEIGHTS", f"{server}/{act}/")
     name = f"net-{hashlib.sha256(Answers.content).hexdigest()[:8]}.pt"
@@ -168,10 +178,18 @@ def test_weights_whose_digest_is_in_their_name_are_checked_too(
     assert done.status == ACTS[act], done.stderr
     left = [path.name for path in (tmp_path / "data" / "weights").iterdir()]
     assert left == ([name] if act == "good" else [])
+    if act == "good":
+        (tmp_path / "data" / "weights" / name).write_bytes(b"tampered")
+        for status in (3, 0):
+            done = cmpt726("data", "get", "chenyaofo")
+            assert (done.status, "it is removed" in done.stderr) == (status, bool(status))
 
 
-def test_nobody_listening_is_a_failure_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cli726.reporting import Silent
-
-    with pytest.raises(EnvironmentFailure, match="network"):
-        downloads.retrieve("http://127.0.0.1:1/x", None, tmp_path, Silent())
+def test_nobody_listening_is_a_failure_of_the_environment_told_without_its_layers(tmp_path: Path) -> None:
+    for host in ("http://127.0.0.1:1", "https://nowhere.invalid"):
+        with pytest.raises(EnvironmentFailure) as caught:
+            downloads.retrieve(f"{host}/file.tar.gz", None, tmp_path, Silent())
+        message = str(caught.value)
+        assert message.startswith(f"{host}/file.tar.gz could not be fetched (")
+        assert message.endswith(f"); check the network, or fetch it by hand into {tmp_path}")
+        assert "Pool(" not in message

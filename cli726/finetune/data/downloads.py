@@ -59,6 +59,12 @@ def refuse_plain_http(response: Any, *_: Any, **__: Any) -> None:
         )
 
 
+def reason(error: OSError) -> str:
+    """Return what the network did, without the layers of libraries that report it."""
+    inner = getattr(error.args[0], "reason", error) if error.args else error
+    return f"{type(inner).__name__}: {' '.join(str(inner).split()).rpartition('): ')[2][:160]}".removesuffix(": ")
+
+
 def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> Path:
     """Fetch one file over HTTPS into `folder`, unless it is there already with the right digest."""
     name = url.rsplit("/", 1)[1]
@@ -74,11 +80,8 @@ def retrieve(url: str, digest: str | None, folder: Path, reporter: Reporter) -> 
                 f"{folder} must be a folder that can be written to; got {error.strerror}; choose another (--data-dir, "
                 "CMPT726_DATA_DIR)"
             ) from error
-        # What the network did, without the layers of libraries that report it.
-        inner = getattr(error.args[0], "reason", error) if error.args else error
-        said = f"{type(inner).__name__}: {' '.join(str(inner).split()).rpartition('): ')[2][:160]}".removesuffix(": ")
         raise EnvironmentFailure(
-            f"{url} could not be fetched ({said}); check the network, or fetch it by hand into {folder}"
+            f"{url} could not be fetched ({reason(error)}); check the network, or fetch it by hand into {folder}"
         ) from error
     except ValueError as error:
         raise UntrustedDataError(

@@ -84,7 +84,21 @@ grey = only_training(lambda i: PIXELS[i].mean(2).astype(np.uint8))
 one_channel = only_training(lambda i: PIXELS[i].mean(2, keepdims=True).astype(np.uint8))
 floats = only_training(lambda i: torch.from_numpy(PIXELS[i]).permute(2, 0, 1) / 255)
 grey_floats = only_training(lambda i: torch.from_numpy(PIXELS[i]).permute(2, 0, 1).float().mean(0, keepdim=True) / 255)
-levels = only_training(lambda i: torch.from_numpy(PIXELS[i]).permute(2, 0, 1))
+planes = lambda i: torch.from_numpy(PIXELS[i]).permute(2, 0, 1)
+levels = only_training(planes)
+long = only_training(lambda i: planes(i).long())
+words = only_training(lambda i: PIXELS[i].astype(np.uint16) * 257)
+normalised = only_training(lambda i: (planes(i) / 255 - 0.5) / 0.25)
+slightly = only_training(lambda i: planes(i) / 255 - 0.4)
+signed = only_training(lambda i: PIXELS[i].astype(np.int16) - 128)
+endless = only_training(lambda i: np.full((32, 32), np.inf))
+WIDE = np.random.default_rng(0).integers(0, 256, (12, 48, 64, 3), dtype=np.uint8)
+
+def wide(split):
+    return Items([(x, i % 2) for i, x in enumerate(WIDE)]) if split == "train" else None
+
+def wide_pil(split):
+    return Items([(Image.fromarray(x), i % 2) for i, x in enumerate(WIDE)]) if split == "train" else None
 
 def labelled(label, classes=None, n=60):
     def give(split):
@@ -105,7 +119,7 @@ negative = labelled(lambda i: int(LABELS[i]) - 1)
 enormous = labelled(lambda i: 10**12)
 fractions = labelled(lambda i: LABELS[i] + 0.5)
 one_hot = labelled(lambda i: torch.eye(3)[LABELS[i]])
-words = labelled(lambda i: "cat")
+words_for_labels = labelled(lambda i: "cat")
 one_class = labelled(lambda i: 0)
 no_images = labelled(lambda i: 0, n=0)
 
@@ -144,7 +158,7 @@ def wrong_type(split):
 def wrong_image(split):
     return Items([("a.png", 0)] * 60)
 
-def negative_floats_of_two_channels(split):
+def two_channels(split):
     return Items([(np.zeros((32, 32, 2)), 0)] * 60)
 
 def talkative(split):

@@ -17,7 +17,6 @@ from numpy.testing import assert_array_equal
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.data.datasets import load_dataset
-from cli726.finetune.data.downloads import load_cifar
 from cli726.finetune.data.names import CIFAR
 from cli726.finetune.data.sources import Reading
 from cli726.finetune.data.vision import import_torchvision
@@ -65,9 +64,11 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray,
     return write_cifar10(tmp_path, monkeypatch)
 
 
-def test_images_labels_and_names_come_in_the_files_order(tmp_path: Path, images: tuple[np.ndarray, np.ndarray]) -> None:
+def test_images_labels_and_names_are_those_that_torchvision_reads(
+    tmp_path: Path, images: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels, labels = images
-    dataset = load_dataset("CIFAR10", Reading(folders=[tmp_path]))
+    dataset = load_dataset("CIFAR10", Reading(folders=[tmp_path / "none", tmp_path]))
     order = np.concatenate([np.arange(50)[n::5] for n in range(5)])
     assert dataset.name == "cifar10"
     assert_array_equal(dataset.pools["train"].pixels, pixels[order])
@@ -76,19 +77,13 @@ def test_images_labels_and_names_come_in_the_files_order(tmp_path: Path, images:
     assert dataset.class_names == tuple(NAMES)
     sizes = {name: len(split) for name, split in dataset.splits.items()}
     assert sizes == {"train": 47, "validation": 3, "test": 9}  # 5 of 50, rounded down class by class
-
-
-def test_torchvision_reads_the_same(
-    tmp_path: Path, images: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
     theirs = import_torchvision().datasets
     monkeypatch.setattr(theirs.cifar, "check_integrity", lambda *_: True)
-    expected = theirs.CIFAR10(tmp_path, train=True)
-    found = load_cifar("cifar10", [tmp_path])
-    pools, names = found.pools, found.class_names
-    assert_array_equal(pools["train"].pixels, expected.data)
-    assert_array_equal(pools["train"].labels, expected.targets)
-    assert list(names) == expected.classes
+    for train, split in ((True, "train"), (False, "test")):
+        expected = theirs.CIFAR10(tmp_path, train=train)
+        assert_array_equal(dataset.pools[split].pixels, expected.data)
+        assert_array_equal(dataset.pools[split].labels, expected.targets)
+    assert list(dataset.class_names) == expected.classes
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -98,38 +93,30 @@ def test_files_and_digests_are_those_that_torchvision_pins(name: str) -> None:
     assert list(files.parts["train"].items()) == [tuple(pair) for pair in theirs.train_list]
     assert list(files.parts["test"].items()) == [tuple(pair) for pair in theirs.test_list]
     assert {"filename": files.names, "key": files.classes, "md5": files.names_md5} == theirs.meta
-
-
-def test_a_changed_file_is_not_trusted(tmp_path: Path, images: tuple[np.ndarray, np.ndarray]) -> None:
-    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
-    content = bytearray(path.read_bytes())
-    content[-20] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(UntrustedDataError, match=r"data_batch_3 must have the MD5 .* `cmpt726 data get cifar10`"):
-        load_dataset("cifar10", Reading(folders=[tmp_path]))
+    assert files.url.startswith("https://")
+    assert len(bytes.fromhex(files.sha256)) == 32
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
-@pytest.mark.parametrize("kind", ["fifo", "folder", "huge"])
+@pytest.mark.parametrize("kind", ["changed", "missing", "fifo", "folder", "huge"])
 def test_what_no_published_file_can_be_is_not_opened(
     tmp_path: Path, images: tuple[np.ndarray, np.ndarray], kind: str
 ) -> None:
     path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
     path.unlink()
     if kind == "huge":
         with path.open("wb") as file:
             file.truncate(2**40)
-    else:
+    elif kind == "changed":
+        path.write_bytes(content)
+    elif kind != "missing":
         (path.mkdir if kind == "folder" else lambda: os.mkfifo(path))()
-    with pytest.raises(
-        UntrustedDataError, match=r"data_batch_3 must be an ordinary file .* `cmpt726 data get cifar10`"
-    ):
-        load_dataset("cifar10", Reading(folders=[tmp_path]))
-
-
-def test_a_missing_file_is_named(tmp_path: Path, images: tuple[np.ndarray, np.ndarray]) -> None:
-    (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
-    with pytest.raises(RequestError, match="test_batch is missing"):
+    said = {"changed": "data_batch_3 must have the MD5", "missing": "data_batch_3 is missing"}
+    wrong = RequestError if kind == "missing" else UntrustedDataError
+    again = ".* `cmpt726 data get cifar10`"
+    with pytest.raises(wrong, match=said.get(kind, "data_batch_3 must be an ordinary file") + again):
         load_dataset("cifar10", Reading(folders=[tmp_path]))
 
 

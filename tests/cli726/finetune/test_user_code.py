@@ -17,18 +17,11 @@ def written(folder: Path, text: str, name: str = "mine.py") -> str:
     return f"python:{folder / name}"
 
 
-def test_a_function_is_found_and_called(tmp_path: Path) -> None:
-    assert load_function(written(tmp_path, "def double(x):\n    return 2 * x\n") + ":double")(21) == 42
-
-
-def test_a_relative_path_and_one_with_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_is_found_at_a_relative_path_with_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a:b").mkdir()
-    written(tmp_path / "a:b", "def one():\n    return 1\n")
+    written(tmp_path / "a:b", "def double(x):\n    return 2 * x\n")
     monkeypatch.chdir(tmp_path)
-    assert load_function("python:a:b/mine.py:one")() == 1
-
-
-def test_what_names_code() -> None:
+    assert load_function("python:a:b/mine.py:double")(21) == 42
     assert is_code("python:a.py:f")
     assert not is_code("flip")
 
@@ -111,13 +104,8 @@ def test_refusals(name: str, message: str, tmp_path: Path, monkeypatch: pytest.M
         assert not [module for module in set(sys.modules) - loaded if module.startswith("_cmpt726")]
 
 
-def test_our_own_errors_pass_through_it_unchanged() -> None:
-    error = ComputationError("diverged")
-    with pytest.raises(ComputationError) as caught, own_code("python:mine.py:f"):
+@pytest.mark.parametrize("error", [ComputationError("diverged"), KeyboardInterrupt()])
+def test_our_own_errors_and_interruptions_pass_through_it_unchanged(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, own_code("python:mine.py:f"):
         raise error
     assert caught.value is error
-
-
-def test_an_interruption_is_no_failure_of_theirs() -> None:
-    with pytest.raises(KeyboardInterrupt), own_code("python:mine.py:f"):
-        raise KeyboardInterrupt
