@@ -11,6 +11,7 @@ import typer
 from cli726.choices import Hidden
 from cli726.errors import RequestError
 from cli726.text import printable, typed_path
+from commands.logistic import weights as weights_of
 from commands.options import Command, Json, Seed, examples
 from commands.render import emit, table
 
@@ -47,7 +48,7 @@ HIDDEN = option("--hidden", None, "What hidden units of problem 3 do (default: l
 X = option("--x", "X1,X2,...", "Inputs of problem 3, for answers that are numbers.")
 T = option("--t", "T,...", "Targets of problem 3, for answers that are numbers.")
 WEIGHTS = option("--weights", "FILE", "Weights of problem 3, as backprop takes them.", parser=typed_path)
-DEPTH = option("--depth", "N", "Layers of weights of problem 4.")
+DEPTH = option("--depth", "N", "Layers of weights of problem 4.", min=4, max=400)
 DATA = option("--data", "FILE", "Points (default: bundled).", DESCENTS, parser=typed_path)
 ETA = option("--eta", "RATE", "Learning rate of the file; repeat for one a column.", DESCENTS)
 START = option("--start", "W1,...,BIAS", "Weights to start from.", DESCENTS)
@@ -78,7 +79,6 @@ def check(
 ) -> None:
     """Say whether an answer is right, and if not, which slip it has and where."""
     from cli726 import check as checks
-    from cli726.vectors import vector
 
     if listing:
         forms = [(number, one.form, one.example) for number, one in checks.QUESTIONS.items()]
@@ -90,10 +90,9 @@ def check(
     if hint is not None:
         text = checks.question(question or "").hints[hint - 1]
         return emit({"question": question, "hint": text}, lambda: [text], as_json=as_json)
-    first = None if start is None else vector(start, start.count(",") + 1, "--start").tolist()
     parameters = checks.Parameters(
         classes=classes or None, layers=layers, hidden=hidden, x=x, t=t, weights=weights, depth=depth, data=data,
-        etas=etas or None, start=first, tol=tol, max_epochs=max_epochs, seed=seed,
+        etas=etas or None, start=weights_of(start), tol=tol, max_epochs=max_epochs, seed=seed,
     )  # fmt: skip
     if source is not None:
         rows, marks = checks.marked(checks.read_answers(source), parameters)

@@ -174,9 +174,9 @@ class Trial:
 def in_batches(points: Points, trials: Sequence[Trial], epochs: int, kind: Any = np.float64) -> tuple[Array, Array]:
     """Return losses (epochs + 1, K) and weights (epochs + 1, K, D) of K gradient descents in lockstep."""
     used = replace(points, X=points.X.astype(kind), t=points.t.astype(kind))
-    W, steps = (np.array(values, dtype=kind) for values in ([o.start for o in trials], [o.steps for o in trials]))
-    path = [W]
     with np.errstate(all="ignore"):
+        W, steps = (np.array(values, dtype=kind) for values in ([o.start for o in trials], [o.steps for o in trials]))
+        path = [W]
         for _ in range(epochs):
             W = W - steps * gradients(used, W)
             path.append(W)
@@ -364,6 +364,8 @@ def verdict(question: str, text: str, parameters: Parameters) -> Slip | str:
     start = choose_start(points, parameters.start)
     etas = list(parameters.etas or RATES[: 1 if question == "5.1" else None])
     check_rates(etas)
+    if not 0 <= parameters.tol < math.inf:
+        raise RequestError(f"--tol must be a finite number, 0 or more, got {parameters.tol:g}; 0 never stops early")
     judge = stochastic_descent if question == "5.3" else gradient_descent
     lost, weights = columns(text, len(start), len(etas))
     if len(lost) <= 1:

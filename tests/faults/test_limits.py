@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -58,6 +59,11 @@ def strengths() -> Limits:
 
 
 LIMITS: dict[str, Limits] = {
+    "check --hint": ([1, 3], [0, 4, 1.5]),
+    "check --x": tuple([f"{value},1,1" for value in values] for values in EXACT),
+    "check --layers": (["1,1", "9,9,9"], ["1", "3,0,1", "3,10,1", "1,1,1,1,1,1,1,1,1", "3,-1,1", "3,1e2,1"]),
+    "check --depth": ([4, 400], [3, 401]),
+    "check --max-epochs": ([1, 100_000], [0, 100_001, 1.5]),
     "--seed": ([0, 2**63 - 1], [-1, 2**63, 0.5]),
     "--at": ([f"{value} 1" for value in EXACT[0]], [f"{value} 1" for value in EXACT[1]]),
     "--class": tuple([f"{value},1,1" for value in values] for values in EXACT),
@@ -103,14 +109,20 @@ LIMITS: dict[str, Limits] = {
 }
 # Which of those an option takes all the same: they choose the default.
 TAKEN_EMPTY = {"--augment", "--extent"}
+# A question and an answer for options of `check`; points can be read as losses and weights.
+DESCENT = ["5.1", str(files("cli726") / "assets" / "points.txt")]
+ANSWERS = {
+    "--class": ["2.1", "8", "--class", "1,2,3"],
+    "--depth": ["4.1", "delta_1^(l+1) z_1^(l)"],
+    "--hint": ["3.1"],
+    **dict.fromkeys(("--eta", "--tol", "--start", "--max-epochs"), DESCENT),
+}
 
 
 def cases() -> list[Any]:
     found = []
     for called, command in leaves(typer.main.get_command(app)):
         words, hints = " ".join(called), get_type_hints(command.callback)
-        if words == "check":  # its parameters are the problems' own, of a question that must stand beside them
-            continue
         for param in command.params:
             option = max(param.opts, key=len)
             name = f"{words} {option}"
@@ -123,6 +135,8 @@ def cases() -> list[Any]:
 
 def needed(command: str, option: str, pictures: Path) -> list[str]:
     """What a command needs besides, so that it starts at all."""
+    if command == "check":
+        return ANSWERS.get(option, ["3.1", "1.5"])
     if command.split()[0] in DRAWING:
         return ["--no-figures", *(["--class", "1,2,3"] if option == "--class" else [])]
     # Classes of twenty pictures have none to spare for every fraction.
@@ -175,9 +189,10 @@ def test_numbers_are_taken_or_refused(
 ) -> None:
     odd = ODD[: None if FULL else 1 if kind else 3]
     extreme = {int: LARGE, float: EXTREME}.get(kind, [])
-    tried = [(value, {0, 5, BEGUN_STATUS}) for value in limits[0]]
+    wrong = {10} if command == "check" else set()
+    tried = [(value, {0, 5, BEGUN_STATUS, *wrong}) for value in limits[0]]
     tried += [(value, {2}) for value in (*limits[1], *odd) if value != "" or option not in TAKEN_EMPTY]
-    tried += [(value, {0, 2, 5, BEGUN_STATUS}) for value in (extreme if FULL else extreme[-1:])]
+    tried += [(value, {0, 2, 5, BEGUN_STATUS, *wrong}) for value in (extreme if FULL else extreme[-1:])]
     for value, statuses in tried:
         words = typed(option, value)
         seconds = BEGUN if BEGUN_STATUS in statuses else LONGEST
