@@ -251,18 +251,11 @@ def piece_of_plane(text: str, weights: tuple[exact.Triple, ...]) -> Slip | str:
     if RELATION.search(rest) and "x" in rest:
         functions = {b.classes: [glm.affine(weights[k - 1]) for k in b.classes] for b in drawn}
         pairs = {pair: minus(one, two) for pair, (one, two) in functions.items()}
-        more = [
-            slip
-            for one, two in functions.values()
-            for slip in (
-                (
-                    "scores added",
-                    "the scores are subtracted, not added",
-                    (one[0] + two[0], one[1] + two[1], one[2] + two[2]),
-                ),
-                ("one score", "that is one score set to 0, not the two set equal", one),
-            )
-        ]
+        more = []
+        for one, two in functions.values():
+            added = one[0] + two[0], one[1] + two[1], one[2] + two[2]
+            more.append(("scores added", "the scores are subtracted, not added", added))
+            more.append(("one score", "that is one score set to 0, not the two set equal", one))
         return curve(rest, pairs, SQUARES, classes[0] if len(classes) == 1 else 0, more)
     word = re.search(r"circle|ellipse|hyperbola|crossing lines|parallel lines|double line|point|parabola|line", text)
     if not word:

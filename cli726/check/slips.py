@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
@@ -277,15 +278,8 @@ def judged(
                 if same(tree, (evaluate(parse(wrong), world) for world in worlds)):
                     return Slip(slip, told, place(tree))
             found = search(tree, right, lambda node: same(node, truth), extent)
-            if found is UNKNOWN:
-                refuse(tree, worlds[0])
+            if found is UNKNOWN:  # a symbol that the world hasn't is refused; a formula without a value is only wrong
+                with suppress(Undefined):
+                    evaluate(tree, worlds[0])
             return found
     return said
-
-
-def refuse(tree: Node, world: World) -> None:
-    """Refuse a formula with symbols that the world hasn't; one without a value is only wrong."""
-    try:
-        evaluate(tree, world)
-    except Undefined:
-        return

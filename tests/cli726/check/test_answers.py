@@ -88,6 +88,7 @@ LISTS = {
             "p1 = 1, p2 = 0, p3 = 0", "C1 : 1,0,0"],
     "2.3": ["x1^2 + x2^2 = 1", "2 x1^2 + 2 x2^2 = 2", "6 + 2 x1^2 + 2 x2^2 = 8", "x1² + x2² − 1 = 0", "x^2 + y^2 = 1", "x_1^2 = 1 - x_2^2",
             "C1 where x1^2 + x2^2 > 1", "C2 where x1^2 + x2^2 < 1", "C1: x1^2 + x2^2 > 1; C2: x1^2 + x2^2 < 1", "x1^2 + x2^2 > 1",
+            "x1^2 + x2^2 < 1", "x1^2 + x2^2 ≤ 1",
             "C1 if 2 x1^2 + 2 x2^2 >= 2", "circle", "circle, radius 1", "circle of radius 1.0", "C1|C2: x1**2 + x2**2 = 1", "1 = x1^2 + x2^2",
             "x1 x1 + x2 x2 = 1", "(x1^2 + x2^2)/2 = 1/2", "C2: 1 > x1^2 + x2^2", "C1 where x1^2+x2^2>1 and C2 where x1^2+x2^2<1"],
     "4.3": ["some unit of the chain is inactive", "a_1^(k) <= 0 for some k", "any unit inactive", "one unit is off", "a unit is not active",
@@ -450,6 +451,30 @@ def test_a_formula_spelt_again_is_the_same(text):
 def check_same(text):
     question = next(number for number, texts in FORMULAS.items() if text in texts)
     return check(question, spelt(parse(text))).right
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "typed"),
+    [
+        ("1.1", "(0.1363, -0.3636)", "0.1363"),
+        ("1.1", "3/22, 4/11", "4/11"),
+        ("1.1", "23/22, 23/22, 23/22", "23/22, 23/22, 23/22"),
+        ("1.2", "C1|C2: 0, 1/2, 1/2", "0, 1/2, 1/2"),
+        ("1.3", "C1: 1.5, -0.5, 0", "1.5"),
+        ("1.3", " 1, 1, 1", "1, 1, 1"),
+        ("2.3", "C1 where x1^2 + x2^2 < 1", "<"),
+        ("2.3", "C1: x1^2 + x2^2 > 1; C2: x1^2 + x2^2 < 2", "x1^2 + x2^2 < 2"),
+        ("2.3", "a circle of radius 2", "2"),
+        ("2.3", "an ellipse", "ellipse"),
+        ("3.2", "dE/dw_12^(3) = (y - t) * z_2^(2)", "z_2^(2)"),
+        ("3.2", "δ₁⁽⁴⁾ z₂⁽²⁾", "z₂⁽²⁾"),
+        ("3.3", "h'(a_1^(2)) w_11^(3) delta_1^(4)", "(a_1^(2))"),
+        ("4.3", "all units are inactive", "all units are inactive"),
+    ],
+)
+def test_the_place_of_a_slip_is_where_it_was_typed(question, text, typed):
+    first, last = check(question, text).where
+    assert text[first - 1 : last] == typed
 
 
 def test_an_unknown_letter_is_refused_and_a_unit_that_is_not_there_is_named():
