@@ -4,8 +4,10 @@ Standard library only: commands take their options from here.
 """
 
 # Annotations are objects, not strings: options are made of them at every start.
+import dataclasses
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -27,7 +29,9 @@ from cli726.finetune.recipe import (
 )
 
 __all__ = [
+    "LARGEST_IMAGE",
     "PRESETS",
+    "SMALLEST_IMAGE",
     "WEIGHTS",
     "FinetuneConfig",
     "Phase",
@@ -67,6 +71,8 @@ BEST: dict[str, Any] = {
     "tta": True,
 }
 PRESETS = {"course": COURSE, "best": BEST}
+# Beyond, a stage has nothing left to see, or maps fill the memory.
+SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
 # Without a penalty, separable features have no optimum.
 EXACT_L2 = 1e-3
 # What --weights knows besides files.
@@ -114,6 +120,14 @@ class FinetuneConfig(TrainingConfig):
     weights: str = option(
         "auto", "auto (the backbone's own), bundled (ResNet20, trained on CIFAR-100), chenyaofo (public, downloaded), "
         "random, or a .safetensors, .pt, .pth or .th file.", DATA, complete="weights",
+    )  # fmt: skip
+    image_size: int | None = option(
+        None, "Side of the images that the network sees, in pixels (default: the backbone's own, 32 or 224).", DATA,
+        low=SMALLEST_IMAGE, high=LARGEST_IMAGE, metavar="PIXELS",
+    )  # fmt: skip
+    fit: Literal["auto", "pad", "squash", "crop"] = option(
+        "auto", "How a picture becomes a square: white at two sides, squashed, or cut about its centre (auto: crop for "
+        "ResNet20 to 56, pad for the others).", DATA,
     )  # fmt: skip
     cache_dir: str | None = option(None, "Where --cache stores (default: CMPT726_CACHE_DIR).", FEATURES, metavar="DIR")
     recompute: bool = option(
@@ -235,6 +249,12 @@ class FinetuneConfig(TrainingConfig):
             if name in options and not fits(options[name], field):
                 raise TypeError(f"{name} is {options[name]!r:.80}")
         return cls(**options)
+
+
+def settled(config: FinetuneConfig, facts: Mapping[str, Any]) -> FinetuneConfig:
+    """Return a run's configuration with the backbone that `auto` was; 0.2.0 knew ResNet20 and files."""
+    stated = facts.get("resolved", {}).get("backbone", RESNET20.name if config.weights in WEIGHTS else "auto")
+    return dataclasses.replace(config, backbone=stated) if config.backbone == "auto" else config
 
 
 def plan_phases(config: FinetuneConfig, kind: Backbone | None = None) -> tuple[Phase, ...]:

@@ -109,7 +109,7 @@ def score_dataset(model: Model, name: str, data_dir: str | None, reporter: Repor
     Raises:
         RequestError: if no class of it is one of the model's.
     """
-    reading = Reading(reporter=reporter, folders=data_dirs(data_dir), levels=model.levels)
+    reading = Reading(reporter=reporter, folders=data_dirs(data_dir), levels=model.levels, treat=model.treatment)
     data = load_dataset(name, reading, divide=False)
     split = "test" if "test" in data.pools else "all"
     pool = data.pools["test" if split == "test" else "train"]

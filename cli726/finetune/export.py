@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from cli726.errors import ComputationError, RequestError
-from cli726.finetune.data.decoding import SIZE, TREATMENT
 from cli726.finetune.predict import Model
 from cli726.finetune.storage import replace_file
 
@@ -78,7 +77,7 @@ def export(model: Model, output: Path) -> Exported:
         raise RequestError(
             f"cmpt726 export needs the extra `onnx` ({error}); install it: pip install 'cmpt726[onnx]'"
         ) from None
-    graph, size = Graph(model).eval(), SIZE
+    graph, size = Graph(model).eval(), model.treatment.size
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (TRIED, size, size, 3), np.uint8))
     # torch's exporter prints its progress, and warns of what only its authors can mend.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -97,10 +96,11 @@ def export(model: Model, output: Path) -> Exported:
 
 def facts_of(model: Model) -> dict[str, str]:
     """Return the metadata of a model's graph."""
+    size = model.treatment.size
     return {
         "classes": json.dumps(list(model.class_names), ensure_ascii=False),
-        "input": f"uint8 (N, {SIZE}, {SIZE}, 3): red, green, blue",
-        "treatment": TREATMENT,
+        "input": f"uint8 (N, {size}, {size}, 3): red, green, blue",
+        "treatment": model.treatment.words,
         "output": "float32 (N, classes): probabilities",
         "run": model.run.name,
         "dataset_digest": str(model.facts.get("dataset_digest")),

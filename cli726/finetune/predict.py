@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, get_args, overload
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.finetune.backbones import backbone_of
-from cli726.finetune.data.decoding import Levels, decode
+from cli726.finetune.backbones import Backbone, Fit, backbone_of
+from cli726.finetune.config import LARGEST_IMAGE, SMALLEST_IMAGE
+from cli726.finetune.data.decoding import Levels, Treatment, decode
 from cli726.finetune.data.sources import image_files, text_of
 from cli726.finetune.features.extractor import Normalization, resolve_precision
 from cli726.finetune.folder import LARGEST_TEXT
@@ -48,6 +49,7 @@ class Model:
         precision: That it was validated in.
         tta: Whether scores are averaged over each image and its mirror image, as the run's test result was.
         levels: What black and white were in its training images, where they had other levels than eight bits.
+        treatment: How its images were brought to one size.
         run: Where it came from.
         facts: What else its file says.
     """
@@ -59,6 +61,7 @@ class Model:
     tta: bool
     run: Path
     levels: Levels | None
+    treatment: Treatment
     facts: Mapping[str, Any]
 
     def scores(self, pixels: np.ndarray) -> Tensor:
@@ -150,7 +153,16 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
     precision = resolve_precision(stored, torch.device("cpu"))
     levels = stated_levels(facts.get("levels"))
     tta = facts.get("tta") is True
-    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, tta, run, levels, facts)
+    treatment = stated_treatment(facts, kind)
+    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, tta, run, levels, treatment, facts)
+
+
+def stated_treatment(facts: Mapping[str, Any], kind: Backbone) -> Treatment:
+    """Return what a file says of size and fit, as runs before 0.3.0 had them where it says nothing; else ValueError."""
+    size, fit = facts.get("image_size", kind.size), facts.get("fit", kind.fit)
+    if not (isinstance(size, int) and SMALLEST_IMAGE <= size <= LARGEST_IMAGE and fit in get_args(Fit)):
+        raise ValueError("image_size or fit")
+    return Treatment.of(kind, size, fit)
 
 
 def stated_levels(stated: Any) -> Levels | None:
@@ -242,7 +254,7 @@ def predict_block(model: Model, images: Sequence[Picture]) -> list[Prediction]:
             if isinstance(image, np.ndarray):
                 image = picture_of(image)
             content = image if isinstance(image, Image.Image) else typed_path(str(image)).read_bytes()
-            pixels.append(decode(content, model.levels))
+            pixels.append(decode(content, model.levels, model.treatment))
         except (ValueError, OSError) as error:
             problems[position] = str(error)
     rows: Iterator[list[float]] = iter(())

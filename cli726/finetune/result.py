@@ -130,6 +130,8 @@ class Finetuned:
                 "skipped": list(data.skipped),
             },
             "backbone": self.weights.kind.name,
+            "image_size": data.treated.size,
+            "fit": data.treated.fit,
             "weights": {"name": self.weights.name, "digest": self.weights.digest, "depth": self.weights.kind.depth},
             "cache": dict(self.cache),
             "phases": [

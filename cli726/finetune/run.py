@@ -22,7 +22,7 @@ from cli726 import launch
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.chance import generator
-from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
+from cli726.finetune.config import FinetuneConfig, Phase, plan_phases, settled
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
@@ -71,32 +71,35 @@ class Run(Trainer):
 
         Of several processes the first one reads and downloads, and decides what depends on the machine.
         """
-        began = time.perf_counter()
         run = cls(config, reporter)
-        run.began = began
+        run.began = time.perf_counter()
         parse_head(config.head)
         if config.folds is not None:
             launch.require_one("--folds")
         parallel.announce(reporter)
-        dataset = open_dataset(config, reporter)
+        load = partial(load_weights, config.weights, seed=config.seed, reporter=reporter)
+        # Weights that were named tell the backbone; else the backbone, which may depend on the images, the weights.
+        named = None if config.weights == "auto" else parallel.tell(partial(load, config.kind))
+        dataset = open_dataset(config, reporter, named.kind if named else None)
         parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
-        load = partial(load_weights, config.weights, config.kind, seed=config.seed, reporter=reporter)
-        run.weights = parallel.tell(load)
+        run.weights = named or parallel.tell(partial(load, dataset.treated.kind))
         run.phases = plan_phases(config, run.weights.kind)
         if run.weights.trained_on == dataset.name:
             reporter.say(f"note: the {run.weights.name} weights were trained on {dataset.name} itself")
         place = typed_path(config.cache_dir) if config.cache_dir else default_cache_dir()
-        normalization = COURSE_NORMALIZATION if config.normalization == "course" else run.weights.normalization
         run.bank = Bank(
-            dataset, run.weights.build(), normalization, run.precision, run.device, reporter, kind=run.weights.kind,
+            dataset, run.weights.build(), COURSE_NORMALIZATION if config.normalization == "course" else
+            run.weights.normalization, run.precision, run.device, reporter, kind=run.weights.kind,
             store=Store(place) if config.cache else None, recompute=config.recompute, views=config.views or 0,
         )  # fmt: skip
         run.new_head()  # says what is wrong with one of the user's own before anything is written
         return run
 
-    def digests(self) -> dict[str, str]:
+    def digests(self) -> dict[str, Any]:
         """Return what the run is of, and in which precision: a resumed run must have the same."""
         return {
+            "image_size": self.bank.dataset.treated.size,
+            "fit": self.bank.dataset.treated.fit,
             "dataset_digest": self.bank.dataset.digest,
             "weights_digest": self.weights.digest,
             "precision": str(self.precision).removeprefix("torch."),
@@ -119,6 +122,7 @@ class Run(Trainer):
             "processes": parallel.world(),
             "resolved": {
                 "dataset": data.name,
+                "backbone": self.weights.kind.name,
                 "batch_size": batch,
                 "test_fraction": len(data.splits["test"]) / images,
                 "val_fraction": len(data.splits["validation"]) / images,
@@ -156,8 +160,7 @@ class Run(Trainer):
     def new_network(self) -> Network:
         """Return the pre-trained network with a new head, its standardisation fitted to the training images."""
         head, cut = self.new_head(), self.phases[0].cut
-        network = channels_last(Network(self.weights.build(), head).to(self.device))
-        network = parallel.share_statistics(network)
+        network = parallel.share_statistics(channels_last(Network(self.weights.build(), head).to(self.device)))
         if self.config.standardize:
             layer = next(module for module in head.modules() if isinstance(module, Standardize))
             stored = self.bank.features("train", cut)
@@ -360,9 +363,6 @@ def run_finetune(*, run_dir: str | Path | None = None, reporter: Reporter | None
         run_dir: Where the run is written; by default runs/DATASET-TIMESTAMP.
         options: Those of the command line by their names, as `FinetuneConfig` takes them: dataset="folder:PHOTOS",
             epochs=20, unfreeze_after="5", cache=True.
-
-    Raises:
-        RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
     """
     return finetune(FinetuneConfig(**options), None if run_dir is None else Path(run_dir), reporter=reporter)
 
@@ -391,7 +391,7 @@ def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter |
                 f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust "
                 "it, type that option again beside --resume"
             )
-        run = Run.setup(config, reporter)
+        run = Run.setup(settled(config, facts), reporter)
         for name, now in run.facts().items():
             if name.endswith("digest") and facts.get(name) != now:
                 what = name.removesuffix("_digest")

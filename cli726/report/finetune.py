@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from cli726.errors import Cmpt726Error
-from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.config import FinetuneConfig, settled
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.data.names import CIFAR, VISION
@@ -127,7 +127,7 @@ def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Te
     name = run.summary["dataset"]["name"] if config.dataset == "auto" else config.dataset
     try:
         model = load_model(run.path)
-        data = open_dataset(replace(config, dataset=name), reporter)
+        data = open_dataset(replace(settled(config, run.facts), dataset=name), reporter)
     except Cmpt726Error as error:
         return str(error)
     if data.digest != run.facts.get("dataset_digest"):

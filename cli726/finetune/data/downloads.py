@@ -25,6 +25,7 @@ import torch
 
 from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
 from cli726.finetune.backbones import BACKBONES, PHOTOS, Backbone
+from cli726.finetune.data.decoding import PLAIN, Treatment
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.data.names import CIFAR, weights_dir
 from cli726.reporting import Reporter
@@ -161,7 +162,7 @@ def read_cifar(path: Path, md5: str, name: str) -> dict[str, Any]:
     return loaded
 
 
-def load_cifar(name: str, folders: Sequence[Path]) -> Dataset:
+def load_cifar(name: str, folders: Sequence[Path], treatment: Treatment = PLAIN) -> Dataset:
     """Return CIFAR-10 or CIFAR-100 from the first of the folders that has it.
 
     Raises:
@@ -175,14 +176,16 @@ def load_cifar(name: str, folders: Sequence[Path]) -> Dataset:
             f"--dataset {name} must be on this machine; not found in {places}; fetch it with `cmpt726 data get {name}`"
         )
     pools = {
-        split: as_images([read_cifar(folder / file, md5, name) for file, md5 in files.items()], published.labels)
+        split: as_images(
+            [read_cifar(folder / file, md5, name) for file, md5 in files.items()], published.labels, treatment
+        )
         for split, files in published.parts.items()
     }
     names = read_cifar(folder / published.names, published.names_md5, name)[published.classes]
-    return Dataset(name, tuple(names), pools)
+    return Dataset(name, tuple(names), pools, treated=treatment)
 
 
-def as_images(parts: list[dict[str, Any]], labels: str) -> Images:
+def as_images(parts: list[dict[str, Any]], labels: str, treatment: Treatment) -> Images:
     """Return the files of one split, one after the other."""
     counts = [len(part[labels]) for part in parts]
     pixels = np.empty((sum(counts), 32, 32, 3), np.uint8)
@@ -190,7 +193,7 @@ def as_images(parts: list[dict[str, Any]], labels: str) -> Images:
         planes = np.asarray(part["data"]).reshape(-1, 3, 32, 32)
         for channel in range(3):  # four times as fast as one transposed copy
             pixels[start : start + len(planes), :, :, channel] = planes[:, channel]
-    return Images.of(pixels, np.concatenate([np.asarray(part[labels], np.int64) for part in parts]))
+    return Images.fitted(pixels, np.concatenate([np.asarray(part[labels], np.int64) for part in parts]), treatment)
 
 
 def public_folder(kind: Backbone) -> Path:

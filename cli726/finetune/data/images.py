@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from cache.system import memory_limit
-from cache.writing import reserve
 from cli726.errors import RequestError
-from cli726.finetune.data.decoding import SIZE, TREATMENT, WHITES, Deep, Levels, Pixels, flatten, levels_of
+from cli726.finetune.data.decoding import (
+    PLAIN,
+    WHITES,
+    Deep,
+    Levels,
+    Pixels,
+    Treatment,
+    fit_size,
+    flatten,
+    levels_of,
+    room_for,
+    shrunk,
+)
 from cli726.reporting import Reporter
 from cli726.text import counted
 
@@ -30,6 +39,7 @@ SPLIT_SEED = b"cmpt726 splits"
 # Of all images, where no share was typed, and no more than so many.
 SHARE = 0.15
 MOST_DRAWN = 5000
+BLOCK = 256
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Labels = npt.NDArray[np.int64]
@@ -39,9 +49,12 @@ Labels = npt.NDArray[np.int64]
 class Images:
     """Images in an order that never changes."""
 
-    pixels: Pixels  # uint8 ndarray of shape (N, 32, 32, 3), RGB
+    pixels: Pixels  # uint8 ndarray of shape (N, S, S, 3), RGB
     labels: Labels  # int64 ndarray of shape (N,), from 0
     names: tuple[str, ...]  # file name or number of each image, to show
+    # Like `digests`, of the images as ResNet20 sees them, where another backbone doesn't: splits are drawn by them, so
+    # that all backbones are tested on the same images.
+    places: Pixels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,13 +68,19 @@ class Images:
     def joined(self, more: Images) -> Images:
         """Return these images and more of them."""
         pixels, labels = np.concatenate([self.pixels, more.pixels]), np.concatenate([self.labels, more.labels])
-        return Images(pixels, labels, (*self.names, *more.names))
+        both = None if self.places is None or more.places is None else np.concatenate([self.places, more.places])
+        return Images(pixels, labels, (*self.names, *more.names), both)
+
+    @classmethod
+    def fitted(cls, arrays: Pixels, labels: Labels, treatment: Treatment) -> Images:
+        """Return images from uint8 arrays of any size (N, H, W[, C])."""
+        images = cls.of(fit_size(arrays, treatment), labels)
+        return images if treatment.words == PLAIN.words else replace(images, places=digests_of(fit_size(arrays)))
 
     @cached_property
     def digests(self) -> Pixels:
         """SHA-256 of each image's pixels: uint8 ndarray of shape (N, 32)."""
-        hashed = b"".join(hashlib.sha256(image.data).digest() for image in self.pixels)
-        return np.frombuffer(hashed, np.uint8).reshape(len(self.pixels), 32)
+        return digests_of(self.pixels)
 
     @cached_property
     def digest(self) -> str:
@@ -70,17 +89,18 @@ class Images:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-class Pile:
-    """Images of one split while they are read: in memory, or beyond a quarter of it in a nameless file on disk."""
+def digests_of(pixels: Sequence[Any] | Pixels) -> Pixels:
+    """Return the SHA-256 of each image's pixels: uint8 ndarray of shape (N, 32)."""
+    hashed = b"".join(hashlib.sha256(image.data).digest() for image in pixels)
+    return np.frombuffer(hashed, np.uint8).reshape(len(pixels), 32)
 
-    def __init__(self, most: int) -> None:
-        shape = (most, SIZE, SIZE, 3)
-        if math.prod(shape) <= memory_limit():
-            self.pixels: Pixels = np.empty(shape, np.uint8)
-        else:
-            with tempfile.TemporaryFile() as file:
-                reserve(file.fileno(), math.prod(shape))  # a disk that fills up under a map kills the process
-                self.pixels = np.memmap(file, np.uint8, "r+", shape=shape)
+
+class Pile:
+    """Images of one split while they are read."""
+
+    def __init__(self, most: int, treatment: Treatment = PLAIN) -> None:
+        self.pixels = room_for(most, treatment.size)
+        self.places: list[bytes] = []
         self.labels: list[Any] = []
         self.names: list[str] = []
         # Pictures of other levels than eight bits: as they are, or their white where eight bits hold enough of them.
@@ -88,8 +108,11 @@ class Pile:
         self.whites: dict[int, float] = {}
         self.low, self.high = math.inf, -math.inf
 
-    def add(self, picture: Pixels | Deep, label: Any, name: str) -> None:
-        """Append an image."""
+    def add(self, picture: Pixels | Deep, label: Any, name: str, small: Pixels | Deep | None = None) -> None:
+        """Append an image; `small` is what ResNet20 would see, where another backbone doesn't."""
+        if small is not None:
+            array = small.values if isinstance(small, Deep) else small
+            self.places.append(hashlib.sha256(np.ascontiguousarray(array).data).digest())
         index = len(self.labels)
         if isinstance(picture, Deep):
             self.low, self.high = min(self.low, picture.low), max(self.high, picture.high)
@@ -134,8 +157,9 @@ def settle(
         if levels:
             pile.flatten(levels)
         kept = pile.pixels[: len(pile.labels)]
-        empty += [pile.names[index] for index in np.flatnonzero((kept == kept[:, :1, :1]).all((1, 2, 3)))]
-        pools[split] = Images(kept, np.array(pile.labels, dtype=np.int64), tuple(pile.names))
+        empty += [name for name, image in zip(pile.names, kept, strict=True) if (image == image[0, 0]).all()]
+        places = np.frombuffer(b"".join(pile.places), np.uint8).reshape(-1, 32) if pile.places else None
+        pools[split] = Images(kept, np.array(pile.labels, dtype=np.int64), tuple(pile.names), places)
     if empty:
         reporter.say(
             f"note: {counted(len(empty), 'image')} of one colour alone, such as {empty[0]}: nothing to see there"
@@ -175,6 +199,7 @@ class Dataset:
     splits: Mapping[str, Split] = field(default_factory=dict)  # train, validation and test, once it is divided
     left_out: tuple[Skipped, ...] = ()
     levels: Levels | None = None  # what black and white are, where its images have other levels than eight bits
+    treated: Treatment = PLAIN  # how its images were brought to one size, and for which backbone
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -184,7 +209,8 @@ class Dataset:
     @property
     def treatment(self) -> str:
         """The treatment of each image, in words."""
-        return TREATMENT if self.levels is None else f"{TREATMENT}; levels {self.levels[0]:g} to {self.levels[1]:g}"
+        words = self.treated.words
+        return words if self.levels is None else f"{words}; levels {self.levels[0]:g} to {self.levels[1]:g}"
 
     @property
     def digest(self) -> str:
@@ -202,7 +228,7 @@ class Dataset:
         return pool.labels[indices]
 
     def pixels(self, split: SplitName, members: npt.NDArray[np.intp] | None = None) -> Pixels:
-        """Return the images (N, 32, 32, 3) of one split, or of some of its positions, copied out of their pool."""
+        """Return the images (N, S, S, 3) of one split, or of some of its positions, copied out of their pool."""
         pool, indices = self.chosen(split)
         return pool.pixels[indices if members is None else indices[members]]
 
@@ -215,6 +241,13 @@ class Dataset:
         """Return the images of one split, copied out of their pool."""
         pool, indices = self.chosen(split)
         return Images(pool.pixels[indices], pool.labels[indices], tuple(pool.names[i] for i in indices))
+
+    def thumbnails(self, split: SplitName, side: int) -> Images:
+        """Return the images of one split to be shown, of at most `side` pixels; copied block by block."""
+        pool, indices = self.chosen(split)
+        blocks = np.array_split(indices, -(-len(indices) // BLOCK))
+        pixels = np.concatenate([shrunk(pool.pixels[block], side) for block in blocks])
+        return Images(pixels, pool.labels[indices], tuple(pool.names[i] for i in indices))
 
 
 def share_of(typed: float | None, images: int) -> tuple[float, float]:
@@ -250,7 +283,8 @@ def draw_parts(images: Images, shares: Mapping[SplitName, tuple[float, float]]) 
     images than there are parts is divided copy by copy. One image added, removed or relabelled moves at most one other
     across each boundary in the classes that it touches.
     """
-    hashed = [hashlib.sha256(SPLIT_SEED + digest.tobytes()).digest()[:8] for digest in images.digests]
+    digests = images.digests if images.places is None else images.places
+    hashed = [hashlib.sha256(SPLIT_SEED + digest.tobytes()).digest()[:8] for digest in digests]
     places = np.frombuffer(b"".join(hashed), ">u8")
     units, unit_of = np.unique(places, return_inverse=True)  # in the order of their places
     home = np.full(len(units), np.iinfo(np.int64).max)

@@ -7,15 +7,27 @@ import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 from cli726.errors import RequestError
-from cli726.finetune.data.decoding import HEIC, Deep, Levels, Pixels, is_picture, open_picture
+from cli726.finetune.data.decoding import (
+    HEIC,
+    PLAIN,
+    Deep,
+    Levels,
+    Pixels,
+    Treatment,
+    is_picture,
+    open_picture,
+    side_of,
+)
 from cli726.finetune.data.images import Dataset, Pile, Skipped, SplitName, settle
 from cli726.finetune.data.names import data_dirs, split_of
 from cli726.reporting import Reporter, Silent
@@ -34,8 +46,10 @@ DOCUMENTS = {
 USUAL = {"train", "val", "valid", "validation", "test"}
 # So often are names given before the rest is counted.
 MOST_NAMED = 5
-# Files whose decoded images may wait at once.
+# Files of which decoded images of 32 x 32 may wait at once; fewer of larger ones.
 CHUNK = 4096
+# Files whose headers tell how large the images are.
+PROBED = 25
 
 # Image files with the names of their classes, by split.
 Files = dict[SplitName, list[tuple[Path, str]]]
@@ -50,6 +64,12 @@ class Reading:
     reporter: Reporter = field(default_factory=Silent)
     folders: Sequence[Path] = field(default_factory=data_dirs)  # where data sets with a name lie
     levels: Levels | None = None  # black and white of a model's training images, for pictures beyond eight bits
+    # How images are brought to one size; or what chooses that, by their size.
+    treat: Treatment | Callable[[int], Treatment] = PLAIN
+
+    def treatment(self, sides: Callable[[], Iterable[int]]) -> Treatment:
+        """Return the treatment of images whose longer sides are some of these."""
+        return self.treat if isinstance(self.treat, Treatment) else self.treat(int(median(sides())))
 
     def leave_out(self, name: str, reason: str) -> Skipped:
         """Return the note on a broken image; RequestError if reading is strict."""
@@ -63,32 +83,36 @@ def text_of(name: str | Path) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def load_file(path: Path) -> Pixels | Deep | str:
-    """Return one file's picture, or the reason why there is none."""
+def load_file(path: Path, treatment: Treatment) -> tuple[Pixels | Deep, Pixels | Deep | None] | str:
+    """Return one file's picture, and what ResNet20 would see if that differs; or the reason why there is none."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             return "no ordinary file"
-        return open_picture(path.read_bytes())
+        content = path.read_bytes()
+        plain = treatment.words == PLAIN.words
+        return open_picture(content, treatment), None if plain else open_picture(content)
     except OSError as error:
         return error.strerror or type(error).__name__
     except ValueError as error:
         return str(error)
 
 
-def read_files(files: Sequence[tuple[Path, str]], reading: Reading) -> tuple[Pile, list[Skipped]]:
+def read_files(files: Sequence[tuple[Path, str]], reading: Reading, treatment: Treatment) -> tuple[Pile, list[Skipped]]:
     """Return the images of files with their classes, decoded several at a time, in order, and what couldn't be read."""
-    pile, broken = Pile(len(files)), []
+    pile, broken = Pile(len(files), treatment), []
+    load = partial(load_file, treatment=treatment)
     with warnings.catch_warnings(), ThreadPoolExecutor(reading.workers) as pool:
         warnings.simplefilter("ignore")  # what is wrong with an image decides whether it is kept, not what is odd
-        for start in range(0, len(files), CHUNK):
-            part = files[start : start + CHUNK]
-            for (path, label), picture in zip(part, pool.map(load_file, [path for path, _ in part]), strict=True):
+        chunk = max(CHUNK * PLAIN.size**2 // treatment.size**2, 64)
+        for start in range(0, len(files), chunk):
+            part = files[start : start + chunk]
+            for (path, label), picture in zip(part, pool.map(load, [path for path, _ in part]), strict=True):
                 reading.reporter.advance(1)
                 name = text_of(f"{path.parent.name}/{path.name}")
                 if isinstance(picture, str):
                     broken.append(reading.leave_out(name, picture))
                 else:
-                    pile.add(picture, label, name)
+                    pile.add(picture[0], label, name, picture[1])
     return pile, broken
 
 
@@ -319,9 +343,11 @@ def read_splits(
     if reading.strict and unused:
         raise RequestError(f"--strict: {summary_of(unused)[0]}, such as {unused[0].name}; move it away or convert it")
     names = {label for _, label in files["train"]}
+    some = files["train"][:: -(-len(files["train"]) // PROBED) or 1]
+    treatment = reading.treatment(lambda: [side for path, _ in some if (side := side_of(path))] or [PLAIN.size])
     piles: dict[str, Pile] = {}
     for split, part in files.items() if len(names) > 1 else ():
-        piles[split], broken = read_files(part, reading)
+        piles[split], broken = read_files(part, reading, treatment)
         left += broken
         if not piles[split].labels:
             raise RequestError(
@@ -349,4 +375,4 @@ def read_splits(
     for pile in piles.values():
         pile.labels = [number[label] for label in pile.labels]
     pools, levels = settle(piles, reading.reporter, reading.levels)
-    return Dataset(name, tuple(classes), pools, {}, tuple(left), levels)
+    return Dataset(name, tuple(classes), pools, {}, tuple(left), levels, treatment)

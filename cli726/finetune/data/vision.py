@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from operator import index as whole_number
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from cli726.errors import EnvironmentFailure, RequestError
-from cli726.finetune.data.decoding import Deep, fit_size, from_any, levels_of
+from cli726.finetune.data.decoding import PLAIN, Deep, Treatment, from_any, levels_of
 from cli726.finetune.data.images import Dataset, Images, Pile, Skipped, settle
 from cli726.finetune.data.names import VISION
 from cli726.finetune.data.sources import Reading, summary_of
@@ -120,8 +122,9 @@ def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bo
     empty = [split for split, part in parts.items() if not len(part)]
     if empty:
         raise RequestError(f"a data set must hold images; its {empty[0]} part has none; return None for no such part")
-    arrays = {split: None if own else as_arrays(part) for split, part in parts.items()}
-    read = {split: read_items(split, parts[split], reading, own) for split in parts if arrays[split] is None}
+    treatment = reading.treatment(lambda: [side_of_first(parts["train"])])
+    arrays = {split: None if own else as_arrays(part, treatment) for split, part in parts.items()}
+    read = {split: read_items(split, parts[split], reading, treatment, own) for split in parts if arrays[split] is None}
     left = [one for _, skipped in read.values() for one in skipped]
     for line in summary_of(left):
         reading.reporter.say(line)
@@ -138,10 +141,18 @@ def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bo
     if not isinstance(names, Sequence) or len(names) <= top:
         names = range(top + 1)
     shown = tuple(" / ".join(one) if isinstance(one, tuple) else str(one) for one in names)
-    return Dataset(name, shown, pools, {}, tuple(left), levels)
+    return Dataset(name, shown, pools, {}, tuple(left), levels, treatment)
 
 
-def as_arrays(part: Any) -> Images | None:
+def side_of_first(part: Any) -> int:
+    """Return the longer side of a data set's first image; the smallest there is where it can't be told."""
+    with suppress(Exception):  # what is wrong with it is said when it is read
+        image = part[0][0]
+        return max(image.size if isinstance(image, Image.Image) else np.shape(image))
+    return PLAIN.size
+
+
+def as_arrays(part: Any, treatment: Treatment) -> Images | None:
     """Return one split at once, where torchvision holds it as an array of bytes."""
     data, targets = getattr(part, "data", None), getattr(part, "targets", getattr(part, "labels", None))
     if data is None or targets is None or not len(data) == len(targets) == len(part):
@@ -150,24 +161,25 @@ def as_arrays(part: Any) -> Images | None:
     if pixels.ndim == 4 and pixels.shape[1] == 3:  # SVHN and STL10 keep channels first
         pixels = pixels.transpose(0, 2, 3, 1)
     usable = pixels.dtype == np.uint8 and pixels.ndim in {3, 4} and classes.ndim == 1
-    return Images.of(fit_size(pixels), classes) if usable else None
+    return Images.fitted(pixels, classes, treatment) if usable else None
 
 
-def read_items(split: str, part: Any, reading: Reading, own: bool) -> tuple[Pile, list[Skipped]]:
+def read_items(split: str, part: Any, reading: Reading, treatment: Treatment, own: bool) -> tuple[Pile, list[Skipped]]:
     """Return one split, image by image, and the items that could not be read.
 
     Raises:
         RequestError: for what is no (image, label), for no image at all, and for normalised images of somebody's own.
     """
     reading.reporter.start(f"reading {split} images", len(part))
-    pile, left = Pile(len(part)), []
+    pile, left = Pile(len(part), treatment), []
+    plain = treatment.words == PLAIN.words
     # Items as they are: batches are made later, from uint8 arrays.
     items = iter(DataLoader(part, batch_size=None, collate_fn=lambda item: item, generator=torch.Generator()))
     for index in range(len(part)):
         reading.reporter.advance(1)
         try:
             image, label = next(items)[:2]
-            picture, number = from_any(image), whole_number(label)
+            picture, number = from_any(image, treatment), whole_number(label)
         except OSError as error:  # a file behind it is broken, or can't be read
             left.append(reading.leave_out(f"{split} item {index}", error.strerror or f"{error}"))
             continue
@@ -181,7 +193,7 @@ def read_items(split: str, part: Any, reading: Reading, own: bool) -> tuple[Pile
                 f"{picture.low:g} to {picture.high:g}, as after Normalize; leave Normalize out (the network's own "
                 "normalisation follows), or undo it: image * std + mean"
             )
-        pile.add(picture, number, str(index))
+        pile.add(picture, number, str(index), None if plain else from_any(image))
     if not pile.labels:
         raise RequestError(f"a data set must hold images that can be read; {split}, {left[0].name}: {left[0].reason}")
     reading.reporter.finish(f"read {len(pile.labels):,} {split} images")

@@ -186,6 +186,9 @@ class Extractor:
         self.body = fuse_operations(body) if fuses(precision, device) else channels_last(body, precision)
         self.precision = precision
         self.normalization = normalization
+        # Squeeze and excitation averages over an image: then oneDNN's choice for such small maps depends on the batch.
+        pools = any(isinstance(module, nn.AdaptiveAvgPool2d) for module in body.modules())
+        self.least = IN_CACHE[torch.float32] if pools else SMALLEST_BLOCK
 
     @torch.no_grad()
     def run(self, block: Tensor) -> Tensor:
@@ -196,8 +199,8 @@ class Extractor:
 
     def forward(self, block: Tensor) -> Tensor:
         count = len(block)
-        if count < SMALLEST_BLOCK:
-            block = torch.cat([block, block[:1].expand(SMALLEST_BLOCK - count, *block.shape[1:])])
+        if count < self.least:
+            block = torch.cat([block, block[:1].expand(self.least - count, *block.shape[1:])])
         # The body may overwrite what it is given: never the stored features themselves.
         x = self.normalization(block) if self.normalization else as_maps(block).to(self.precision, copy=True)
         x = self.body(x.to(self.precision))

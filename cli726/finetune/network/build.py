@@ -25,14 +25,14 @@ LITE0 = (
 class SameConv2d(nn.Conv2d):
     """A convolution that pads as TensorFlow does: output ceil(input / stride), the odd pixel at the far side."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def pads(self, x: Tensor) -> list[int]:
+        """Return the pixels to add to x (B, C, H, W): left, right, above, below."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride == 1:
-            pads = [kernel // 2] * 4
-        else:
-            across, down = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[3], x.shape[2]))
-            pads = [across // 2, across - across // 2, down // 2, down - down // 2]
-        result: Tensor = self._conv_forward(nn.functional.pad(x, pads), self.weight, self.bias)
+        across, down = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[3], x.shape[2]))
+        return [across // 2, across - across // 2, down // 2, down - down // 2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self._conv_forward(nn.functional.pad(x, self.pads(x)), self.weight, self.bias)
         return result
 
 

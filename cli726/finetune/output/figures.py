@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cli726.errors import RequestError
 from cli726.finetune.augment.table import Augmentation, apply_all, draw_all, parse_augmentations
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.datasets import open_dataset
+from cli726.finetune.data.decoding import shrunk
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.output.gallery import write_gallery
 from cli726.finetune.result import Finetuned
@@ -40,6 +42,8 @@ SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 16, 8, 3
 # Of augmentations: how many images, and what becomes of each so many times; inches.
 ORIGINALS, DRAWS = 2, 4
 IMAGE, LABEL, HEADER = 0.8, 1.75, 0.75
+# Larger images are shown at so many pixels, as wide as a row of the gallery is high.
+THUMBNAIL = 96
 
 
 def history_figure(history: Sequence[EpochMetrics], best: Best) -> Figure:
@@ -110,7 +114,8 @@ def contact_sheet(data: Dataset) -> Figure:
     """Draw what the network sees: up to eight training images of each of up to sixteen classes."""
     labels, class_names = data.labels("train"), data.class_names
     present = np.unique(labels)[:SHEET_ROWS]
-    rows = [data.pixels("train", np.flatnonzero(labels == label)[:SHEET_COLUMNS]) for label in present]
+    chosen = (data.pixels("train", np.flatnonzero(labels == label)[:SHEET_COLUMNS]) for label in present)
+    rows = [shrunk(pixels, THUMBNAIL) for pixels in chosen]
     height, width = (side + SHEET_GAP for side in rows[0].shape[1:3])
     # One picture: an axes for each image takes two seconds.
     sheet = np.full((len(present) * height - SHEET_GAP, SHEET_COLUMNS * width - SHEET_GAP, 3), 255, np.uint8)
@@ -208,7 +213,7 @@ def show_scores(
     size = write_gallery(
         path,
         f"{summary['Data'].partition(',')[0]}: test images and their scores",
-        images,
+        replace(images, pixels=shrunk(images.pixels, THUMBNAIL)),
         scores.double().softmax(1).float().numpy(),
         class_names,
         {**summary, "Accuracy": test.text, "Calibration": calibration},
@@ -237,6 +242,6 @@ def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
             **({"Scores": AVERAGED} if result.config.tta else {}),
         }
         reporter.start("writing the gallery", 0)
-        images = data.images(split)
+        images = data.thumbnails(split, THUMBNAIL)
         reporter.finish(show_scores(written[-1], images, scores, test, data.class_names, summary))
     return written

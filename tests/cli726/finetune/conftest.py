@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.features import bank
@@ -19,7 +21,7 @@ from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune
-from tests.cli726.finetune.synthetic import lively_backbone, small_dataset, small_run, write_pictures
+from tests.cli726.finetune.synthetic import CLASSES, lively_backbone, small_dataset, small_run, write_pictures
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
 SMALL = (4, 8, 8)
@@ -106,3 +108,15 @@ def finished(
 def shapes() -> Dataset:
     """The same pictures in memory."""
     return small_dataset()
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty pictures of 90 x 70 pixels in two classes: coarse noise, red or blue."""
+    folder, chance = tmp_path_factory.mktemp("data") / "photographs", np.random.default_rng(0)
+    for number in range(40):
+        noise = chance.integers(0, 256, (7, 9, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+        noise[..., 2 * (number % 2)] //= 2
+        (folder / CLASSES[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(folder / CLASSES[number % 2] / f"{number:02}.png")
+    return folder

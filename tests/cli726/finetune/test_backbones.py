@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import pairwise
@@ -17,13 +18,20 @@ from torch import Tensor, nn
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.backbones import BACKBONES, IMAGENET, PHOTOS, Backbone, backbone_of
+from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data import downloads
 from cli726.finetune.data.vision import import_torchvision
+from cli726.finetune.evaluate import score_dataset
+from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
 from cli726.finetune.network.build import SameConv2d, build_backbone, expected_tensors
 from cli726.finetune.network.layouts import from_state_dict
-from cli726.finetune.network.resnet import fuse, measure, width_of
+from cli726.finetune.network.resnet import divide, fuse, measure, width_of
 from cli726.finetune.network.weights import load_weights
-from tests.cli726.finetune.synthetic import lively, same_bits
+from cli726.finetune.predict import load_model, predict
+from cli726.finetune.run import Run, finetune, resume
+from cli726.reporting import Silent
+from tests.cli726.finetune.synthetic import lively, metrics, same_bits
+from tests.harness import times
 
 TORCHVISION = [kind for kind in IMAGENET if kind.family == "torchvision"]
 LITE0 = BACKBONES["efficientnet-lite0"]
@@ -232,3 +240,73 @@ def test_lite0s_package_names_are_read() -> None:
     assert reading.kind == LITE0
     assert same_bits(tensors, ours)
     assert left == ["_fc.bias", "_fc.weight"]
+
+
+# The cheapest two in `make test`, all under `make test-faults`.
+RUN = sorted(
+    (kind.name for kind in IMAGENET), key=lambda name: name not in {"mobilenet_v3_small", "efficientnet-lite0"}
+)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", RUN[: times(2, len(RUN))])
+def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
+    tmp_path: Path, photographs: Path, name: str
+) -> None:
+    options: dict[str, Any] = {"backbone": name, "weights": "random", "image_size": 64, "precision": "fp32"}
+    options |= {"dataset": f"folder:{photographs}", "epochs": 2, "unfreeze_after": "1", "unfreeze": "last", "tta": True}
+    whole = finetune(FinetuneConfig(**options), tmp_path / "whole")
+    assert [phase.phase.trains for phase in whole.phases] == [("head",), ("layer4", "head")]
+    assert whole.to_json()["backbone"] == name
+    cached = finetune(FinetuneConfig(**options, cache=True, cache_dir=str(tmp_path / "cache")), tmp_path / "cached")
+    assert cached.cache["state"] == "built"
+
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    stop_after_first(tmp_path / "stopped", options)
+    resumed = resume(tmp_path / "stopped")
+    for other in (cached, resumed):
+        assert metrics(other.run_dir) == metrics(whole.run_dir)
+        assert torch.equal(other.test_scores, whole.test_scores)
+
+    test = whole.dataset.images("test")
+    predictions = predict(tmp_path / "whole", [photographs / name for name in test.names])
+    shares = torch.tensor([prediction.probabilities for prediction in predictions])
+    torch.testing.assert_close(shares, whole.test_scores.double().softmax(1).float(), rtol=1e-3, atol=1e-4)
+    model = load_model(tmp_path / "whole")
+    assert (model.treatment.size, model.treatment.fit) == (64, "pad")
+    scored = score_dataset(model, f"folder:{photographs}", None, Silent())
+    assert (scored.split, scored.result.accuracy) == ("test", whole.test.accuracy)
+
+
+def stop_after_first(folder: Path, options: dict[str, Any]) -> None:
+    """Leave a run as it was killed with after its first epoch."""
+    shutil.rmtree(folder)
+
+    def kill(self: Any, metrics: Any) -> None:
+        keep(self, metrics)
+        if metrics.epoch == 1:
+            raise KeyboardInterrupt
+
+    keep = Run.keep
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Run, "keep", kill)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(FinetuneConfig(**options), folder)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", RUN[: times(2, len(RUN))])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_the_same_bits_in_any_company(name: str, precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    backbone, pixels = lively(build_backbone(name)), torch.randint(0, 256, (19, 64, 64, 3), dtype=torch.uint8)
+    for cut in (3, 6):
+        extractor = Extractor(divide(backbone, cut)[0], precision, Normalization((0.5,) * 3, (0.25,) * 3))
+        together = extractor(pixels)
+        for size in (1, 2, 5, 18):
+            assert torch.equal(torch.cat([extractor(part) for part in pixels.split(size)]), together), (cut, size)
+        if precision == torch.float32:
+            with torch.no_grad():
+                expected = divide(backbone, cut)[0](Normalization((0.5,) * 3, (0.25,) * 3)(pixels))
+            rest = extractor(pixels[:4]) if cut == 6 else as_maps(together[:4])
+            torch.testing.assert_close(rest, expected[:4], rtol=1e-3, atol=1e-4 * expected.abs().max().item())
