@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from commands.drawing import Figures, Output, drawing
-from commands.options import Extent, examples
+from commands.options import At, Extent, examples
 
-MODEL = "Model and points"
 EPILOG = examples(
     "cmpt726 glm",
     'cmpt726 glm --class "1,1,-2" --class "3,0,0" --class "2,0,1" --out figures',
@@ -15,13 +14,9 @@ EPILOG = examples(
 )
 Classes = Annotated[
     list[str] | None,
-    typer.Option("--class", metavar="W0,W1,W2", rich_help_panel=MODEL,
+    typer.Option("--class", metavar="W0,W1,W2", rich_help_panel="Model and points",
                  help="A class's weights of 1, x1^2 and x2^2; repeat for each (default: the assignment's two)."),
 ]  # fmt: skip
-At = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="X1 X2", help="Also scores and region at this point.", rich_help_panel=MODEL),
-]
 
 
 @drawing("glm")

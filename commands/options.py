@@ -52,6 +52,10 @@ Extent = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+At = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="X1 X2", help="Also what holds at this point.", rich_help_panel="Model and points"),
+]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Same seed, same machine: same numbers.")
 ]

@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +30,9 @@ def console(*, stderr: bool = False) -> Console:
     """Return a Rich console for results (stdout) or notices (stderr); in a pipe its width is fixed: logs don't vary."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    columns = os.environ.get("COLUMNS", "")
+    stream, columns = sys.stderr if stderr else sys.stdout, os.environ.get("COLUMNS", "")
     fixed = None if stream.isatty() or columns else PIPE_WIDTH
-    if columns.isdecimal() and int(columns) < NARROWEST:
-        fixed = NARROWEST
+    fixed = NARROWEST if columns.isdecimal() and int(columns) < NARROWEST else fixed
     return Console(file=stream, width=fixed, highlight=False, soft_wrap=False)
 
 
@@ -52,8 +49,6 @@ def jsonable(value: Any) -> Any:
     Raises:
         TypeError: for a type that has no agreed form, rather than guessing one.
     """
-    if isinstance(value, Enum):
-        return jsonable(value.value)
     if value is None or isinstance(value, bool | int):
         return value
     if hasattr(value, "to_json"):
@@ -86,12 +81,9 @@ def emit(
     as_json: bool,
     figures: Sequence[Path] | None = None,
 ) -> None:
-    """Print a result on stdout.
+    """Print a result on stdout: `payload`, a dataclass or mapping, as JSON, or `tables`, which are made only then.
 
-    Args:
-        payload: A dataclass or mapping; what `--json` prints, unrounded.
-        tables: Gives what a person reads; not called for JSON.
-        figures: Paths written; listed in both forms. None for commands that draw nothing.
+    Figures that were written are listed in both forms; None is for commands that draw nothing.
     """
     if as_json:
         content = jsonable(payload) | ({} if figures is None else {"figures": jsonable(figures)})

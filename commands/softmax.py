@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from commands.drawing import Figures, Output, drawing
-from commands.options import Extent, examples
+from commands.options import At, Extent, examples
 
-MODEL = "Model and points"
 EPILOG = examples(
     "cmpt726 softmax",
     "cmpt726 softmax --point",
@@ -15,15 +14,11 @@ EPILOG = examples(
 )
 Classes = Annotated[
     list[str] | None,
-    typer.Option("--class", metavar="W1,W2,BIAS", rich_help_panel=MODEL,
+    typer.Option("--class", metavar="W1,W2,BIAS", rich_help_panel="Model and points",
                  help="A class's activation; repeat for each (default: the assignment's three)."),
 ]  # fmt: skip
-At = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="X1 X2", help="Also activations and probabilities at this point.", rich_help_panel=MODEL),
-]
 Point = Annotated[
-    bool, typer.Option("--point", help="Print the green point alone, and draw nothing.", rich_help_panel=MODEL)
+    bool, typer.Option("--point", help="Print the green point alone; draw nothing.", rich_help_panel="Model and points")
 ]
 
 
