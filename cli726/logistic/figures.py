@@ -58,7 +58,10 @@ def figures(result: Result, points: Points) -> dict[str, Draw]:
             made |= {"error": lambda: losses_by_epoch(result), "curvature": lambda: curvature(result)}
             made["data"] = lambda: separators(result, points)
         case Comparison():
-            made = {"error": lambda: losses_by_epoch(result), "distance": lambda: distances(result)}
+            made = {
+                "error": lambda: losses_by_epoch(result),
+                "distance": lambda: losses_by_epoch(result, logarithmic=True),
+            }
         case StochasticComparison():
             made = {"error": lambda: stochastic_losses(result), "equal-cost": lambda: equal_cost(result)}
         case NewtonResult():
@@ -71,17 +74,18 @@ def literal(text: str) -> str:
     return shown([text], LONGEST_NAME)[0].replace("$", r"\$")
 
 
-def source(result: Result) -> dict[str, Any]:
-    """Return whose points, as an annotation at the right."""
-    centred = ", centred" if result.points.means is not None else ""
-    return {"label": literal(result.data) + centred, "loc": "right", "fontsize": 9, "color": "0.35"}
+def source(result: Result) -> str:
+    """Return whose points."""
+    return literal(result.data) + (", centred" if result.points.means is not None else "")
 
 
 def titled(axes: Axes, title: str, result: Result, x: str, y: str) -> None:
-    """Write what it is on the left, whose points on the right, and the axes' names; x counts."""
+    """Write what it is on the left, whose points on the right, and the axes' names; what is counted has whole ticks."""
     axes.set_title(title + (f", $\\eta$ = {result.eta:g}" if isinstance(result, GradientDescent) else ""), loc="left")
-    axes.set_title(**source(result))
+    axes.set_title(source(result), loc="right", fontsize=9, color="0.35")
     axes.set(xlabel=x, ylabel=y)
+    if x in ("epoch", "step") and axes.get_xscale() == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def say_if_empty(axes: Axes, text: str) -> None:
@@ -155,7 +159,6 @@ def curvature(run: GradientDescent) -> Figure:
         axes.text(0.5, 0.4, "no step met a gradient other than 0", transform=axes.transAxes, ha="center")
     figure.legend(**LEGEND, markerscale=2)
     titled(axes, "Curvature met by each step", run, "step", r"$\eta\,q$  (rate times curvature met)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlim=(0.5, run.epochs + 0.5), ylim=(0, top))
     return figure
 
@@ -196,36 +199,31 @@ def separators(result: GradientDescent | NewtonResult, points: Points) -> Figure
     return figure
 
 
-def losses_by_epoch(result: GradientDescent | Comparison) -> Figure:
-    """Draw the loss against epochs, the course's figure 3: of one descent, or at every rate; with the minimum."""
-    axes = (figure := new_figure(7.4, 4.8)).subplots()
-    runs, title = [result] if isinstance(result, GradientDescent) else result.runs, "Gradient descent"
+def losses_by_epoch(result: GradientDescent | Comparison, *, logarithmic: bool = False) -> Figure:
+    """Draw the loss against epochs, the course's figure 3, of one descent or at every rate, with the minimum; or its
+    distance from there, on logarithmic axes.
+    """
+    axes, goal = (figure := new_figure(7.4, 4.8)).subplots(), aim(result.optimum)
+    runs = [result] if isinstance(result, GradientDescent) else result.runs
     for number, run in enumerate(runs):
+        loss, epochs = np.append(run.nll, run.final), np.arange(run.epochs + 1)
         style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
-        axes.plot(np.append(run.nll, run.final), **style)
-        if run.converged:
-            axes.plot(run.epochs, run.final, "o", color=style["color"], markersize=5)
+        if logarithmic:
+            axes.loglog(epochs[1:], positive(loss[1:] - result.optimum.nll), **style)
+        else:
+            axes.plot(epochs, loss, **style)
+            if run.converged:
+                axes.plot(run.epochs, run.final, "o", color=style["color"], markersize=5)
     if len(runs) > 1:
         figure.legend(**RATES)
-    axes.set_xlim(0, max(run.epochs for run in runs))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    mark_minimum(axes, result.optimum)
-    titled(axes, title, result, "epoch", NLL)
-    return figure
-
-
-def distances(comparison: Comparison) -> Figure:
-    """Draw how far above the minimum the loss is at every rate, on logarithmic axes."""
-    axes, goal = (figure := new_figure(7.4, 4.8)).subplots(), aim(comparison.optimum)
-    for number, run in enumerate(comparison.runs):
-        gaps = positive(np.append(run.nll[1:], run.final) - comparison.optimum.nll)
-        style = look(run.epochs, number) | {"label": f"{run.eta:g}", "linewidth": FINE if run.risen else 1.8}
-        axes.loglog(np.arange(1, run.epochs + 1), gaps, **style)
-    figure.legend(**RATES)
-    axes.set_xlim(1, max(2, *(run.epochs for run in comparison.runs)))
-    say_if_empty(axes, f"no loss above the {goal} that this axis could show")
-    titled(axes, f"Distance from the {goal}", comparison, "epoch", f"loss above the {goal} (nats a point)")
-    plain_ticks(axes)
+    axes.set_xlim(int(logarithmic), max(1 + logarithmic, *(run.epochs for run in runs)))
+    if logarithmic:
+        say_if_empty(axes, f"no loss above the {goal} that this axis could show")
+        titled(axes, f"Distance from the {goal}", result, "epoch", f"loss above the {goal} (nats a point)")
+        plain_ticks(axes)
+    else:
+        mark_minimum(axes, result.optimum)
+        titled(axes, "Gradient descent", result, "epoch", NLL)
     return figure
 
 
@@ -302,8 +300,7 @@ def equal_cost(result: StochasticComparison) -> Figure:
     figure.supxlabel("gradient evaluations", fontsize=11)
     figure.supylabel(f"loss above the {aim(result.optimum)} (nats a point)", fontsize=11)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(2, columns))
-    whose = source(result)
-    figure.text(0.995, 0.985, whose["label"], ha="right", va="top", fontsize=9, color="0.35")
+    figure.text(0.995, 0.985, source(result), ha="right", va="top", fontsize=9, color="0.35")
     return figure
 
 
@@ -315,7 +312,6 @@ def newton_steps(result: NewtonResult) -> Figure:
     axes.semilogy(positive(gaps), "o-", label=f"loss above the {aim(result)} (nats a point)")
     axes.semilogy(positive(norms), "s--", color=OVERSHOT, label="gradient norm")
     say_if_empty(axes, "nothing above 0 to show")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.legend(**LEGEND)
     titled(axes, "Newton's method", result, "step", "")
     return figure

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from cli726.logistic.points import Array, Points
 
 __all__ = [
-    "Path", "Stop", "checkpoints", "curvature_bound", "descend", "gradients", "hessian", "largest_eigenvalue",
-    "losses", "orders", "rounding", "sigmoid", "softplus", "step_curvature", "stochastic_paths",
+    "Path", "checkpoints", "curvature_bound", "descend", "gradients", "hessian", "largest_eigenvalue", "losses",
+    "orders", "rounding", "sigmoid", "softplus", "step_curvature", "stochastic_paths",
 ]  # fmt: skip
 
 Stop: TypeAlias = Literal["tolerance", "epochs", "overflow"]
@@ -84,6 +84,7 @@ def hessian(points: Points, w: Array) -> Array:
 
 
 def largest_eigenvalue(matrix: Array) -> float:
+    """Return that of a symmetric matrix, NaN where it is not finite."""
     return float(np.linalg.eigvalsh(matrix)[-1]) if np.isfinite(matrix).all() else np.nan
 
 
@@ -101,11 +102,9 @@ def step_curvature(points: Points, w: Array, slopes: Array, eta: float) -> Array
     q = np.full(len(w), np.nan)
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(slopes, axis=1)
-    usable = np.flatnonzero(np.isfinite(norms) & (norms > 0))
-    for part in chunks(points, usable):
-        # (E, N): each activation's rate of change along the gradient.
-        along = (slopes[part] / norms[part, None]) @ points.X.T
-        with np.errstate(over="ignore", invalid="ignore"):
+        for part in chunks(points, np.flatnonzero(np.isfinite(norms) & (norms > 0))):
+            # (E, N): each activation's rate of change along the gradient.
+            along = (slopes[part] / norms[part, None]) @ points.X.T
             variance = mean_variance(w[part] @ points.X.T, eta * norms[part, None] * along)
             q[part] = (variance * along**2).mean(axis=1)
     return q
@@ -123,10 +122,9 @@ def mean_variance(a: Array, reach: Array) -> Array:
     v, u = y * (1 - y), 1 - 2 * y
     odd = u * (1 / 3 + r**2 * ((1 - 12 * v) / 60 + r**2 * (1 - 60 * v + 360 * v**2) / 2520))
     even = 1 + r**2 * ((1 - 6 * v) / 12 + r**2 * (1 - 30 * v + 120 * v**2) / 360)
-    series = v * (even - r * odd)
     safe = np.where(r == 0, 1, r)
     closed = 2 * ((softplus(a - r) - softplus(a)) / safe + y) / safe
-    return np.where(np.abs(r) < SMALL_REACH, series, closed)
+    return np.where(np.abs(r) < SMALL_REACH, v * (even - r * odd), closed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +185,7 @@ def stochastic_paths(
 
     def shuffled() -> Iterator[tuple[int, Iterable[Array]]]:
         for epoch, order in zip(range(epochs), orders(seed, shuffles, count), strict=False):
-            marks = [0, *checkpoints(count, batch_size)] if epoch == 0 else [0, count]
-            for first, last in pairwise(marks):
+            for first, last in pairwise([0, *checkpoints(count, batch_size)] if epoch == 0 else [0, count]):
                 yield epoch * count + last, gathered(columns, order[first:last], batch_size, len(etas))
 
     return steps(etas, start, shuffles, shuffled())
@@ -261,5 +258,4 @@ def gathered(columns: Sequence[Array], order: npt.NDArray[np.intp], size: int, r
         blocks = np.empty(((last - first) // batch, len(columns), batch, rates, shuffles))
         for feature, column in enumerate(columns):
             blocks[:, feature] = column[order[first:last]].reshape(-1, batch, 1, shuffles)
-        shape = (len(blocks), len(columns), batch, -1) if batch > 1 else (len(blocks), len(columns), -1)
-        yield blocks.reshape(shape)
+        yield blocks.reshape(*blocks.shape[: 3 if batch > 1 else 2], -1)

@@ -20,25 +20,17 @@ __all__ = ["BUNDLED", "LARGEST", "Array", "Points", "center", "load_points"]
 Array: TypeAlias = npt.NDArray[np.float64]
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "points.txt"
-
 # Of features and weights alike: products and squares, summed over any number of points, stay finite (below 1.8e308).
 LARGEST = 1e100
-
 # Narrower than `float`, which also takes "1_000" and the digits of every script.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """N labelled points with D - 1 features and a bias.
-
-    Attributes:
-        name: Whose points: "bundled points", or the file's name.
-        X: ndarray of shape (N, D); the last column is the bias, 1 in every row.
-        t: ndarray of shape (N,), labels 0 and 1.
-        features: D - 1 names.
-        bias: How the column of ones came: "read from the file" or "added".
-        means: What centring took from each feature, shape (D - 1,); None for points as they were read.
+    """N labelled points with D - 1 named `features`: whose, "bundled points" or the file's name; `X` (N, D), its last
+    column the bias, 1 in every row; labels `t` (N,), 0 and 1; how the bias came, "read from the file" or
+    "added"; the `means` (D - 1,) that centring took away, None for points as they were read.
     """
 
     name: str
@@ -59,6 +51,7 @@ class Points:
         return int((self.t == 0).sum()), int((self.t == 1).sum())
 
     def to_json(self) -> dict[str, Any]:
+        """Return what JSON says of them: not the points themselves."""
         named = {"features": self.features, "bias": self.bias, "means": self.means}
         return {"count": len(self.t), "classes": self.classes, **named}
 

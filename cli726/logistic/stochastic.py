@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,10 +95,15 @@ def stochastic_descent(
     if not 1 <= batch_size <= count:
         raise RequestError(f"--batch-size must be from 1 to the number of points, {count}, got {batch_size}")
     w, optimum, updates = choose_start(points, start), find_optimum(points), -(-count // batch_size)
-    paths = stochastic_paths(points, etas, w, epochs, batch_size, seed, shuffles)
-    if epochs * updates > LONG:
-        paths = reported(paths, reporter, epochs, count, epochs * updates)
-    taken, weights = zip(*paths, strict=True)
+    listener = reporter if epochs * updates > LONG else SILENT
+    listener.start("stochastic gradient descent", epochs)
+    taken, weights = [], []
+    for done, W in stochastic_paths(points, etas, w, epochs, batch_size, seed, shuffles):
+        taken.append(done)
+        weights.append(W)
+        if done and done % count == 0:
+            listener.advance(1)
+    listener.finish(f"stochastic gradient descent: {epochs} epochs, {epochs * updates:,} updates")
     found = losses(points, np.array(weights))  # (checkpoints, R, S)
     runs = [
         summarise_run(full, np.array(taken), found[:, run], optimum.nll, epochs, count)
@@ -110,37 +115,8 @@ def stochastic_descent(
         data=points.name, points=points, epochs=epochs, batch_size=batch_size, updates=updates,
         shuffles=shuffles, seed=seed, optimum=optimum, rounding=2 * float(error), runs=tuple(runs),
     )  # fmt: skip
-    bare = replace(bare, runs=tuple(replace(run, noise_floor=noise_floor(bare, run, points)) for run in runs))
+    bare = replace(bare, runs=tuple(replace(run, noise_floor=noise_floor(bare, run)) for run in runs))
     return replace(bare, findings=tuple(explain_stochastic(bare)))
-
-
-def noise_floor(result: StochasticComparison, run: StochasticRun, points: Points) -> float | None:
-    """Return where a run has settled above the minimum: where one that starts at the minimum is, too.
-
-    Both see the same shuffles; what they still have of their starts keeps them apart, one above and one below.
-    """
-    least, w, quarter = result.optimum.nll, result.optimum.w, result.epochs // 4
-    if result.epochs < SETTLING or result.updates == 1 or w is None or not run.gap > 1e6 * result.rounding:
-        return None
-    before = float((run.nll_median[-2 * quarter : -quarter] - least).mean())
-    if not abs(before - run.gap) <= STEADY * run.gap:
-        return None
-    paths = stochastic_paths(points, [run.eta], w, result.epochs, result.batch_size, result.seed, result.shuffles)
-    ends = deque((weights[0] for _, weights in paths), maxlen=quarter)
-    late = float(np.median(losses(points, np.array(ends)), axis=1).mean()) - least
-    return run.gap if abs(late - run.gap) <= STEADY * run.gap else None
-
-
-def reported(
-    paths: Iterable[tuple[int, Array]], reporter: Reporter, epochs: int, count: int, updates: int
-) -> Iterator[tuple[int, Array]]:
-    """Yield the same paths, and report an epoch as it ends."""
-    reporter.start("stochastic gradient descent", epochs)
-    for done, weights in paths:
-        if done and done % count == 0:
-            reporter.advance(1)
-        yield done, weights
-    reporter.finish(f"stochastic gradient descent: {epochs} epochs, {updates:,} updates")
 
 
 def summarise_run(
@@ -155,14 +131,12 @@ def summarise_run(
     reference[: len(full.losses)] = full.losses
     ends, first = evaluations % count == 0, evaluations <= count
     whole = band(evaluations[ends], found[ends])
-    gap, quarter = whole.nll_median - least, max(1, epochs // 4)
-    arrivals = [
-        (settled(gap, at, count, round(HELD * len(gap))), settled(reference - least, at, count)) for at in LEVELS
-    ]
+    gap, hold = whole.nll_median - least, round(HELD * (epochs + 1))
+    arrivals = [(settled(gap, level, count, hold), settled(reference - least, level, count)) for level in LEVELS]
     return StochasticRun(
         **vars(whole), eta=full.eta, diverged=not bool(np.isfinite(found).all()),
         first_epoch=band(evaluations[first], found[first]), gradient_descent=reference,
-        gap=float(gap[-quarter:].mean()), within=tuple(map(Reached, LEVELS, *zip(*arrivals, strict=True))),
+        within=tuple(map(Reached, LEVELS, *zip(*arrivals, strict=True))), gap=float(gap[-max(1, epochs // 4) :].mean()),
     )  # fmt: skip
 
 
@@ -171,3 +145,20 @@ def band(evaluations: npt.NDArray[np.int64], found: Array) -> Band:
     with np.errstate(invalid="ignore"):
         low, median, high = np.percentile(np.nan_to_num(found, nan=np.inf), [10, 50, 90], axis=1)
     return Band(evaluations, median, low, high)
+
+
+def noise_floor(result: StochasticComparison, run: StochasticRun) -> float | None:
+    """Return where a run has settled above the minimum: where one that starts at the minimum is, too.
+
+    Both see the same shuffles; what they still have of their starts keeps them apart, one above and one below.
+    """
+    points, optimum, quarter = result.points, result.optimum, result.epochs // 4
+    if result.epochs < SETTLING or result.updates == 1 or optimum.w is None or not run.gap > 1e6 * result.rounding:
+        return None
+    before = float((run.nll_median[-2 * quarter : -quarter] - optimum.nll).mean())
+    if not abs(before - run.gap) <= STEADY * run.gap:
+        return None
+    settings = result.epochs, result.batch_size, result.seed, result.shuffles
+    ends = deque((W[0] for _, W in stochastic_paths(points, [run.eta], optimum.w, *settings)), maxlen=quarter)
+    late = float(np.median(losses(points, np.array(ends)), axis=1).mean()) - optimum.nll
+    return run.gap if abs(late - run.gap) <= STEADY * run.gap else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from functools import cache
 from itertools import combinations
@@ -47,16 +48,35 @@ def drawn(seed):
     return points_of(X, t)
 
 
+def options(seed):
+    """Points, centred or not; epochs and a tolerance."""
+    rng = np.random.default_rng([seed, 1])
+    chosen = {"max_epochs": int(rng.choice([1, 2, 5, 40])), "tol": float(rng.choice([0, 1e-9, 1e-5, 1e-2]))}
+    return center(drawn(seed)) if rng.random() < 0.3 else drawn(seed), chosen
+
+
+def rate(seed):
+    rng = np.random.default_rng([seed, 2])
+    return float(10 ** (rng.uniform(-12, 6) if rng.random() < 0.4 else rng.uniform(-2, 1.5)))
+
+
+def several(seed, count):
+    return list(dict.fromkeys(float(f"{rate(seed + 1000 * k):.3g}") for k in range(1 + count)))
+
+
 def exact(points):
     """The signed points as fractions."""
     return [[Fraction(value) for value in row] for row in points.signed.tolist()]
 
 
+def dot(one, two):
+    return sum(a * b for a, b in zip(one, two, strict=True))
+
+
 def independent(rows):
     """Columns of which no combination vanishes, by elimination."""
     kept, basis = [], []
-    for j in range(len(rows[0])):
-        column = [row[j] for row in rows]
+    for j, column in enumerate(zip(*rows, strict=True)):
         for pivot, other in basis:
             factor = column[pivot] / other[pivot]
             column = [a - factor * b for a, b in zip(column, other, strict=True)]
@@ -71,59 +91,59 @@ def separation(points):
 
     An extreme ray is orthogonal to rank - 1 of the points; with three columns it is the cross product of two.
     """
-    rows = exact(points)
-    kept = independent(rows)
-    rows = [[row[j] for j in kept] for row in rows]
-    match len(kept):
-        case 1:
-            rays = [[Fraction(1)]]
-        case 2:
-            rays = [[-b, a] for a, b in rows]
-        case 3:
-            rays = [
-                [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-                for a, b in combinations(rows, 2)
-            ]
-    good = [
-        [sign * value for value in ray]
-        for ray in rays
-        for sign in (1, -1)
-        if any(ray) and all(sign * sum(a * b for a, b in zip(ray, row, strict=True)) >= 0 for row in rows)
-    ]
-    whole = [sum(values) for values in zip(*good, strict=True)] or [Fraction(0)] * len(kept)
-    boundary = [n for n, row in enumerate(rows) if sum(a * b for a, b in zip(whole, row, strict=True)) == 0]
-    return (
-        ("complete" if not boundary else "quasi-complete" if len(boundary) < len(rows) else None),
-        boundary,
-        len(kept),
-    )
+    kept = independent(exact(points))
+    rows = [[row[j] for j in kept] for row in exact(points)]
+    rays = {
+        1: lambda: [[1]],
+        2: lambda: [[-b, a] for a, b in rows],
+        3: lambda: [[a[k - 2] * b[k - 1] - a[k - 1] * b[k - 2] for k in range(3)] for a, b in combinations(rows, 2)],
+    }[len(kept)]()
+    both = [[sign * value for value in ray] for ray in rays if any(ray) for sign in (1, -1)]
+    good = [ray for ray in both if all(dot(ray, row) >= 0 for row in rows)]
+    whole = [sum(values) for values in zip(*good, strict=True)] or [0] * len(kept)
+    boundary = [n for n, row in enumerate(rows) if dot(whole, row) == 0]
+    kind = "complete" if not boundary else "quasi-complete" if len(boundary) < len(rows) else None
+    return kind, boundary, len(kept)
 
 
 def margins(points, w):
     weights = [Fraction(value) for value in np.asarray(w).tolist()]
-    return [sum(a * b for a, b in zip(row, weights, strict=True)) for row in exact(points)]
+    return [float(dot(row, weights)) for row in exact(points)]
+
+
+def loss(points, w):
+    """The loss at these very weights, from exact margins."""
+    parts = [max(-a, 0.0) + math.log1p(math.exp(-abs(a))) for a in margins(points, w)]
+    return math.fsum(parts) / len(points.X)
+
+
+def gradient(points, w):
+    """The gradient at these very weights, to 40 digits."""
+    wrong = [1 / (1 + mpmath.exp(mpmath.mpf(margin))) for margin in margins(points, w)]
+    columns = zip(*exact(points), strict=True)
+    return [-mpmath.fsum(p * true(x) for p, x in zip(wrong, column, strict=True)) / len(points.X) for column in columns]
 
 
 def true(value):
     return mpmath.mpf(value.numerator) / value.denominator
 
 
-def loss(points, w):
-    """The loss at these very weights, to 40 digits."""
-    return mpmath.fsum(mpmath.log1p(mpmath.exp(-true(margin))) for margin in margins(points, w)) / len(points.X)
+def blur(points, w):
+    """How far rounding may move a loss: generously."""
+    return 1e-14 * (1 + float(np.abs(w) @ np.abs(points.X).mean(axis=0)))
 
 
 def infimum(points):
-    return least(points.X.tobytes(), points.t.tobytes(), points.X.shape[1])
+    return float(least(points.X.tobytes(), points.t.tobytes(), points.X.shape[1]))
 
 
 @cache
 def least(X, t, width):
-    """The least loss, to 25 digits at least: Newton's method in 40, on the boundary points and independent columns."""
+    """The least loss: Newton's method in 40 digits, on the boundary points and independent columns."""
     points = Points("", np.frombuffer(X).reshape(-1, width), np.frombuffer(t), (), "")
     kind, boundary, _ = separation(points)
     if kind == "complete":
-        return mpmath.mpf(0)
+        return 0
     rows = [exact(points)[n] for n in boundary]
     kept = independent(rows)
     A = mpmath.matrix([[true(row[j]) for j in kept] for row in rows])
@@ -144,27 +164,3 @@ def least(X, t, width):
             length /= 2
         z = z + length * step
     raise AssertionError("the oracle failed")
-
-
-def gradient(points, w):
-    """The gradient at these very weights, to 40 digits."""
-    wrong = [1 / (1 + mpmath.exp(true(margin))) for margin in margins(points, w)]
-    columns = zip(*exact(points), strict=True)
-    return [-mpmath.fsum(p * true(x) for p, x in zip(wrong, column, strict=True)) / len(points.X) for column in columns]
-
-
-def blur(points, w):
-    """How far rounding may move a loss: generously."""
-    return 1e-14 * (1 + float(np.abs(w) @ np.abs(points.X).mean(axis=0)))
-
-
-def options(seed):
-    """Points, epochs, tolerance, centring: anything that the command takes."""
-    rng = np.random.default_rng([seed, 1])
-    chosen = {"max_epochs": int(rng.choice([1, 2, 5, 40])), "tol": float(rng.choice([0, 1e-9, 1e-5, 1e-2]))}
-    return center(drawn(seed)) if rng.random() < 0.3 else drawn(seed), chosen
-
-
-def rate(seed):
-    rng = np.random.default_rng([seed, 2])
-    return float(10 ** (rng.uniform(-12, 6) if rng.random() < 0.4 else rng.uniform(-2, 1.5)))
