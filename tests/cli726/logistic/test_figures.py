@@ -16,7 +16,7 @@ from tests.cli726.logistic.cases import points_of, rate
 
 POINTS = load_points()
 RUN, CENTRED = gradient_descent(POINTS), gradient_descent(center(POINTS))
-SGD = stochastic_descent(POINTS, [0.3, 0.05], epochs=10, shuffles=4)
+SGD = stochastic_descent(POINTS, epochs=10, shuffles=4)
 
 
 def drawn(result, stem, points=POINTS):
@@ -28,8 +28,8 @@ def drawn(result, stem, points=POINTS):
     return figure
 
 
-def written(figure):
-    return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+def panels(figure):
+    return [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
 
 
 def shows(axes):
@@ -46,17 +46,14 @@ def shows(axes):
     return bool(dots or marks or axes.texts)
 
 
-RESULTS = [RUN, compare(POINTS), SGD, solve(POINTS)]
-
-
-@pytest.mark.parametrize("result", RESULTS, ids=lambda result: type(result).__name__)
+@pytest.mark.parametrize("result", [RUN, compare(POINTS), SGD, solve(POINTS)], ids=lambda made: type(made).__name__)
 def test_each_figure_says_whose_points_and_labels_its_axes(result):
     for stem in figures(result, POINTS):
         figure = drawn(result, stem)
-        assert "bundled points" in written(figure)
-        outer = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
-        assert any(axes.get_xlabel() for axes in outer) or figure.get_supxlabel()
-        assert any(axes.get_ylabel() for axes in outer) or figure.get_supylabel() or stem == "steps"
+        said = " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+        assert "bundled points" in said
+        assert any(axes.get_xlabel() for axes in panels(figure)) or figure.get_supxlabel()
+        assert any(axes.get_ylabel() for axes in panels(figure)) or figure.get_supylabel() or stem == "steps"
 
 
 SHORT = [
@@ -80,46 +77,41 @@ def test_no_figure_is_empty_however_short_the_run_or_large_the_coordinates(make,
     points = points_of(X, (X[:, 0] - X[:, 0].mean() + X[:, 1] + scale * rng.normal(size=40) / 2 > X[:, 1].mean()))
     result = make(points)
     for stem in figures(result, points):
-        for axes in drawn(result, stem, points).axes:
-            assert not axes.axison or axes.get_label() == "<colorbar>" or shows(axes), (stem, scale)
+        assert all(shows(axes) for axes in panels(drawn(result, stem, points))), (stem, scale)
 
 
 def test_figures_of_generated_points_can_be_drawn():
     for seed in range(0, 36, 9):
         points = points_drawn(seed)
         for result in (gradient_descent(points, rate(seed), max_epochs=3), solve(points)):
-            for stem in figures(result, points):
-                assert all(shows(axes) for axes in drawn(result, stem, points).axes if axes.get_label() != "<colorbar>")
+            assert all(shows(axes) for stem in figures(result, points) for axes in panels(drawn(result, stem, points)))
 
 
 def test_a_separator_is_drawn_where_it_is_whatever_the_unit():
     for w in ([1, 2, -0.3], [0, 1, -0.5], [1, 0, -0.5], [-3, 1, 1]):
         for scale, shift in ((1, 0), (1e-30, 0), (1e80, 0), (1.0, 1e6)):
-            axes = io_axes(scale, shift)
+            axes = Figure().subplots()
+            axes.set(xlim=(shift, shift + scale), ylim=(shift, shift + scale))
             draw_separator(axes, np.array([w[0] / scale, w[1] / scale, w[2] - (w[0] + w[1]) * shift / scale]))
             ends = axes.lines[0].get_xydata()  # in the axes' own coordinates, well beyond both sides
             assert_allclose(ends @ w[:2], -w[2], atol=1e-8)
             assert np.linalg.norm(ends[0] - ends[1]) > 3
             assert np.linalg.norm(ends.mean(axis=0)) < 1
-    axes = io_axes(1, 0)
+    axes = Figure().subplots()  # from 0 to 1
     for none in ([1, 1, 5], [0, 0, 1], [np.nan, 1, 0]):
         draw_separator(axes, np.array(none))
     assert not axes.lines
 
 
-def io_axes(scale, shift):
-    axes = Figure().subplots()
-    axes.set(xlim=(shift, shift + scale), ylim=(shift, shift + scale))
-    return axes
-
-
-def test_the_path_is_the_courses_figure_without_the_undefined_slope():
+def test_the_path_is_the_courses_figure_and_without_slopes_there_is_none():
     axes = drawn(RUN, "separator-path").axes[0]
-    assert axes.get_xlim() == (-5, 5)
-    assert axes.get_ylim() == (-10, 0)
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-5, 5), (-10, 0))
     assert_array_equal(axes.lines[0].get_xydata(), RUN.slope_intercept)  # NaN, the first, is not drawn
     low, high = drawn(CENTRED, "separator-path").axes[0].get_xlim()
     assert high - low < 1  # a short path gets axes of its own
+    flat = points_of(np.column_stack([[1, 2, 3, 4], np.zeros(4)]), [0, 1, 0, 1])
+    assert set(figures(gradient_descent(flat), flat)) == {"error", "curvature", "data"}
+    assert figures(gradient_descent(POINTS, 1e308), POINTS) == {}
 
 
 def test_figure_3_is_the_loss_of_every_epoch_with_the_minimum():
@@ -136,18 +128,14 @@ def test_colours_in_the_curvature_figure_are_what_the_loss_did():
     assert len(rose) + len(fell) == RUN.epochs
 
 
-def test_without_slopes_there_is_no_path():
-    flat = points_of(np.column_stack([[1, 2, 3, 4], np.zeros(4)]), [0, 1, 0, 1])
-    assert set(figures(gradient_descent(flat), flat)) == {"error", "curvature", "data"}
-    assert figures(gradient_descent(POINTS, 1e308), POINTS) == {}
-
-
 def test_foreign_names_are_printed_as_they_stand_and_centring_is_named():
     odd = Points("a$b_$[/x]\x1b[31m.csv", POINTS.X, POINTS.t, ("$x", "_{y}"), "")
-    assert r"a\$b_\$[/x]�[31m.csv" in written(drawn(gradient_descent(odd, max_epochs=5), "data", odd))
-    assert "bundled points, centred" in written(drawn(CENTRED, "data", center(POINTS)))
-    (dots, _) = (c for c in drawn(solve(center(POINTS)), "data", center(POINTS)).axes[0].collections)
-    assert_allclose(dots.get_offsets(), center(POINTS).X[:100, :2])
+    (axes,) = panels(drawn(gradient_descent(odd, max_epochs=5), "data", odd))
+    assert axes.get_title(loc="right") == r"a\$b_\$[/x]�[31m.csv"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (r"\$x", "_{y}")
+    (axes,) = panels(drawn(solve(center(POINTS)), "data", center(POINTS)))
+    assert axes.get_title(loc="right") == "bundled points, centred"
+    assert_allclose(axes.collections[0].get_offsets(), center(POINTS).X[:100, :2])
 
 
 def test_the_stochastic_figure_starts_at_the_first_update():
@@ -158,13 +146,11 @@ def test_the_stochastic_figure_starts_at_the_first_update():
 
 
 def test_every_panel_at_equal_cost_shows_both_methods_whole():
-    result = stochastic_descent(POINTS, epochs=10, shuffles=4)
-    panels = [axes for axes in drawn(result, "equal-cost").axes if axes.axison]
-    assert len(panels) == 5
-    low, high = panels[0].get_ylim()
-    for axes, run in zip(panels, result.runs, strict=True):
+    made = panels(drawn(SGD, "equal-cost"))
+    low, high = made[0].get_ylim()
+    for axes, run in zip(made, SGD.runs, strict=True):
         stochastic, full = (line.get_ydata() for line in axes.lines)
-        assert_allclose(full, run.gradient_descent[1:] - result.optimum.nll)
-        assert_allclose(stochastic[-1], run.nll_median[-1] - result.optimum.nll)
+        assert_allclose(full, run.gradient_descent[1:] - SGD.optimum.nll)
+        assert_allclose(stochastic[-1], run.nll_median[-1] - SGD.optimum.nll)
         assert low < min(*stochastic, *full)
         assert max(*stochastic, *full) < high

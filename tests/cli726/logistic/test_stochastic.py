@@ -13,7 +13,6 @@ from cli726.logistic import center, gradient_descent, load_points, stochastic, s
 from cli726.logistic.model import losses, stochastic_paths
 
 POINTS = load_points()
-START = np.array([0.1, 0.0, 0.0])
 
 
 def texts(result):
@@ -23,8 +22,8 @@ def texts(result):
 def test_bands_are_quantiles_aligned_with_gradient_descent_at_equal_cost():
     result = stochastic_descent(POINTS, [0.1, 0.05], epochs=12, shuffles=5)
     reference = gradient_descent(POINTS, 0.05, max_epochs=12, tol=0)
-    run = result.runs[1]
-    paths = [(done, w[1]) for done, w in stochastic_paths(POINTS, [0.1, 0.05], START, 12, 1, 0, 5)]
+    run, start = result.runs[1], np.array([0.1, 0.0, 0.0])
+    paths = [(done, w[1]) for done, w in stochastic_paths(POINTS, [0.1, 0.05], start, 12, 1, 0, 5)]
     ends = losses(POINTS, np.array([w for done, w in paths if done % 200 == 0]))
     assert_array_equal(run.evaluations, 200 * np.arange(13))
     assert_allclose(run.gradient_descent, [*reference.nll, reference.final], rtol=1e-12)
@@ -57,7 +56,6 @@ def test_the_default_answer_is_the_assignments():
 def test_nothing_settles_that_is_slow_short_or_without_noise(slow):
     result = stochastic_descent(**{"points": POINTS, "etas": [0.3], "epochs": 60, "shuffles": 2} | slow)
     assert result.runs[0].noise_floor is None
-    assert "fluctuates" not in texts(result)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +67,11 @@ def test_bad_requests_are_refused(bad):
 
 
 def test_long_work_is_reported_epoch_by_epoch_and_short_work_is_not(monkeypatch):
-    short, long = Mock(), Mock()
-    stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=short)
-    monkeypatch.setattr(stochastic, "LONG", 500)
-    stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=long)
-    name = "stochastic gradient descent"
-    assert short.mock_calls == []
-    assert long.mock_calls == [
-        call.start(name, 3), *[call.advance(1)] * 3, call.finish(f"{name}: 3 epochs, 600 updates"),
-    ]  # fmt: skip
+    name, calls = "stochastic gradient descent", []
+    for long in (600, 599):
+        monkeypatch.setattr(stochastic, "LONG", long)
+        listener = Mock()
+        stochastic_descent(POINTS, [0.1], epochs=3, shuffles=1, reporter=listener)
+        calls.append(listener.mock_calls)
+    told = call.start(name, 3), *[call.advance(1)] * 3, call.finish(f"{name}: 3 epochs, 600 updates")
+    assert calls == [[], list(told)]
