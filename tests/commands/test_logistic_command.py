@@ -54,7 +54,7 @@ def test_tables_fit_with_thirty_features_and_no_word_is_broken(cmpt726, tmp_path
                 assert sum(bool(re.match(r" (feature_\d+|bias) ", line)) for line in lines) == 31
     for options in (["--center"], ["--eta", "1e-12", "--eta", "1e-10"], ["--eta", "0.01", "--max-epochs", "20000"]):
         done = cmpt726("lr", "compare", "--no-figures", *options).stdout
-        rates = len(options) // 2 if "--eta" in options else 5
+        rates = options.count("--eta") or 5
         table = done[re.search("^ rate +epochs ", done, re.MULTILINE).start() :].rstrip().splitlines()
         assert len(table) == 2 + rates  # a line for the names, a rule, a line for each rate
         assert re.search(" end .* eta q .* to 0.01", table[0])
