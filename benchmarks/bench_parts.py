@@ -96,7 +96,7 @@ def descent_rows(rounds: int) -> list[Row]:
                 scale=(updates["ours"], updates[rival]), note=note)
         for rival, against, goal, note in (
             ("loop", "a plain Python loop", 20, ""),
-            ("compiled", "scikit-learn's SGDClassifier", None, "ours also computes each epoch's error"),
+            ("compiled", "scikit-learn's SGDClassifier", None, "ours also computes each epoch's loss"),
         )
     ]  # fmt: skip
 

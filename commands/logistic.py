@@ -1,6 +1,6 @@
 """`cmpt726 lr`: problem 5."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,23 +27,15 @@ app = App(
     epilog=examples("cmpt726 lr gd", "cmpt726 lr compare", "cmpt726 lr sgd --eta 0.05"),
 )
 
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        parser=typed_path,
-        metavar="FILE",
-        help="Points, a line each: features and a label 0 or 1, separated by white space or commas (default: bundled).",
-        rich_help_panel=POINTS,
-    ),
-]
+
+def option(name: str, metavar: str, help: str, *, panel: str = DESCENT, **limits: Any) -> Any:
+    """Return an option of a descent."""
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel, **limits)
+
+
+FILE = "Points, a line each: features and a label 0 or 1, separated by white space or commas (default: bundled)."
+Data = Annotated[Path | None, option("--data", "FILE", FILE, panel=POINTS, parser=typed_path)]
 Center = Annotated[bool, typer.Option("--center", help="Take each feature's mean away first.", rich_help_panel=POINTS)]
-
-
-def option(name: str, metavar: str, help: str, *, min: int | None = None, max: int | None = None) -> Any:
-    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=DESCENT, min=min, max=max)
-
-
 Eta = Annotated[float, option("--eta", "RATE", "Learning rate.")]
 SEVERAL = "Learning rate; repeat for several (default: 0.5 0.3 0.1 0.05 0.01)."
 Etas = Annotated[list[float] | None, option("--eta", "RATE", SEVERAL)]
@@ -59,82 +51,75 @@ Shuffles = Annotated[int, option("--shuffles", "N", ORDERS, min=1, max=10_000)]
 
 def weights(text: str | None) -> list[float] | None:
     """Return the numbers of `--start`."""
-    if text is None:
-        return None
     try:
-        return [float(part) for part in text.split(",")]
+        return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(f"--start must be numbers separated by commas, got {text!r}; for example 0.1,0,0") from None
 
 
-def present(output: Output, result: "Result", points: "Points", diverged: Sequence[float] = ()) -> None:
+def present(output: Output, result: "Result") -> None:
     """Print and draw a result; then fail, if some of its descents diverged."""
     from cli726.logistic import document
 
     def figures() -> "Mapping[str, Draw]":
         from cli726.logistic import figures
 
-        return figures.figures(result, points)
+        return figures.figures(result)
 
     output.present(result, document(result), figures)
-    if diverged:
-        listed = ", ".join(f"{eta:g}" for eta in diverged)
+    runs: Any = getattr(result, "runs", [result])
+    if diverged := [f"{run.eta:g}" for run in runs if getattr(run, "diverged", False)]:
         raise ComputationError(
-            f"the descent diverged at --eta {listed}: the numbers grew beyond the largest float; choose a smaller rate"
+            f"the descent diverged at --eta {', '.join(diverged)}: the numbers grew beyond the largest float; choose a "
+            "smaller rate"
         )
 
 
 def read(data: Path | None, center: bool) -> "Points":
+    """Return the points, centred if that is asked for."""
     from cli726 import logistic
 
     points = logistic.load_points(data)
     return logistic.center(points) if center else points
 
 
-GD = ("cmpt726 lr gd", "cmpt726 lr gd --eta 0.5 --center --out figures", "cmpt726 lr gd --eta 0.1 --tol 1e-7 --json")
-
-
-@app.command(epilog=examples(*GD))
+@app.command(
+    epilog=examples(
+        "cmpt726 lr gd", "cmpt726 lr gd --center --out figures", "cmpt726 lr gd --eta 0.1 --tol 1e-7 --json"
+    )
+)
 @drawing("lr-gd")
 def gd(
     output: Output, eta: Eta = 0.5, max_epochs: MaxEpochs = 500, tol: Tol = 1e-5, start: Start = None,
     data: Data = None, center: Center = False,
 ) -> None:  # fmt: skip
-    """Gradient descent on the mean negative log-likelihood, and why it oscillates, if it does."""
+    """Run gradient descent on the mean negative log-likelihood, and say why it oscillates, if it does."""
     from cli726 import logistic
 
-    points = read(data, center)
-    result = logistic.gradient_descent(points, eta, max_epochs=max_epochs, tol=tol, start=weights(start))
-    present(output, result, points, [eta] if result.diverged else [])
+    settings: Any = {"max_epochs": max_epochs, "tol": tol, "start": weights(start)}
+    present(output, logistic.gradient_descent(read(data, center), eta, **settings))
 
 
-COMPARE = ("cmpt726 lr compare", "cmpt726 lr compare --eta 1 --eta 0.2 --max-epochs 2000")
-
-
-@app.command(epilog=examples(*COMPARE, "cmpt726 lr compare --center --json"))
+@app.command(epilog=examples("cmpt726 lr compare", "cmpt726 lr compare --eta 1 --eta 0.2 --max-epochs 2000"))
 @drawing("lr-compare")
 def compare(
     output: Output, etas: Etas = None, max_epochs: MaxEpochs = 500, tol: Tol = 1e-5, start: Start = None,
     data: Data = None, center: Center = False,
 ) -> None:  # fmt: skip
-    """Gradient descent at several rates, in one plot, and what each rate is good for."""
+    """Compare gradient descent at several rates, in one plot, and say what each rate is good for."""
     from cli726 import logistic
 
-    points, rates = read(data, center), etas or logistic.RATES
-    result = logistic.compare(points, rates, max_epochs=max_epochs, tol=tol, start=weights(start))
-    present(output, result, points, [run.eta for run in result.runs if run.diverged])
+    settings: Any = {"max_epochs": max_epochs, "tol": tol, "start": weights(start)}
+    present(output, logistic.compare(read(data, center), etas or logistic.RATES, **settings))
 
 
-SGD = ("cmpt726 lr sgd", "cmpt726 lr sgd --eta 0.05", "cmpt726 lr sgd --eta 0.3 --eta 0.1 --batch-size 20 --json")
-
-
-@app.command(epilog=examples(*SGD))
+@app.command(epilog=examples("cmpt726 lr sgd", "cmpt726 lr sgd --eta 0.05", "cmpt726 lr sgd --batch-size 20 --json"))
 @drawing("lr-sgd")
 def sgd(
     output: Output, etas: Etas = None, epochs: Epochs = 500, batch_size: BatchSize = 1, shuffles: Shuffles = 20,
     seed: Seed = 0, start: Start = None, data: Data = None, center: Center = False,
 ) -> None:  # fmt: skip
-    """Stochastic gradient descent, reshuffled every epoch, beside gradient descent at equal cost."""
+    """Run stochastic gradient descent, reshuffled every epoch, beside gradient descent at equal cost."""
     from cli726 import logistic
 
     points = read(data, center)
@@ -143,16 +128,13 @@ def sgd(
             points, etas or logistic.RATES, epochs=epochs, batch_size=batch_size, shuffles=shuffles, seed=seed,
             start=weights(start), reporter=reporter,
         )  # fmt: skip
-    present(output, result, points, [run.eta for run in result.runs if run.diverged])
+    present(output, result)
 
 
-@app.command(
-    epilog=examples("cmpt726 lr newton", "cmpt726 lr newton --center --no-figures", "cmpt726 lr newton --json")
-)
+@app.command(epilog=examples("cmpt726 lr newton", "cmpt726 lr newton --center --no-figures"))
 @drawing("lr-newton")
 def newton(output: Output, data: Data = None, center: Center = False) -> None:
-    """The minimum by Newton's method (IRLS), by which the descents are judged."""
+    """Find the minimum by Newton's method (IRLS), by which the descents are judged."""
     from cli726 import logistic
 
-    points = read(data, center)
-    present(output, logistic.solve(points), points)
+    present(output, logistic.solve(read(data, center)))

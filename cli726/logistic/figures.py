@@ -16,7 +16,7 @@ from cli726.drawing import COLORS, new_figure, shown
 from cli726.logistic.descent import Comparison, GradientDescent
 from cli726.logistic.findings import aim
 from cli726.logistic.optimum import NewtonResult, Optimum
-from cli726.logistic.points import Array, Points
+from cli726.logistic.points import Array
 from cli726.logistic.stochastic import StochasticComparison, StochasticRun
 from cli726.logistic.tables import Result
 from cli726.text import counted
@@ -45,8 +45,8 @@ SMALLEST, LARGEST = 1e-16, 1e290
 DRAWN = 100
 
 
-def figures(result: Result, points: Points) -> dict[str, Draw]:
-    """Return the figures of a result, made of these points: file stem -> how to draw it.
+def figures(result: Result) -> dict[str, Draw]:
+    """Return the figures of a result: file stem -> how to draw it.
 
     None of a descent that diverged; those of the separator for two features only.
     """
@@ -56,7 +56,7 @@ def figures(result: Result, points: Points) -> dict[str, Draw]:
             if result.slope_intercept is not None and np.isfinite(result.slope_intercept).any():
                 made["separator-path"] = lambda: separator_path(result)
             made |= {"error": lambda: losses_by_epoch(result), "curvature": lambda: curvature(result)}
-            made["data"] = lambda: separators(result, points)
+            made["data"] = lambda: separators(result)
         case Comparison():
             made = {
                 "error": lambda: losses_by_epoch(result),
@@ -65,8 +65,8 @@ def figures(result: Result, points: Points) -> dict[str, Draw]:
         case StochasticComparison():
             made = {"error": lambda: stochastic_losses(result), "equal-cost": lambda: equal_cost(result)}
         case NewtonResult():
-            made = {"steps": lambda: newton_steps(result), "data": lambda: separators(result, points)}
-    return {stem: draw for stem, draw in made.items() if len(points.features) == 2 or stem != "data"}
+            made = {"steps": lambda: newton_steps(result), "data": lambda: separators(result)}
+    return {stem: draw for stem, draw in made.items() if len(result.points.features) == 2 or stem != "data"}
 
 
 def literal(text: str) -> str:
@@ -175,9 +175,9 @@ def draw_separator(axes: Axes, w: Array, **style: Any) -> None:
         axes.plot(*np.transpose([nearest - 2 * along, nearest + 2 * along]), transform=axes.transAxes, **style)
 
 
-def separators(result: GradientDescent | NewtonResult, points: Points) -> Figure:
+def separators(result: GradientDescent | NewtonResult) -> Figure:
     """Draw two features, a colour and a marker for each class; the separator at a dozen epochs, and the best one."""
-    axes = (figure := new_figure(7.2, 5.6)).subplots()
+    axes, points = (figure := new_figure(7.2, 5.6)).subplots(), result.points
     for label, marker in enumerate("o^"):
         x, y = points.X[points.t == label, :2].T
         style: dict[str, Any] = {"color": COLORS[label], "edgecolor": "white", "linewidth": 0.5, "zorder": 3}

@@ -132,7 +132,7 @@ def of_logistic(data: Path | None) -> Section:
     made = {
         f"{name}{stem}": draw
         for name, result in (("", descent), ("rates-", compared), ("sgd-", stochastic))
-        for stem, draw in logistic_figures.figures(result, points).items()
+        for stem, draw in logistic_figures.figures(result).items()
     }
     rises = len(descent.risen)
     rose = f"rose in {rises} of {descent.epochs}" if rises else f"never rose in {descent.epochs}"

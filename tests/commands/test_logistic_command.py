@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 import numpy as np
 import pytest
@@ -150,13 +149,3 @@ def test_divergence_exits_5_and_keeps_its_json_strict(cmpt726, name):
     result = done.json if name == "gd" else done.json["runs"][0]
     assert result["diverged"]
     assert None in result["nll_median" if name == "sgd" else "nll"]
-
-
-@pytest.mark.parametrize("name", FINDINGS)
-def test_all_commands_have_examples_that_run_as_printed(cmpt726, name):
-    shown = re.findall(r"^ *\$ cmpt726 (.*?) *$", cmpt726("lr", name, "--help").stdout, re.MULTILINE)
-    assert 2 <= len(shown) <= 3
-    for example in shown:
-        # Figures cost most of the time, and are drawn in the other tests.
-        done = cmpt726(*shlex.split(example), "--no-figures")
-        assert (done.status, done.stderr) == (0, ""), example

@@ -19,10 +19,10 @@ RUN, CENTRED = gradient_descent(POINTS), gradient_descent(center(POINTS))
 SGD = stochastic_descent(POINTS, epochs=10, shuffles=4)
 
 
-def drawn(result, stem, points=POINTS):
+def drawn(result, stem):
     """A figure, after it has been rendered, so that what can't be drawn fails here."""
     with styled():
-        figure = figures(result, points)[stem]()
+        figure = figures(result)[stem]()
         figure.set_dpi(40)
         figure.draw_without_rendering()
     return figure
@@ -48,7 +48,7 @@ def shows(axes):
 
 @pytest.mark.parametrize("result", [RUN, compare(POINTS), SGD, solve(POINTS)], ids=lambda made: type(made).__name__)
 def test_each_figure_says_whose_points_and_labels_its_axes(result):
-    for stem in figures(result, POINTS):
+    for stem in figures(result):
         figure = drawn(result, stem)
         said = " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
         assert "bundled points" in said
@@ -76,15 +76,15 @@ def test_no_figure_is_empty_however_short_the_run_or_large_the_coordinates(make,
     X = scale * (5 * (scale > 1) + rng.normal(size=(40, 2)))
     points = points_of(X, (X[:, 0] - X[:, 0].mean() + X[:, 1] + scale * rng.normal(size=40) / 2 > X[:, 1].mean()))
     result = make(points)
-    for stem in figures(result, points):
-        assert all(shows(axes) for axes in panels(drawn(result, stem, points))), (stem, scale)
+    for stem in figures(result):
+        assert all(shows(axes) for axes in panels(drawn(result, stem))), (stem, scale)
 
 
 def test_figures_of_generated_points_can_be_drawn():
     for seed in range(0, 36, 9):
         points = points_drawn(seed)
         for result in (gradient_descent(points, rate(seed), max_epochs=3), solve(points)):
-            assert all(shows(axes) for stem in figures(result, points) for axes in panels(drawn(result, stem, points)))
+            assert all(shows(axes) for stem in figures(result) for axes in panels(drawn(result, stem)))
 
 
 def test_a_separator_is_drawn_where_it_is_whatever_the_unit():
@@ -110,8 +110,8 @@ def test_the_path_is_the_courses_figure_and_without_slopes_there_is_none():
     low, high = drawn(CENTRED, "separator-path").axes[0].get_xlim()
     assert high - low < 1  # a short path gets axes of its own
     flat = points_of(np.column_stack([[1, 2, 3, 4], np.zeros(4)]), [0, 1, 0, 1])
-    assert set(figures(gradient_descent(flat), flat)) == {"error", "curvature", "data"}
-    assert figures(gradient_descent(POINTS, 1e308), POINTS) == {}
+    assert set(figures(gradient_descent(flat))) == {"error", "curvature", "data"}
+    assert figures(gradient_descent(POINTS, 1e308)) == {}
 
 
 def test_figure_3_is_the_loss_of_every_epoch_with_the_minimum():
@@ -130,10 +130,10 @@ def test_colours_in_the_curvature_figure_are_what_the_loss_did():
 
 def test_foreign_names_are_printed_as_they_stand_and_centring_is_named():
     odd = Points("a$b_$[/x]\x1b[31m.csv", POINTS.X, POINTS.t, ("$x", "_{y}"), "")
-    (axes,) = panels(drawn(gradient_descent(odd, max_epochs=5), "data", odd))
+    (axes,) = panels(drawn(gradient_descent(odd, max_epochs=5), "data"))
     assert axes.get_title(loc="right") == r"a\$b_\$[/x]�[31m.csv"
     assert (axes.get_xlabel(), axes.get_ylabel()) == (r"\$x", "_{y}")
-    (axes,) = panels(drawn(solve(center(POINTS)), "data", center(POINTS)))
+    (axes,) = panels(drawn(solve(center(POINTS)), "data"))
     assert axes.get_title(loc="right") == "bundled points, centred"
     assert_allclose(axes.collections[0].get_offsets(), center(POINTS).X[:100, :2])
 

@@ -14,5 +14,5 @@ result = logistic.gradient_descent(points, 0.5)
 for finding in result.findings:
     print(finding.text)
 
-for path in draw_all(figures(result, points), Path("results/logistic_regression")):
+for path in draw_all(figures(result), Path("results/logistic_regression")):
     print(path)

@@ -14,5 +14,5 @@ result = logistic.compare(points, (0.5, 0.3, 0.1, 0.05, 0.01))
 for finding in result.findings:
     print(finding.text)
 
-for path in draw_all(figures(result, points), Path("results/logistic_regression_mod")):
+for path in draw_all(figures(result), Path("results/logistic_regression_mod")):
     print(path)

@@ -14,5 +14,5 @@ result = logistic.stochastic_descent(points, (0.5, 0.3, 0.1, 0.05, 0.01), epochs
 for finding in result.findings:
     print(finding.text)
 
-for path in draw_all(figures(result, points), Path("results/logistic_regression_sgd")):
+for path in draw_all(figures(result), Path("results/logistic_regression_sgd")):
     print(path)
