@@ -46,11 +46,7 @@ def source_digest(name: str) -> str:
 
 @contextmanager
 def own_code(name: str) -> Iterator[None]:
-    """Run somebody else's code inside: failures are theirs, and what it prints goes to stderr, not among our results.
-
-    Raises:
-        RequestError: whatever the code raises, with the line where.
-    """
+    """Run somebody else's code inside: its output goes to stderr, what it raises is a RequestError with its line."""
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -65,7 +61,7 @@ def own_code(name: str) -> Iterator[None]:
 
 @contextmanager
 def neighbours_importable(folder: Path) -> Iterator[None]:
-    """Modules beside the user's file can be imported, after all others, and leave no __pycache__ behind."""
+    """Make modules beside the user's file importable, after all others; they leave no __pycache__ behind."""
     path, wrote = list(sys.path), sys.dont_write_bytecode
     sys.path.append(str(folder))
     sys.dont_write_bytecode = True

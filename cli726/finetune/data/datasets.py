@@ -259,8 +259,7 @@ def fetch_dataset(name: str, folder: str | None, reporter: Reporter) -> Path:
     """Download what `name` names; what is there already is left alone.
 
     Raises:
-        RequestError: unknown name, or one that can't be downloaded.
-        UntrustedDataError, EnvironmentFailure: see `downloads`.
+        RequestError: unknown name, or one that can't be downloaded. Besides, what `downloads` raises.
     """
     (known, source), target = lookup(name), data_dir(folder)
     if not source.origin:

@@ -309,14 +309,8 @@ def make_splits(
 ) -> dict[str, Split]:
     """Return train, validation and test: the pools of that name, or stratified shares where there is none.
 
-    Args:
-        pools: Has "train" (or all there is), and perhaps "validation" and "test".
-        test_fraction, val_fraction: Shares of all images that could still be trained on; None: 15 %, at most 5,000;
-            0: none are drawn.
-        classes: Names, for messages.
-
-    Raises:
-        RequestError: if a class has too few images for a part in every split.
+    The fractions are of all images that could still be trained on; None: 15 %, at most 5,000; 0: none are drawn.
+    `classes` are names, for the RequestError where a class has too few images for a part in every split.
     """
     everything = pools["train"]
     typed: dict[SplitName, float | None] = {"test": test_fraction, "validation": val_fraction}

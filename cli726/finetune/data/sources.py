@@ -273,11 +273,7 @@ def beside(root: Path, splits: dict[SplitName, list[Path]]) -> Iterator[Skipped]
 
 
 def read_rows(file: Path, reading: Reading) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of a file with a header, each with the number of the line that it ends in; says unused columns.
-
-    Raises:
-        RequestError: for a file that isn't there or isn't one of comma-separated values, or a missing column.
-    """
+    """Return the rows of a file with a header, each with the number of its last line; say which columns aren't used."""
     if not file.is_file():
         raise RequestError(f"csv: needs a file that exists; got {file}; its columns are path,label[,split]")
     try:
@@ -329,12 +325,9 @@ def read_splits(
     """Return the images of listed files with the names of their classes; what was not read is said.
 
     Args:
-        name: The data set's.
-        origin: Where the files were listed, for messages.
-        files: "train" among the splits.
-        left: What lay there besides.
+        name, origin: The data set's name; where its files were listed, for messages.
+        files, left, empty: "train" among the splits; what lay there besides; classes without a file.
         reading: How to read; if strictly, whatever may be an image must be used.
-        empty: Classes without a file.
 
     Raises:
         RequestError: if a split has a class that training lacks, or no image can be read.

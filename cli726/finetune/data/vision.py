@@ -52,12 +52,7 @@ def import_torchvision() -> ModuleType:
 
 
 def load_vision(name: str, reading: Reading, *, download: bool = False) -> Dataset:
-    """Return a data set of torchvision from the first of the folders that has it.
-
-    Args:
-        name: One of `VISION`.
-        reading: Its folders are roots to look in; the first is downloaded to.
-        download: Fetch what is missing, by torchvision's own means.
+    """Return a data set of `VISION` from the first of the folders that has it; `download` it into the first of all.
 
     Raises:
         RequestError: if it is in none of them, or is no classification of images.
@@ -108,13 +103,9 @@ def load_python(place: str, reading: Reading) -> Dataset:
 
 
 def read_parts(name: str, parts: Mapping[str, Any], reading: Reading, *, own: bool = False) -> Dataset:
-    """Return splits as arrays, with the class names that the training part has, else its numbers.
+    """Return data sets of (image, label), by split, as arrays, with the training part's class names, else its numbers.
 
-    Args:
-        name: The data set's.
-        parts: Data sets of (image, label), by split; "train" among them.
-        reading: How to read.
-        own: Somebody's own; else torchvision's, whose `data` and `targets` may stand for their items.
+    Somebody's `own` are read item by item; of torchvision's `data` and `targets` may stand for their items.
 
     Raises:
         RequestError: for an empty split, labels that don't number the classes, or values below 0 of somebody's own.

@@ -94,16 +94,11 @@ def phase_table(run: FinishedRun) -> Table:
 
 def trial_table(run: FinishedRun) -> Table | None:
     """Return the penalties tried in the first stage, if several were."""
-    rows = [
-        (
-            f"{trial['l2']:g}",
-            percent(1 - trial["best"]["val_error"]),
-            f"{trial['best']['val_loss']:.4f}",
-            f"{trial['norm']:.3f}",
-            "goes on" if trial["l2"] == run.summary["l2"]["l2"] else "",
-        )
-        for trial in run.summary.get("trials") or ()
-    ]
+    rows = []
+    for trial in run.summary.get("trials") or ():
+        error, loss = trial["best"]["val_error"], trial["best"]["val_loss"]
+        kept = "goes on" if trial["l2"] == run.summary["l2"]["l2"] else ""
+        rows.append((f"{trial['l2']:g}", percent(1 - error), f"{loss:.4f}", f"{trial['norm']:.3f}", kept))
     columns = ("penalty", "best validation accuracy", "loss", "norm of coefficients", "")
     return Table("L2 penalties tried while the new layers train alone", columns, rows, "6.3") if rows else None
 
@@ -135,13 +130,13 @@ def explain_stages(run: FinishedRun) -> Iterator[Finding]:
     evidence = {"before": (1 - before, low, high), "after": (1 - after, low_after, high_after), "images": images}
     change = f"from {percent(1 - before)} to {percent(1 - after)} of {images:,} images"
     if after < before:
-        sure = (
-            "the 95 % intervals of the two stages don't overlap, so that chance in the choice of images does not "
-            "explain it"
-            if low_after > high
-            else "the 95 % intervals of the two stages overlap: only more images would make the difference sure"
+        sure = "overlap: only more images would make the difference sure"
+        if low_after > high:
+            sure = "don't overlap, so that chance in the choice of images does not explain it"
+        text = (
+            f"Turning on more of the network did better: the best validation accuracy rose {change}; the 95 % "
+            f"intervals of the two stages {sure}."
         )
-        text = f"Turning on more of the network did better: the best validation accuracy rose {change}; {sure}."
     elif after > before:
         text = (
             f"Turning on more of the network did not help here: the best validation accuracy fell {change}; the model "
@@ -174,12 +169,8 @@ def explain_penalty(run: FinishedRun) -> Iterator[Finding]:
     trials = sorted(run.summary.get("trials") or (), key=lambda trial: float(trial["l2"]))
     norms = [trial["norm"] for trial in trials]
     if len(norms) > 1 and all(one > two for one, two in pairwise(norms)):
-        yield Finding(
-            "6.3",
-            f"The larger the penalty, the smaller the coefficients: their norm falls from {norms[0]:.2f} to "
-            f"{norms[-1]:.2f}.",
-            {"norms": norms},
-        )
+        fall = f"their norm falls from {norms[0]:.2f} to {norms[-1]:.2f}"
+        yield Finding("6.3", f"The larger the penalty, the smaller the coefficients: {fall}.", {"norms": norms})
 
 
 def explain_rest(run: FinishedRun, second: FinishedRun | None) -> Iterator[Finding]:
@@ -187,11 +178,8 @@ def explain_rest(run: FinishedRun, second: FinishedRun | None) -> Iterator[Findi
     runs = [uses(one) for one in (run, second) if one is not None]
     unused = [name for question, name in EXTENSIONS.items() if not any(told[question].used for told in runs)]
     if unused:
-        yield Finding(
-            "",
-            f"Described only, not used by {'either' if second else 'this'} run: {listed(unused)}.",
-            {"unused": unused},
-        )
+        which = "either" if second else "this"
+        yield Finding("", f"Described only, not used by {which} run: {listed(unused)}.", {"unused": unused})
 
 
 def explain_copies(run: FinishedRun) -> Iterator[Finding]:
