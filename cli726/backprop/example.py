@@ -86,9 +86,6 @@ def example(
         weights: JSON file with a matrix for each layer, or a whole document of `cmpt726 backprop --json`.
         hidden, seed: What hidden units do (logistic if nobody says); from which missing numbers are drawn.
 
-    Returns:
-        The network, the inputs (ndarray of shape (inputs,)), the targets (ndarray of shape (outputs,)).
-
     Raises:
         RequestError: for anything that doesn't fit together.
     """

@@ -28,14 +28,11 @@ PUSHES = np.array([-12.0, -8.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0,
 
 @dataclass(frozen=True)
 class Zeros:
-    """The gradients of one network that are exactly 0, decided from its structure.
+    """How many gradients are exactly 0, decided from the structure, and of how many weights.
 
     Attributes:
-        zero_gradients: How many.
-        total_weights: Of how many.
-        because: Reason -> how many have it as their first reason; reasons that no gradient has are left out.
-        inactive_units: Hidden units with h' = 0.
-        dead_layer: The lowest hidden layer with no active unit; None if every layer has one.
+        because: Reason -> how many gradients have it as their first one.
+        inactive_units, dead_layer: Hidden units with h' = 0; the lowest hidden layer that has no others, None for none.
         live_paths_log10: Logarithm of the number of paths of active units from inputs to output; None for no path.
     """
 
@@ -72,14 +69,13 @@ class Vanishing:
 
     Attributes:
         setting, hidden, connect: Which network.
-        y, residual: Output, and output minus target; infinite where float64 overflows.
+        y, residual: Output, and output minus target.
         log10, largest: log10 of |dE/dw_11|, and of the largest |dE/dw| in the layer; -inf for an exact 0.
         plain: dE/dw_11 by ordinary code, for each format.
-        zeros: Gradients that are exactly zero, and why.
         bound: On |dE/dw_11^(1)| / |(y - t) x_1|: every h' at its largest, nothing cancelling.
         steepest: The largest h' on the way from w_11^(1) to the output; None without hidden layer.
         factors: Of a chain: what dE/dw_11^(1) is the product of -> log10 of its size; empty for bipartite layers.
-        saturation: Logistic activations pushed to the ends of their range; None for ReLU, or without hidden layer.
+        saturation: Of logistic hidden units; None if there are none.
     """
 
     setting: Setting
@@ -190,11 +186,7 @@ def saturate(network: Network) -> Saturation:
 
 
 def analyse(setting: Setting, hidden: Hidden, connect: Connect) -> Vanishing:
-    """Answer problem 4 for one network.
-
-    Raises:
-        RequestError: for a setting that makes no network.
-    """
+    """Answer problem 4 for one network; RequestError if the setting makes none."""
     network = build(setting, hidden, connect)
     passed, residual = forward(network)
     inner, outer = network.weights()

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cli726.choices import Dtype, Hidden
 from cli726.document import mathtext
@@ -46,19 +47,18 @@ def by_layer(results: Sequence[Vanishing]) -> Figure:
 
 
 def layer_panel(axes: Axes, item: Vanishing) -> None:
-    """Draw one network; layers whose gradient is exactly 0 stay out, and a line says so."""
+    """Draw one network; layers whose gradient is exactly 0 stay out, and the title counts the gradients."""
     depth, kept, zeros = item.setting.depth, np.isfinite(item.log10), item.zeros
-    count = int(kept.sum())
-    marker = "o" if depth < FEW else "." if count < depth else ""
+    marker = "o" if depth < FEW else "" if kept.all() else "."
     shown = np.where(kept, item.log10, np.nan)
     axes.plot(np.arange(1, depth + 1), shown, color=BLUE, linewidth=2.6, marker=marker, markersize=4)
     axes.set_xlim(1 - 0.02 * depth, 1.02 * depth)
-    some = f": {zeros.zero_gradients:,} of {zeros.total_weights:,} exactly 0" if zeros.zero_gradients else ""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    some = f": {zeros.zero_gradients:,} of {zeros.total_weights:,} gradients exactly 0" if zeros.zero_gradients else ""
     axes.set_title(f"{'ReLU' if item.hidden is Hidden.relu else 'Logistic'}, {item.connect}{some}")
-    if count < depth:
-        which, height = ("every layer", 0.5) if not count else (f"{depth - count:,} of {depth:,} layers", 0.9)
-        text = f"the gradient of {mathtext('w_11^(l)')} is exactly 0\nin {which}"
-        axes.text(0.5, height, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
+    if not kept.any():
+        text = f"the gradient of {mathtext('w_11^(l)')} is exactly 0\nin every layer"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
     for lost in item.lost(Dtype.float32)[-1:]:
         text = "highest layer for which float32 gives 0"
         axes.plot(lost, item.log10[lost - 1], "v", color=VERMILION, markersize=9, label=text)

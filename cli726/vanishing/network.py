@@ -40,14 +40,12 @@ UNITS = {Connect.chain: 1, Connect.bipartite: 2}
 
 @dataclass(frozen=True)
 class Setting:
-    """The network that somebody asked for.
+    """The network that somebody asked for, as typed; its format is that of the plain computation.
 
     Attributes:
         depth: Layers of weights.
         weight: "1" for every weight, "normal:0.5" for random ones.
-        bias: Of every unit, as typed; None for no biases.
-        x, t: The two inputs and the target, as typed.
-        dtype, seed: Format of the plain computation; of random weights.
+        bias: Of every unit; None for no biases.
     """
 
     depth: int = 152
@@ -122,11 +120,7 @@ def rule(text: str) -> tuple[bool, Fraction]:
 
 
 def build(setting: Setting, hidden: Hidden, connect: Connect) -> Network:
-    """Return the network that a setting describes.
-
-    Raises:
-        RequestError: for a depth, a rule or numbers that make none.
-    """
+    """Return the network that a setting describes; RequestError for a depth, a rule or numbers that make none."""
     depth, units = setting.depth, UNITS[connect]
     if not 1 <= depth <= MOST_LAYERS:
         raise RequestError(f"--depth must be from 1 to {MOST_LAYERS:,} layers of weights; got {depth}; try 152")

@@ -67,20 +67,20 @@ def test_a_weights_file_of_another_form_is_refused(tmp_path: Path, document: Any
 
 
 @pytest.mark.parametrize(
-    ("typed", "message"),
+    ("name", "value", "message"),
     [
-        ({"layers": "3"}, "at least two layers"),
-        ({"layers": "3,0,1"}, "at least 1 unit; got --layers 3,0,1"),
-        ({"layers": "3,2.5,1"}, "whole numbers"),
-        ({"layers": "1000,1001"}, "at most 1,000,000 weights; got --layers 1000,1001: 1,001,000"),
-        ({"x": "1,nan,2"}, "--x: a number must be finite"),
-        ({"t": "1,2"}, "--t takes 1 number"),
-        ({"weights": Path("missing.json")}, "no file missing.json"),
+        ("layers", "3", "at least two layers"),
+        ("layers", "3,0,1", "at least 1 unit; got --layers 3,0,1"),
+        ("layers", "3,2.5,1", "whole numbers"),
+        ("layers", "1000,1001", "at most 1,000,000 weights; got --layers 1000,1001: 1,001,000"),
+        ("x", "1,nan,2", "--x: a number must be finite"),
+        ("t", "1,2", "--t takes 1 number"),
+        ("weights", Path("missing.json"), "no file missing.json"),
     ],
 )
-def test_bad_values_are_refused(typed: dict[str, Any], message: str) -> None:
+def test_bad_values_are_refused(name: str, value: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        example(**typed)
+        example(**{name: value})
 
 
 def test_what_does_not_fit_or_overflows_is_refused(tmp_path: Path) -> None:

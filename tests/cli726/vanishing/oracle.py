@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import mpmath
@@ -47,8 +47,7 @@ class Oracle:
         # As many as a saturated unit, or a contraction layer after layer, can take.
         self.digits = int(80 + self.depth + 2 * float(largest))
 
-    def precision(self) -> Any:
-        return mpmath.workdps(self.digits)
+        self.precision = partial(mpmath.workdps, self.digits)
 
     def number(self, value: Fraction) -> Any:
         return value if self.relu else mpmath.mpf(value.numerator) / value.denominator

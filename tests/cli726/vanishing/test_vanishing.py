@@ -254,9 +254,7 @@ def test_numbers_are_rounded_as_they_are_meant(size: float, value: Decimal) -> N
     assert states(magnitude(size), size)
     assert len(Decimal(at_most(value)).normalize().as_tuple().digits) <= 3
     assert value <= Decimal(at_most(value)) <= value * Decimal("1.0101")
-
-
-def test_numbers_of_ordinary_size_have_no_exponent() -> None:
+    # Numbers of ordinary size have no exponent.
     sizes = {"0.00012": -3.92, "1.0e-04": -4.0, "99": 1.9973, "100": 1.9979, "95499": 4.98, "1.0e+05": 5.0,
              "1.0e-07": -7.001, "0": -math.inf}  # fmt: skip
     assert [magnitude(size) for size in sizes.values()] == list(sizes)
@@ -319,7 +317,4 @@ def test_settings_that_make_no_network_are_refused(change: dict[str, Any], messa
     with pytest.raises(RequestError, match=message) as refusal:
         build(replace(Setting(), **change), *RELU_CHAIN)
     assert "x" * 50 not in change.values() or f'got "{"x" * 40}"' in str(refusal.value)
-
-
-def test_the_largest_settings_are_taken() -> None:
     assert len(build(Setting(depth=20_000, weight="1000", bias="-1000"), *RELU_CHAIN).inner) == 19_999
