@@ -63,7 +63,7 @@ class Variable:
 
 
 class Numbers(NamedTuple):
-    """What a network holds at one data point, or bounds on what rounding did to it, an ndarray for each layer.
+    """Numbers that a network holds at one data point, or bounds on what rounding did to them, by layer.
 
     Activations a and deltas dE/da of layers 2, 3, ...; outputs z of layers 1, 2, ..., from x to y; gradients dE/dw.
     """

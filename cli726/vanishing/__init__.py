@@ -28,7 +28,7 @@ PUSHES = np.array([-12.0, -8.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0,
 
 @dataclass(frozen=True)
 class Zeros:
-    """How many gradients are exactly 0, decided from the structure, and of how many weights.
+    """Count of the gradients that are exactly 0, decided from the structure, and of all weights.
 
     Attributes:
         because: Reason -> how many gradients have it as their first one.

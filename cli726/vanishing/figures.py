@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from cli726.choices import Dtype, Hidden
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
-from cli726.vanishing import Vanishing
+from cli726.vanishing import Saturation, Vanishing
 
 __all__ = ["figures"]
 
@@ -24,7 +24,7 @@ FEW = 30
 
 def figures(results: Sequence[Vanishing]) -> Mapping[str, Callable[[], Figure]]:
     """Return file stem -> how to draw it."""
-    pushed = [item for item in results if item.saturation]
+    pushed = [(item, item.saturation) for item in results if item.saturation]
     drawn: dict[str, Callable[[], Figure]] = {"gradients": partial(by_layer, results)}
     return drawn | ({"saturation": partial(saturation, pushed)} if pushed else {})
 
@@ -64,10 +64,10 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
         axes.plot(lost, item.log10[lost - 1], "v", color=VERMILION, markersize=9, label=text)
 
 
-def saturation(results: Sequence[Vanishing]) -> Figure:
+def saturation(networks: Sequence[tuple[Vanishing, Saturation]]) -> Figure:
     """Draw h and h', and the gradient of three layers as a bias pushes the activations to the ends."""
-    figure = new_figure(4.3 * (1 + len(results)), 3.9)
-    first, *others = figure.subplots(1, 1 + len(results))
+    figure = new_figure(4.3 * (1 + len(networks)), 3.9)
+    first, *others = figure.subplots(1, 1 + len(networks))
     a = np.linspace(-8, 8, 321)
     z = 1 / (1 + np.exp(-a))
     first.plot(a, z, color=PINK, linestyle="--")
@@ -77,15 +77,13 @@ def saturation(results: Sequence[Vanishing]) -> Figure:
     first.text(2.2, 0.80, "$h(a)$", color=PINK, fontsize=13)
     first.text(2.0, 0.14, "$h'(a) = h\\,(1 - h)$", color=BLUE, fontsize=13)
     first.set(xlabel="activation $a$", title="Logistic unit")
-    for axes, item in zip(others, results, strict=True):
-        push_panel(axes, item)
+    for axes, network in zip(others, networks, strict=True):
+        push_panel(axes, *network)
     return figure
 
 
-def push_panel(axes: Axes, item: Vanishing) -> None:
+def push_panel(axes: Axes, item: Vanishing, pushed: Saturation) -> None:
     """Draw one network under biases; a layer whose gradient is 0 stands in the legend only."""
-    if (pushed := item.saturation) is None:
-        return
     styles = zip((BLUE, ORANGE, GREEN), ("-", "--", "-."), strict=True)
     for layer, logs, (color, dashes) in zip(pushed.layers, pushed.log10.T, styles, strict=False):
         kept = np.where(np.isfinite(logs), logs, np.nan)

@@ -86,7 +86,7 @@ class Network:
 
 
 class Pass(NamedTuple):
-    """z of layers 1 (inputs) to depth, a and h' of layers 2 to depth, each of shape (stacks, units)."""
+    """Numbers of shape (stacks, units): z of layers 1 (inputs) to depth, a and h' of layers 2 to depth."""
 
     outputs: list[Array]
     activations: list[Array]

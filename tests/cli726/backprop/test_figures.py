@@ -34,6 +34,9 @@ def test_each_panel_shows_a_delta_the_way_to_it_and_its_weight(
         assert any(f"^{{({layer})}}" in text and text.startswith("$w") for text in texts)
         assert len(texts) == 2
         assert sum(panels[panel].get_xlim()) / 2 == pytest.approx(panels[panel].texts[-1].get_position()[0])
+    if layers == "3,3,3,1":
+        assert panels[3].get_title() == mathtext("delta_1^(2) = h'(a_1^(2)) Σ_k w_k1^(2) delta_k^(3)")
+        assert panels[3].texts[-1].get_text() == mathtext("∂E_n/∂w_11^(1) = delta_1^(2) x_1")
     output = mathtext("y" if layers[-1] == "1" else "y_1")
     names = {item.get_text() for item in panels[0].texts}
     assert {"inputs", "output", mathtext("w^(1)"), mathtext("x_1"), output} <= names
