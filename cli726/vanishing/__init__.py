@@ -95,7 +95,7 @@ class Vanishing:
     @property
     def name(self) -> str:
         """Return the network's name."""
-        return f"{'ReLU' if self.hidden is Hidden.relu else 'logistic'} {self.connect}"
+        return f"{'ReLU' if self.hidden is Hidden.relu else 'Logistic'} {self.connect}"
 
     def lost(self, dtype: Dtype) -> list[int]:
         """Return the layers for which ordinary code gives 0 for a gradient that is not 0."""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cli726.choices import Dtype, Hidden
+from cli726.choices import Dtype
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
 from cli726.vanishing import Saturation, Vanishing
@@ -55,7 +55,7 @@ def layer_panel(axes: Axes, item: Vanishing) -> None:
     axes.set_xlim(1 - 0.02 * depth, 1.02 * depth)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     some = f": {zeros.zero_gradients:,} of {zeros.total_weights:,} gradients exactly 0" if zeros.zero_gradients else ""
-    axes.set_title(f"{'ReLU' if item.hidden is Hidden.relu else 'Logistic'}, {item.connect}{some}")
+    axes.set_title(item.name + some)
     if not kept.any():
         text = f"the gradient of {mathtext('w_11^(l)')} is exactly 0\nin every layer"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
@@ -91,5 +91,5 @@ def push_panel(axes: Axes, item: Vanishing, pushed: Saturation) -> None:
         axes.plot(pushed.activation, kept, color=color, linestyle=dashes, marker=".", label=label)
     axes.set_xlabel(f"activation {mathtext(f'a_1^({pushed.place})')}")
     axes.set_ylabel(f"$\\log_{{10}}$ {mathtext('|∂y/∂w_11^(l)|')}")
-    axes.set_title(f"Logistic {item.connect}, pushed by biases")
+    axes.set_title(f"{item.name}, pushed by biases")
     axes.legend(loc="lower center")

@@ -66,11 +66,6 @@ def question(item: Vanishing) -> str:
     return "4.2" if item.hidden is Hidden.logistic else "4.3" if item.connect is Connect.chain else "4.4"
 
 
-def title(item: Vanishing) -> str:
-    """Return a network's name at the beginning of a sentence."""
-    return item.name[0].upper() + item.name[1:]
-
-
 def document(results: Sequence[Vanishing]) -> Document:
     """Return the answers that one or more networks of one setting give."""
     setting, findings = results[0].setting, list(explain_formula(results))
@@ -122,7 +117,7 @@ def explain_factors(item: Vanishing) -> Iterator[Finding]:
         if abs(size) >= NOTABLE:
             slopes += f"; {what} {'adds' if size > 0 else 'takes off'} {abs(size):.1f}"
     text = (
-        f"{title(item)}: `|∂E_n/∂w_11^(1)| ~= {magnitude(item.log10[0])}`; whatever the activations (`h' <= 1/4`), it "
+        f"{item.name}: `|∂E_n/∂w_11^(1)| ~= {magnitude(item.log10[0])}`; whatever the activations (`h' <= 1/4`), it "
         f"is at most `|y − t| |x_1|` times `{at_most(item.bound)}`. {slopes}."
     )
     evidence = {"log10": item.log10[0], "bound_log10": log10(item.bound), "factors_log10": factors}
@@ -140,7 +135,7 @@ def explain_saturation(item: Vanishing) -> Iterator[Finding]:
         pairs = zip(sizes, activations, strict=True)
         own, low, high = (f"`{magnitude(size)}` at `z = {output(a)}`" for size, a in pairs)
         text = (
-            f"{title(item)}: `|∂y/∂w_11^({pushed.layers[1]})|` is {own} in layer {pushed.place}, {low} with every bias "
+            f"{item.name}: `|∂y/∂w_11^({pushed.layers[1]})|` is {own} in layer {pushed.place}, {low} with every bias "
             f"{PUSH:g} lower, {high} with {PUSH:g} higher (figure saturation)."
         )
         yield Finding("4.2", told(text), {"network": item.name, "log10": sizes, "activation": activations})
@@ -158,7 +153,7 @@ def explain_zeros(item: Vanishing) -> Iterator[Finding]:
         text = f"none of the {total} gradients is 0{active}."
     else:
         return
-    yield Finding(question(item), f"{title(item)}: {text}", {"network": item.name, "zeros": zeros})
+    yield Finding(question(item), f"{item.name}: {text}", {"network": item.name, "zeros": zeros})
 
 
 def output(activation: float) -> str:

@@ -27,7 +27,7 @@ def test_panels_show_every_layer_that_has_a_gradient_or_say_why_not() -> None:
         assert said == ([] if np.isfinite(result.log10).any() else ["exactly 0\nin every layer"])
         zero, total = result.zeros.zero_gradients, result.zeros.total_weights
         counted = f": {zero} of {total} gradients exactly 0" if zero else ""
-        assert axes.get_title() == f"{oracle.name.replace(' ', ', ')}{counted}"
+        assert axes.get_title() == oracle.name + counted
         assert ("saturation" in drawn) == (result.saturation is not None)
         if result.saturation is not None:
             slope, panel = drawn["saturation"].axes
@@ -42,7 +42,7 @@ def test_four_networks_stand_in_a_grid_with_the_layer_that_float32_loses() -> No
     results = [analyse(Setting(), *kind) for kind in KINDS]
     with styled():
         panels = figures(results)["gradients"]().axes
-    titles = ["Logistic, chain", "Logistic, bipartite", "ReLU, chain", "ReLU, bipartite"]
+    titles = ["Logistic chain", "Logistic bipartite", "ReLU chain", "ReLU bipartite"]
     assert [axes.get_title() for axes in panels] == titles
     for axes, item in zip(panels, results, strict=True):
         assert [np.asarray(line.get_xdata())[0] for line in axes.lines[1:]] == item.lost(Dtype.float32)[-1:]
