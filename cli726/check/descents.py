@@ -80,7 +80,7 @@ class Given(NamedTuple):
 
     @property
     def epochs(self) -> int:
-        """How many."""
+        """Return how many there are."""
         return min(len(one.values) for one in self if one)
 
     def first(self, epochs: int) -> Given:

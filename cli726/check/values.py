@@ -84,7 +84,7 @@ class World:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """An example of each symbol by its letter."""
+        """Return an example of each symbol by its letter."""
         return dict(reversed({re.split("[_^]", name)[0]: name for name in reversed(self.values)}.items()))
 
     def unknown(self, node: Node) -> Misread:

@@ -101,7 +101,7 @@ class Report:
 
     @property
     def status(self) -> int:
-        """0, or the exit status of what failed; 5 where failures differ."""
+        """Return 0, or the exit status of what failed; 5 where failures differ."""
         found = {problem.status for problem in self.problems if problem.status}
         return 5 if len(found) > 1 else max(found, default=0)
 

@@ -59,13 +59,13 @@ class Source:
 
     @property
     def language(self) -> str:
-        """What it is written in, as syntax highlighters call it."""
+        """Return what it is written in, as syntax highlighters call it."""
         path = PurePosixPath(self.path)
         return LANGUAGES.get(path.with_suffix("").suffix if path.suffix == ".j2" else path.suffix, "txt")
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """Return what it says."""
         return self.content.decode()
 
 

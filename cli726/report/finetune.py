@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
     """
     run = read_run(path)
     scored = score_again(run, reporter) if trained is None else (trained.dataset, trained.judged[2])
-    found = scored if isinstance(scored, str) else gallery(*scored)
+    rows, images = ([], {}) if isinstance(scored, str) else gallery(*scored)
     second = train_second(reporter) if trained is not None or run.summary["dataset"]["name"] == "digits" else None
     test, data = run.summary["test"], run.summary["dataset"]
     names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data["class_names"])]
@@ -79,8 +79,8 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
     if "confusion" in test:
         title = f"{accuracy} of {test['images']:,} test images"
         figures["confusion"] = lambda: confusion_figure(np.array(test["confusion"]), names, title)
-    if isinstance(found, Gallery):
-        figures["inputs"] = lambda: contact_sheet(found.dataset)
+    if not isinstance(scored, str):
+        figures["inputs"] = lambda: contact_sheet(scored[0])
     return Section(
         headline=f"On {shown(data['name'], NAME)} the best validation error is {percent(run.best.val_error)} (epoch "
         f"{run.best.epoch}); test accuracy {accuracy} of {test['images']:,} images.",
@@ -102,21 +102,12 @@ def section(path: Path, reporter: Reporter, trained: Finetuned | None = None) ->
             "second": second and {question[2:]: use.text for question, use in uses(second).items()},
             "vision": len(VISION) + len(CIFAR),
             "augmentations": listed(sorted(AUGMENTATIONS)),
-            "rows": found.rows if isinstance(found, Gallery) else [],
-            "no_rows": found if isinstance(found, str) else "",
+            "rows": rows,
+            "no_rows": scored if isinstance(scored, str) else "",
         },
         figures=figures,
-        images=found.images if isinstance(found, Gallery) else {},
+        images=images,
     )
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Some test images with their scores: rows for the template, PNG files by name, and the data set they come from."""
-
-    rows: tuple[Mapping[str, Any], ...]
-    images: Mapping[str, bytes]
-    dataset: Dataset
 
 
 def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Tensor] | str:
@@ -137,14 +128,14 @@ def score_again(run: FinishedRun, reporter: Reporter) -> tuple[Dataset, torch.Te
     return data, model.scores(data.pixels("test"))
 
 
-def gallery(data: Dataset, scores: torch.Tensor) -> Gallery:
-    """Return some test images of a data set with their scores, mistakes first."""
+def gallery(data: Dataset, scores: torch.Tensor) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Return some test images of a data set, mistakes first: rows for the template, and PNG files by name."""
     test = data.images("test")
     probabilities = scores.double().softmax(1).cpu().numpy()
     names = [shown(name, NAME, f"class {k}") for k, name in enumerate(data.class_names)]
     order = chosen(probabilities, test.labels)
-    rows = tuple(row(probabilities[i], int(test.labels[i]), names, test.names[i], i) for i in order)
-    return Gallery(rows, {f"image-{i}.png": png(test.pixels[i]) for i in order}, data)
+    rows = [row(probabilities[i], int(test.labels[i]), names, test.names[i], i) for i in order]
+    return rows, {f"image-{i}.png": png(test.pixels[i]) for i in order}
 
 
 def chosen(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[int]:

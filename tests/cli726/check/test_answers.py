@@ -52,7 +52,8 @@ WRAPPINGS = ("{}", "({})", "[{}]", "1 * ({})", "{} + 0", "-(-({}))", r"\left( {}
 FORMULAS = {
     "2.1": ["6 + 2 x1^2 + 2 x2^2", "2(x1^2 + x2^2 + 3)", "2*x1**2 + 2*x2**2 + 6", "6 + 2 x_1^2 + 2 x_2^2", "y1 = 6 + 2x1² + 2x2²",
             "y_1(x) = 6+2x_1^{2}+2x_2^{2}", "8 - 2 + 2 x^2 + 2 y^2"],
-    "2.2": ["8", "y2 = 8", "y_2(x) = 8", "8.0", "8 + 0 x1^2 + 0 x2^2", "16/2", "2^3", "6 + 2", "8 x1 / x1"],
+    "2.2": ["8", "y2 = 8", "y_2(x) = 8", "8.0", "8 / 2 * 2", "16 / 2 / 1", "2^3^1", "-2 * -4", "16 - 2^3", "-2^3 + 16", "10 - 1 - 1", "2^2 2", "4 / 2 4", "2^-1 * 16", "8 - (2 - 2)",
+            "8 + 0 x1^2 + 0 x2^2", "16/2", "2^3", "6 + 2", "8 x1 / x1"],
     "3.1": ["y - t", "y(x_n, w) - t_n", "a_1^(4) - t", "-(t - y)", "-t + y", "delta_1^(4) = y - t", "dE_n/da_1^(4) = y - t",
             "z_1^(4) - t", "w_11^(3) z_1^(3) + w_12^(3) z_2^(3) + w_13^(3) z_3^(3) - t", "sum_k w_1k^(3) z_k^(3) - t",
             r"\frac{\partial E_n}{\partial a_1^{(4)}} = y - t"],
@@ -180,7 +181,7 @@ HAND = {
     "3.1": {"y + t": "sign", "t - y": "sign", "1/2 (y - t)": "factor 1/2", "(y - t) h'(a_1^(4))": "h' too many", "delta_1^(4)": "name only",
             "y": "missing term", "z_1^(4) + t": "sign"},
     "3.2": {"z_2^(3)": "missing factor", "delta_1^(4)": "missing factor", "delta_1^(4) + z_2^(3)": "sum for product",
-            "delta_1^(4) z_2^(3) w_12^(3)": "factor too many", "delta_1^(4) h'(a_2^(3))": "h' for h", "delta_1^(4) / z_2^(3)": "quotient"},
+            "delta_1^(4) z_2^(3) w_12^(3)": "factor too many", "delta_1^(4) h'(a_2^(3))": "h' for h", "delta_1^(4) / z_2^(3)": "quotient", "delta_1^(4) z_2^(3) h(a_1^(3))": "factor too many"},
     "3.3": {"w_11^(3) delta_1^(4)": "missing factor", "h'(a_1^(3)) delta_1^(4)": "missing factor", "h(a_1^(3)) w_11^(3) delta_1^(4)": "h for h'",
             "h'(z_1^(3)) w_11^(3) delta_1^(4)": "z for a", "z_1^(3) (1 + z_1^(3)) w_11^(3) delta_1^(4)": "sign", "delta_1^(3)": "name only"},
     "3.4": {"delta_1^(3)": "missing factor", "z_1^(2)": "missing factor", "delta_1^(3) x_1": "input for unit",

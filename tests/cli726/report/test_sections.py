@@ -74,7 +74,7 @@ def test_the_second_run_uses_what_the_first_leaves_out(monkeypatch, run):
 
 def test_scores_of_the_gallery_are_those_of_the_test(run, monkeypatch):
     data, scores = score_again(read_run(run), Silent())
-    rows = gallery(data, scores).rows
+    rows, _ = gallery(data, scores)
     confusion = np.array(json.loads((run / "summary.json").read_text())["test"]["confusion"])
     assert sum(not row["right"] for row in rows) == min(confusion.sum() - confusion.trace(), ROWS // 2)
     for row in rows:
@@ -84,9 +84,9 @@ def test_scores_of_the_gallery_are_those_of_the_test(run, monkeypatch):
     monkeypatch.setattr(finetune, "score_again", None)
     monkeypatch.setattr(finetune, "train_second", lambda reporter: read_run(run))
     turned = torch.roll(scores, 1, 1)
-    trained = type("Finetuned", (), {"dataset": data, "test_scores": turned})()
+    trained = type("Finetuned", (), {"dataset": data, "judged": (None, None, turned)})()
     shown = finetune.section(run, Silent(), trained).data["rows"]
-    assert [row["scores"] for row in shown] == [row["scores"] for row in gallery(data, turned).rows]
+    assert [row["scores"] for row in shown] == [row["scores"] for row in gallery(data, turned)[0]]
 
 
 def copy(run, path, **options):
