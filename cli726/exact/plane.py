@@ -27,15 +27,12 @@ Square = tuple[Vector, Fraction]  # centre, half the width
 Image = Callable[[Sequence[Vector]], list[FloatArray]]
 
 HALO = [effects.withStroke(linewidth=3, foreground="white")]
-# Eight more than the house's colours, far from these and from each other; then hues a golden section apart.
-MORE = ("#66BF39", "#595900", "#8C0075", "#4965F2", "#F2A0A0", "#00A5A5", "#590000", "#F249F2")
-GOLDEN = 0.618
 
 
 def class_color(k: int) -> str:
-    """Return the colour of the class with index k; no two classes share one."""
-    colors = (*COLORS, *MORE)
-    return colors[k] if k < len(colors) else to_hex(tuple(hsv_to_rgb((GOLDEN * k % 1, 0.6, 0.6))))
+    """Return the colour of the class with index k: after the house's colours hues far from their neighbours'."""
+    more = hsv_to_rgb(((0.55 * k + 0.3) % 1, 0.9, (0.65, 1.0)[k % 2]))
+    return COLORS[k] if k < len(COLORS) else to_hex(tuple(more))
 
 
 def pale(color: str, share: float = 0.3) -> str:

@@ -55,6 +55,11 @@ def height(w, x):
     return w[0] * x[0] + w[1] * x[1] + w[2]
 
 
+def same(weights, k):
+    """Return the classes that are the same as one, itself included."""
+    return tuple(j for j, w in enumerate(weights, 1) if w == weights[k - 1])
+
+
 def winners(weights, x):
     values = [height(w, x) for w in weights]
     return [k for k, value in enumerate(values, 1) if value == max(values)]
@@ -87,7 +92,7 @@ def has_area(weights, k):
     return all(c > 0 for p, c in left if p == 0) and (low is None or high is None or low < high)
 
 
-def meeting_points(weights):
+def vertices(weights):
     """Return every point at which three of the largest, with slopes that are not on one line, tie."""
     found = set()
     for a, b, c in combinations(dict.fromkeys(weights), 3):

@@ -169,6 +169,7 @@ def test_surfaces_show_the_scores_on_one_scale():
     for figure, count in zip(figures, (1, 1, 2), strict=True):
         (faces,) = (item for item in figure.axes[0].collections if isinstance(item, Poly3DCollection))
         assert len(faces.get_facecolor()) == count * glm_figures.CELLS**2
+    assert_allclose(figures[0].axes[0].get_zlim(), (5.36, 22.64))  # from 6 to 22, and a little more
     assert len(figures[2].axes[0].lines) == 4
     for line in figures[2].axes[0].lines:
         x1, x2, height = line.get_data_3d()

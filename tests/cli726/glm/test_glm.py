@@ -13,7 +13,7 @@ from cli726.exact import decimal, equation, marked, polynomial
 from cli726.glm import analyse, evaluate
 from cli726.glm.findings import document
 from tests.cli726.exact import settings
-from tests.cli726.exact.settings import names
+from tests.cli726.exact.settings import names, same
 
 SETTINGS = [pytest.param(weights, id=str(k)) for k, weights in enumerate(settings.settings(2))]
 SQUARES = ("x1^2", "x2^2")
@@ -99,8 +99,10 @@ def of_regions(weights, first, result, cells):
         rivals = [j for j in first if j != k and dividing(weights, k, j, {*first}) != "nothing"]
         differences = [[m - n for m, n in zip(weights[k - 1], weights[j - 1], strict=True)] for j in rivals]
         where = " and ".join(shown(equation(ways, SQUARES, c, ">")) for c, *ways in differences)
-        tied = names(j for j, w in enumerate(weights, 1) if w == weights[k - 1])
-        parts.append(f"to {tied} " + (f"where {where}" if where else "everywhere" if k in first else "nowhere"))
+        parts.append(
+            f"to {names(same(weights, k))} "
+            + (f"where {where}" if where else "everywhere" if k in first else "nowhere")
+        )
     yield f"Ties aside, the rule assigns x {'; '.join(parts)}."
     if len(weights) == 2 and cells:
         item = result.boundaries[0]
@@ -122,7 +124,9 @@ def test_every_sentence_is_true(weights):
         *((f"2.{min(k, 2)}", of_surface(k, w)) for k, w in enumerate(weights, 1)),
         *(("2.3", text) for text in of_regions(weights, first, result, cells)),
     ]
-    assert [item.class_ for item in result.regions if not item.empty] == with_area
+    assert [(item.class_, item.tied, item.empty) for item in result.regions] == [
+        (k, same(weights, k), k not in with_area) for k in range(1, len(weights) + 1)
+    ]
 
 
 def squared(size):

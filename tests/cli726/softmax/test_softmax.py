@@ -19,23 +19,11 @@ from cli726.document.content import plain
 from cli726.softmax import ASSIGNMENT, NAMES, analyse, evaluate, probabilities
 from cli726.softmax.figures import figures
 from cli726.softmax.findings import document, point_document
-from tests.cli726.exact.settings import (
-    FAR,
-    has_area,
-    height,
-    meeting_points,
-    names,
-    precise,
-    settings,
-    shares,
-    winners,
-)
+from tests.cli726.exact.settings import FAR, has_area, height, names, precise, same, settings, shares, vertices, winners
 
 # Last, one green point of C2, C4 and C5, at which their neighbours by number, C1 and C3, are far below.
 LOW = tuple(tuple(map(Fraction, w)) for w in ((0, 0, -9), (1, 0, 0), (0, 0, -8), (-1, 1, 0), (-1, -1, 0)))
-SETTINGS = [
-    pytest.param(weights, id=str(k)) for k, weights in enumerate([*settings(1), LOW, exact.classes(ASSIGNMENT, NAMES)])
-]
+SETTINGS = [pytest.param(w, id=str(k)) for k, w in enumerate([*settings(1), LOW, exact.classes(ASSIGNMENT, NAMES)])]
 EXTENSION = "On the extension of each boundary line beyond the green point the third class is the most probable"
 SHARED = "several activations differ by constants: each of their classes keeps a share; the limits are in the table."
 
@@ -223,9 +211,8 @@ def inside(weights, result, inhabited):
     if groups["certain"]:
         where = "each region" if len(groups["certain"]) == len(inhabited) else of["certain"]
         yield (
-            f"Far out in the middle of {where} "
-            "the probability of its class tends to 1, and all others to 0, together like exp(-rho s): its activation "
-            "leads by a gap that grows with the distance."
+            f"Far out in the middle of {where} the probability of its class tends to 1, and all others to 0, together "
+            "like exp(-rho s): its activation leads by a gap that grows with the distance."
         )
     if groups["bounded"]:
         yield f"No point of {of['bounded']} is far out: it is bounded."
@@ -247,7 +234,7 @@ def inside(weights, result, inhabited):
 @pytest.mark.parametrize("weights", SETTINGS)
 def test_every_sentence_is_true(weights):
     result = analyse(weights)
-    points = meeting_points(weights)
+    points = vertices(weights)
     first = [k for k in range(1, len(weights) + 1) if weights.index(weights[k - 1]) == k - 1]
     inhabited = [k for k in first if has_area(weights, k)]
     told = [(item.question, item.text) for item in document(result).findings]
@@ -256,9 +243,9 @@ def test_every_sentence_is_true(weights):
         *(("1.2", text) for text in along(weights, result, points)),
         *(("1.3", text) for text in inside(weights, result, inhabited)),
     ]
-    assert {item.class_ for item in result.regions if item.kind != "empty"} == {
-        k for k in range(1, len(weights) + 1) if has_area(weights, k)
-    }
+    assert [(item.class_, item.tied, item.kind != "empty") for item in result.regions] == [
+        (k, same(weights, k), has_area(weights, k)) for k in range(1, len(weights) + 1)
+    ]
     assert [item.text for item in point_document(result).findings] == [told[0][1]] * (not points)
 
 
@@ -293,17 +280,19 @@ def cells_are_true(weights, way, cells, one_point):
         listed = [stated.get(f"C{k}", "0") for k in range(1, len(weights) + 1)]
     for k, (text, share) in enumerate(zip(listed, exactly, strict=True)):
         is_share(text, share, mpmath.fsum(exactly[:k] + exactly[k + 1 :]))
-    assert len([name for name in cells if name.startswith("s = ")]) == 3 * one_point
-    for name, text in cells.items():
-        if name.startswith("s = ") and text:
-            size = mpmath.hypot(*map(precise, way.exact_direction))
-            found = enumerate(shares(weights, at(way, Fraction(float(int(name[4:]) / size)))), 1)
+    distances = {int(name[4:]): text for name, text in cells.items() if name.startswith("s = ")}
+    assert len(distances) == 3 * one_point
+    for s, text in distances.items():
+        assert (text == "") == (way.limit is None)
+        if text:
+            t = Fraction(float(s / mpmath.hypot(*map(precise, way.exact_direction))))
+            found = enumerate(shares(weights, at(way, t)), 1)
             is_share(text, mpmath.fsum(p for k, p in found if k not in way.tied), 1, rel=0.06)
 
 
 @pytest.mark.parametrize("weights", SETTINGS[::2])
 def test_every_cell_is_true(weights):
-    x = min(meeting_points(weights), default=(Fraction(7, 3), Fraction(-2)))
+    x = min(vertices(weights), default=(Fraction(7, 3), Fraction(-2)))
     result, place, exactly = analyse(weights), evaluate(weights, x), shares(weights, x)
     *ways, spot = document(result, place).tables
     for table, items in zip(ways, [items for items in (result.boundaries, result.regions) if items], strict=True):
