@@ -38,8 +38,8 @@ class EntryInfo:
     key: str  # its name; a key unless it is foreign
     path: Path
     state: State  # "ok": it looks whole; only `verify` reads the data
-    reason: str | None = None  # it is not ok, or is removed
-    bytes: int = 0
+    reason: str | None  # it is not ok, or is removed
+    bytes: int
     request: Request | None = None  # where it is ok
     built: str | None = None  # when: ISO 8601
     seconds: float | None = None  # that building it took, or reading it where it was verified
@@ -163,4 +163,4 @@ def describe(entry: Path) -> EntryInfo:
         open_data(entry, manifest, layout_of(manifest.request)).close()
     except (Distrusted, OSError) as error:
         return EntryInfo(entry.name, entry, *verdict(error), **known)
-    return EntryInfo(entry.name, entry, "ok", request=manifest.request, **known)
+    return EntryInfo(entry.name, entry, "ok", None, request=manifest.request, **known)

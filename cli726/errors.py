@@ -58,7 +58,7 @@ class Interrupted(BaseException):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that isn't known: the nearest ones that are, whatever the case, or nothing."""
+    """Return the end of a message about an unknown name: the nearest known ones, whatever the case, or nothing."""
     spelt = {one.lower(): one for one in known}
     near = [spelt[match] for match in get_close_matches(name.lower(), spelt)]
     return f"; did you mean {' or '.join(near)}?" if near else ""

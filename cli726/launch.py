@@ -29,37 +29,37 @@ PAUSE = 1
 
 
 def told(name: str, alone: int) -> int:
-    """A number that torchrun set. Without torchrun `alone`, whatever some other program means by that name."""
+    """Return a number that torchrun set; without torchrun `alone`, whatever some other program means by that name."""
     return int(os.environ[name]) if "TORCHELASTIC_RUN_ID" in os.environ else alone
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """Return this process's number, from 0."""
     return told("RANK", 0)
 
 
 def world() -> int:
-    """How many processes share the work."""
+    """Return how many processes share the work."""
     return told("WORLD_SIZE", 1)
 
 
 def local_rank() -> int:
-    """This process's number on its own machine."""
+    """Return this process's number on its own machine."""
     return told("LOCAL_RANK", 0)
 
 
 def local_world() -> int:
-    """How many of them are on this machine."""
+    """Return how many of them are on this machine."""
     return told("LOCAL_WORLD_SIZE", 1)
 
 
 def machines() -> int:
-    """On how many machines they are."""
+    """Return on how many machines they are."""
     return told("GROUP_WORLD_SIZE", 1)
 
 
 def restarts() -> int:
-    """How often torchrun has started all of them again."""
+    """Return how often torchrun has started all of them again."""
     return told("TORCHELASTIC_RESTART_COUNT", 0)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 WHICH = "Which entries"
 LONGEST_CELL = 60
+# Of what an entry says of its origin, shown in lists.
+FOR_PEOPLE = ("model", "data", "pool", "cut")
 THOUSANDS = {"k": 1, "m": 2, "g": 3, "t": 4}
 SIZES = {"b": 1} | {t + u: base**n for t, n in THOUSANDS.items() for u, base in (("", 1000), ("b", 1000), ("ib", 1024))}
 AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -31,25 +34,24 @@ AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 app = App(
     name="cache",
     help="The feature caches that `cmpt726 finetune --cache` keeps: list, check, remove.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
     epilog=examples("cmpt726 cache ls", "cmpt726 cache verify", "cmpt726 cache prune --max-size 5GB --yes"),
 )
 
+
+def option(*flags: str, panel: str = WHICH, **rest: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel=panel, **rest)
+
+
 PLACE = "Where the caches are (default: CMPT726_CACHE_DIR, else the per-user cache folder)."
-CacheDir = Annotated[
-    Path | None, typer.Option("--cache-dir", parser=typed_path, metavar="DIR", help=PLACE, rich_help_panel=WHICH)
-]
-KEY = typer.Argument(
-    metavar="[KEY]", help="Entry key, or the start of it.", show_default=False, autocompletion=cache_keys
-)
-Key = Annotated[str | None, KEY]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask first.", rich_help_panel=WHICH)]
+CacheDir = Annotated[Path | None, option("--cache-dir", parser=typed_path, metavar="DIR", help=PLACE)]
+KEY = "Entry key, or a unique beginning of it."
+Key = Annotated[str | None, typer.Argument(metavar="[KEY]", help=KEY, show_default=False, autocompletion=cache_keys)]
+Yes = Annotated[bool, option("--yes", "-y", help="Don't ask first.")]
 MOST = "Remove the least recently used until at most this much is left, as in 5GB."
-MaxSize = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help=MOST, rich_help_panel=WHICH)]
+MaxSize = Annotated[str | None, option("--max-size", metavar="SIZE", help=MOST)]
 UNUSED = "Remove entries unused for this long, as in 30d."
-OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="AGE", help=UNUSED, rich_help_panel=WHICH)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.", rich_help_panel=OUTPUT)]
+OlderThan = Annotated[str | None, option("--older-than", metavar="AGE", help=UNUSED)]
+DryRun = Annotated[bool, option("--dry-run", panel=OUTPUT, help="Only say what would be removed.")]
 
 
 def store_of(cache_dir: Path | None) -> "Store":
@@ -60,7 +62,7 @@ def store_of(cache_dir: Path | None) -> "Store":
 
 
 def quantity(text: str, units: dict[str, int], rule: str) -> float:
-    """Return a number times its unit, or raise RequestError with the rule."""
+    """Return a number times its unit; RequestError with the rule for anything else."""
     if text.strip() == "0":  # in any unit
         return 0.0
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]+)\s*", text.lower(), re.ASCII)
@@ -84,21 +86,25 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
-def timestamp(used: float | None) -> str | None:
-    """Return seconds since 1970 as ISO 8601, UTC; None for what no calendar has."""
-    try:
-        return None if used is None else datetime.fromtimestamp(used, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return None
+def moment(used: float | None) -> datetime | None:
+    """Return seconds since 1970 as a date, UTC; None for what no calendar has."""
+    with suppress(ValueError, OverflowError, OSError):
+        return None if used is None else datetime.fromtimestamp(used, UTC)
+    return None
+
+
+def picked(info: "EntryInfo", *names: str) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in names}
 
 
 def summary(info: "EntryInfo") -> dict[str, Any]:
     """Return an entry as `ls` lists it, what its provenance says short enough for a table."""
     said = {name: text_of(value) for name, value in (info.request.provenance if info.request else {}).items()}
     short = {name: t if len(t) <= LONGEST_CELL else t[: LONGEST_CELL - 1] + "…" for name, t in said.items()}
-    found = {name: short.get(name) for name in ("model", "data", "pool", "cut")}
-    found |= {name: getattr(info, name) for name in ("key", "bytes", "built", "seconds", "state", "reason")}
-    return found | {"used": timestamp(info.used), "path": str(info.path)}
+    used = moment(info.used)
+    found = {name: short.get(name) for name in FOR_PEOPLE}
+    found |= picked(info, "key", "bytes", "built", "seconds", "state", "reason")
+    return found | {"used": used and used.isoformat(timespec="seconds"), "path": str(info.path)}
 
 
 def listing(headline: str, *columns: str, rows: Sequence[Sequence[object]]) -> "Iterator[RenderableType]":
@@ -118,13 +124,12 @@ def ls(cache_dir: CacheDir = None, as_json: Json = False) -> None:
     total = sum(entry["bytes"] for entry in entries)
 
     def tables() -> "Iterator[RenderableType]":
-        names = ("model", "data", "pool", "cut")
         rows = []
         for e in entries:
             used = datetime.fromisoformat(e["used"]).astimezone().strftime("%Y-%m-%d %H:%M") if e["used"] else ""
-            rows.append((short_key(e["key"]), *(e[n] or "" for n in names), used, e["state"], as_size(e["bytes"])))
-        headline = f"{len(entries)} in {store.folder}, {as_size(total)}"
-        yield from listing(headline, "key", *names, "last use", "state", "size", rows=rows)
+            rows.append((short_key(e["key"]), *(e[n] or "" for n in FOR_PEOPLE), used, e["state"], as_size(e["bytes"])))
+        headline = f"{counted(len(entries), 'entry', 'entries')} in {store.folder}, {as_size(total)}"
+        yield from listing(headline, "key", *FOR_PEOPLE, "last use", "state", "size", rows=rows)
 
     emit({"folder": store.folder, "bytes": total, "entries": entries}, tables, as_json=as_json)
 
@@ -164,10 +169,10 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
     def tables() -> "Iterator[RenderableType]":
         rows = [(short_key(info.key), info.state, info.reason or "", as_size(info.bytes)) for info in infos]
         whole = sum(info.state == "ok" for info in infos)
-        headline = f"{whole} of {len(infos)} in {store.folder} are as they were written"
+        headline = f"{whole} of {counted(len(infos), 'entry', 'entries')} in {store.folder} as written"
         yield from listing(headline, "key", "state", "reason", "size", rows=rows)
 
-    entries = [{name: getattr(info, name) for name in ("key", "state", "reason", "bytes", "seconds")} for info in infos]
+    entries = [picked(info, "key", "state", "reason", "bytes", "seconds") for info in infos]
     emit({"folder": store.folder, "entries": entries, "damaged": len(bad)}, tables, as_json=as_json)
     if bad:
         named = ", ".join(bad[:3]) + (", ..." if len(bad) > 3 else "")
@@ -196,23 +201,20 @@ def remove(store: "Store", doomed: "list[EntryInfo]", *, yes: bool, dry_run: boo
         store.remove(doomed)
 
     def tables() -> "Iterator[RenderableType]":
-        verb = "would remove" if dry_run else "removed"
-        headline = f"{verb} {len(doomed)}, {as_size(freed)}; {as_size(left)} left in {store.folder}"
+        verb, what = "would remove" if dry_run else "removed", counted(len(doomed), "entry", "entries")
+        headline = f"{verb} {what}, {as_size(freed)}; {as_size(left)} left in {store.folder}"
         rows = [(short_key(info.key), info.reason or "", as_size(info.bytes)) for info in doomed]
         yield from listing(headline, "key", "why", "size", rows=rows)
 
-    removed = [{name: getattr(info, name) for name in ("key", "bytes", "reason")} for info in doomed]
+    removed = [picked(info, "key", "bytes", "reason") for info in doomed]
     payload = {"folder": store.folder, "removed": removed, "bytes": freed, "left_bytes": left, "dry_run": dry_run}
     emit(payload, tables, as_json=as_json)
 
 
-@app.command(
-    epilog=examples(
-        "cmpt726 cache prune --yes",
-        "cmpt726 cache prune --max-size 5GB --older-than 30d --yes",
-        "cmpt726 cache prune --older-than 30d --dry-run",
-    )
-)
+PRUNE = ("cmpt726 cache prune --yes", "cmpt726 cache prune --max-size 5GB --older-than 30d --yes")
+
+
+@app.command(epilog=examples(*PRUNE, "cmpt726 cache prune --older-than 30d --dry-run"))
 def prune(
     max_size: MaxSize = None,
     older_than: OlderThan = None,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cli726.text import printable
 from commands.render import console
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
+
+    from cli726.reporting import Reporter
 
 
 # A task's pace is known after so many seconds and that share of its steps, or after its first round; and the seconds
@@ -28,62 +31,41 @@ def duration(seconds: float) -> str:
 
 
 class TerminalProgress:
-    """A Rich progress display; a `Reporter` and a context manager."""
+    """A `Reporter` with Rich's bars, which are to be started and stopped."""
 
     def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich import progress as rich
 
-        self.progress: Progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=console(stderr=True),
-            transient=True,
-        )
+        columns = (
+            rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn(),
+            rich.TimeElapsedColumn(), rich.TimeRemainingColumn(), rich.TextColumn("{task.fields[note]}", markup=False),
+        )  # fmt: skip
+        self.bars = rich.Progress(*columns, console=console(stderr=True), transient=True)
         self.task: TaskID | None = None
-
-    def __enter__(self) -> TerminalProgress:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
 
     def start(self, task: str, total: int) -> None:
         self.clear()
         # Rich takes 0 steps for a task that is finished, and stops its clock.
-        self.task = self.progress.add_task(printable(task), total=total or None, note="")
+        self.task = self.bars.add_task(printable(task), total=total or None, note="")
 
     def advance(self, steps: int) -> None:
         if self.task is not None:
-            self.progress.advance(self.task, steps)
+            self.bars.advance(self.task, steps)
 
     def note(self, text: str) -> None:
         if self.task is not None:
-            self.progress.update(self.task, note=printable(text))
+            self.bars.update(self.task, note=printable(text))
 
     def finish(self, text: str) -> None:
         self.clear()
         self.say(text)
 
     def say(self, text: str) -> None:
-        self.progress.console.print(printable(text), markup=False, soft_wrap=True)
+        self.bars.console.print(printable(text), markup=False, soft_wrap=True)
 
     def clear(self) -> None:
         if self.task is not None:
-            self.progress.remove_task(self.task)
+            self.bars.remove_task(self.task)
             self.task = None
 
 
@@ -92,14 +74,6 @@ class PlainProgress:
 
     def __init__(self) -> None:
         self.start("", 0)
-
-    def __enter__(self) -> PlainProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     def start(self, task: str, total: int) -> None:
         self.task, self.total, self.done = task, total, 0
@@ -135,6 +109,12 @@ class PlainProgress:
         print(printable(text), file=sys.stderr, flush=True)
 
 
-def progress() -> TerminalProgress | PlainProgress:
-    """The reporter for where stderr goes."""
-    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
+@contextmanager
+def progress() -> Iterator[Reporter]:
+    """Give the reporter for where stderr goes."""
+    if sys.stderr.isatty():
+        reporter = TerminalProgress()
+        with reporter.bars:
+            yield reporter
+    else:
+        yield PlainProgress()

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
     from cli726.finetune.folder.runs import RunInfo
 
-app = App(
-    help="List fine-tuning runs.",
-    epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"),
-)
+app = App(help="List fine-tuning runs.", epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"))
 # Columns of their own, or nothing that a result depends on.
 APART = {"dataset", "data_dir", "cache_dir", "workers", "threads", "gallery"}
 
@@ -31,23 +28,22 @@ def root() -> None:
 
 
 def differing(runs: "list[RunInfo]") -> list[str]:
-    """For each run the options in which runs differ, as far as they aren't the defaults."""
+    """Return for each run the options in which runs differ, as far as they aren't the defaults."""
     usual: dict[str, Any] = FinetuneConfig().to_json()
     usual["l2"] = list(usual["l2"])
     stated = [{**usual, **run.options} for run in runs]
     names = [name for name in usual if name not in APART and any(one[name] != stated[0][name] for one in stated)]
-    return [
-        ", ".join(f"{name.replace('_', '-')} {shown(one[name])}" for name in names if one[name] != usual[name])
-        for one in stated
-    ]
+    return [", ".join(spelt(name, one[name]) for name in names if one[name] != usual[name]) for one in stated]
 
 
-def shown(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else "on" if value is True else str(value)
+def spelt(name: str, value: object) -> str:
+    """Return an option and its value as one would type them, without dashes."""
+    shown = " ".join(map(str, value)) if isinstance(value, list) else "on" if value is True else str(value)
+    return f"{name.replace('_', '-')} {shown}"
 
 
 def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
-    """A row a run, the newest last, and how to go on with one that was interrupted."""
+    """Yield a table with a row for each run, the newest last, and how to go on with one that was interrupted."""
     if not runs:
         yield "No runs yet: make one with cmpt726 finetune --cache --unfreeze-after 5"
         return
@@ -63,8 +59,8 @@ def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
             result = f"{run.test_accuracy:.2%} of {run.test_images:,} ({low:.1%} to {high:.1%})"
         rows.append([run.name, run.dataset or "-", validated, result, run.date, options])
     columns = ["run", "data", "validation\naccuracy", "test accuracy (95 %), or state", "date", "options"]
-    shown_columns = len(columns) - (not any(different))
-    listing = table("Runs", *columns[:shown_columns], rows=[row[:shown_columns] for row in rows], numeric=9)
+    shown = len(columns) - (not any(different))
+    listing = table("Runs", *columns[:shown], rows=[row[:shown] for row in rows], numeric=9)
     listing.columns[0].no_wrap = True  # a name is there to be copied
     yield listing
     interrupted = [run for run in runs if run.state == "interrupted"]

@@ -56,7 +56,7 @@ def test_path_prints_the_folder_and_makes_nothing(cmpt726, folder):
 def test_ls_lists_what_there_is(cmpt726, folder, keys):
     done = cmpt726("cache", "ls")
     assert done.status == 0
-    for shown in (keys[0][:12], keys[1][:12], "resnet20", "digits", "train", "test", "pool", "ok", "2 in "):
+    for shown in (keys[0][:12], keys[1][:12], "resnet20", "digits", "train", "test", "pool", "ok", "2 entries in "):
         assert shown in done.stdout
     document = cmpt726("cache", "ls", "--json").json
     assert {entry["key"] for entry in document["entries"]} == set(keys)
@@ -100,7 +100,7 @@ def test_verify_lists_everything_and_then_exits_3_on_damage_with_a_remedy_that_w
     data.write_bytes(data.read_bytes()[:-1] + b"\1")
     done = cmpt726("cache", "verify")
     assert done.status == 3
-    for shown in ("1 of 2 in ", "SHA-256", keys[1][:12]):
+    for shown in ("1 of 2 entries in ", "SHA-256", keys[1][:12]):
         assert shown in done.stdout
     assert done.stderr.startswith("error: ")
     assert "--cache-dir" not in done.stderr
@@ -126,7 +126,7 @@ def test_what_is_not_ours_is_listed_and_is_no_damage(cmpt726, folder, keys):
         done = cmpt726("cache", *arguments)
         assert done.status == 0
         assert done.stdout.count("foreign") == 2
-    assert "2 of 4 in " in cmpt726("cache", "verify").stdout
+    assert "2 of 4 entries in " in cmpt726("cache", "verify").stdout
     assert cmpt726("cache", "clear", "--yes", "--json").json["removed"][0].keys() == {"key", "bytes", "reason"}
     assert cmpt726("cache", "verify").status == 0
     assert len(list((folder / "v1").iterdir())) > 1
@@ -143,8 +143,8 @@ def test_prune_plans_and_then_does(cmpt726, folder, keys):
     assert done["bytes"] == plan["bytes"] > 0
     assert (done["dry_run"], done["left_bytes"]) == (False, plan["left_bytes"])
     assert [info.key for info in Store(folder).entries()] == [keys[1]]
-    assert "would remove 1" in cmpt726("cache", "prune", "--max-size", "0B", "--dry-run").stdout
-    assert "removed 1" in cmpt726("cache", "prune", "--max-size", "0B", "--yes").stdout
+    assert "would remove 1 entry, " in cmpt726("cache", "prune", "--max-size", "0B", "--dry-run").stdout
+    assert "removed 1 entry, " in cmpt726("cache", "prune", "--max-size", "0B", "--yes").stdout
     assert Store(folder).entries() == []
 
 

@@ -77,9 +77,6 @@ def own(tmp_path: Path) -> str:
     return f"python:{tmp_path / 'own.py'}"
 
 
-# Against torchvision
-
-
 @settings(max_examples=30, deadline=None)
 @given(factors=st.tuples(*[st.floats(0.0, 2.0)] * 3, st.floats(-0.25, 0.25)))
 def test_color_is_torchvisions_colors(factors: tuple[float, float, float, float]) -> None:
@@ -92,20 +89,16 @@ def test_color_is_torchvisions_colors(factors: tuple[float, float, float, float]
     assert farthest(color(pixels, torch.tensor([factors] * 3)), expected) <= 1
 
 
-def test_color_knows_what_its_factors_mean() -> None:
-    pixels = images(2)
-    assert torch.equal(color(pixels, torch.tensor([[1.0, 1, 1, 0]] * 2)), pixels)
-    assert not color(pixels, torch.tensor([[0.0, 1, 1, 0]] * 2)).any()
-    grey = color(pixels, torch.tensor([[1.0, 1, 0, 0]] * 2))
+def test_color_knows_what_its_factors_mean_and_quarter_turns_are_exact() -> None:
+    pixels = images(4)
+    assert torch.equal(color(pixels, torch.tensor([[1.0, 1, 1, 0]] * 4)), pixels)
+    assert not color(pixels, torch.tensor([[0.0, 1, 1, 0]] * 4)).any()
+    grey = color(pixels, torch.tensor([[1.0, 1, 0, 0]] * 4))
     assert torch.equal(grey[..., 0], grey[..., 1])
     red = torch.tensor([200, 10, 10], dtype=torch.uint8).expand(1, 2, 2, 3)
     assert color(red, torch.tensor([[1.0, 1, 1, 1 / 3]]))[0, 0, 0].tolist() == [10, 200, 10]
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_quarter_turns_are_exact(turns: int) -> None:
-    pixels = images(4)
-    assert torch.equal(rotate(pixels, torch.full((4,), turns * math.pi / 2)), torch.rot90(pixels, turns, (1, 2)))
+    for turns in range(4):
+        assert torch.equal(rotate(pixels, torch.full((4,), turns * math.pi / 2)), torch.rot90(pixels, turns, (1, 2)))
 
 
 @pytest.mark.parametrize("degrees", [-40.0, -7.5, 3.0, 90.0, 133.0])
@@ -122,21 +115,17 @@ def test_rotation_is_torchvisions_but_for_the_corners(degrees: float) -> None:
     assert (ours.flatten(1).amin(1) >= pixels.flatten(1).amin(1)).all()
 
 
-@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.7, 5.0])
-def test_blur_is_torchvisions(sigma: float) -> None:
-    pixels = images(3)
-    size = 2 * math.ceil(3 * sigma) + 1
-    expected = torchvision_v2().functional.gaussian_blur(planes(pixels), [size, size], [sigma, sigma])
-    assert farthest(blur(pixels, torch.full((3, 1), sigma)), expected) <= 1
-
-
-def test_blurs_in_one_batch_are_each_their_own() -> None:
-    pixels = images(4)
-    widths = torch.tensor([[0.0], [0.5], [1.5], [4.0]])
+def test_blur_is_torchvisions_and_in_one_batch_each_images_own() -> None:
+    pixels, widths = images(5), torch.tensor([[0.0], [0.3], [1.0], [2.7], [5.0]])
     together = blur(pixels, widths)
     assert torch.equal(together[0], pixels[0])
-    for number in range(4):
+    for number, sigma in enumerate(widths[:, 0].tolist()):
         assert torch.equal(together[number], blur(pixels[[number, 0]], widths[[number, 0]])[0])
+        size = 2 * math.ceil(3 * sigma) + 1
+        if sigma:
+            one_image = planes(pixels)[number : number + 1]
+            expected = torchvision_v2().functional.gaussian_blur(one_image, [size, size], [sigma, sigma])
+            assert farthest(together[number : number + 1], expected) <= 1
 
 
 @pytest.mark.parametrize("name", list(OPERATIONS))
@@ -185,15 +174,9 @@ def test_erased_rectangles_are_as_torchvisions() -> None:
 def test_erasing_covers_the_rectangle_and_nothing_else() -> None:
     pixels = images(2)
     erased = erase(pixels, torch.tensor([[0.25, 0.5, 0.5, 0.25], [0.0, 0.0, 0.0, 0.0]]))
-    assert torch.equal(erased[1], pixels[1])
-    inside = torch.zeros(32, 32, dtype=torch.bool)
-    inside[8:24, 16:24] = True
-    assert torch.equal(erased[0][~inside], pixels[0][~inside])
-    mean = pixels[0].double().mean((0, 1)).round().to(torch.uint8)
-    assert bool((erased[0][inside] == mean).all())
-
-
-# What torchvision lacks
+    expected = pixels.clone()
+    expected[0, 8:24, 16:24] = pixels[0].double().mean((0, 1)).round().to(torch.uint8)
+    assert torch.equal(erased, expected)
 
 
 def test_motion_to_the_right_spreads_a_point_along_its_row() -> None:
@@ -251,15 +234,13 @@ def test_the_noise_table_is_normal() -> None:
     assert float((table.abs() > 1.96).float().mean()) == pytest.approx(0.05, abs=0.002)
 
 
-# The promises of --augment
-
-
 @pytest.mark.parametrize("name", KNOWN)
 def test_neither_batch_nor_order_changes_an_image(name: str) -> None:
     augmentation = one(name)
     pixels = images(37)
     drawn = augmentation.draw(37, generator(1, name), augmentation.strength)
     whole = augmentation.apply(pixels, drawn)
+    assert torch.equal(pixels, images(37)), "the images given are left alone"
     assert whole.dtype == torch.uint8
     assert whole.shape == pixels.shape
     assert whole.is_contiguous()
@@ -271,33 +252,18 @@ def test_neither_batch_nor_order_changes_an_image(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_the_images_given_are_left_alone(name: str) -> None:
-    pixels = images(5)
-    before = pixels.clone()
-    augmentation = one(name)
-    augmentation.apply(pixels, augmentation.draw(5, generator(1), augmentation.strength))
-    assert torch.equal(pixels, before)
-
-
-@pytest.mark.parametrize("name", sorted(KNOWN.keys() - {"randaugment"}))
-def test_the_least_strength_changes_nothing(name: str) -> None:
-    augmentation = one(f"{name}:0")
-    pixels = images(20)
-    drawn = augmentation.draw(20, generator(1), augmentation.strength)
-    assert int((augmentation.apply(pixels, drawn).int() - pixels.int()).abs().max()) == 0
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_the_range_of_strengths_is_what_is_accepted(name: str) -> None:
+def test_the_range_of_strengths_is_what_is_accepted_and_the_least_changes_nothing(name: str) -> None:
     kind = KNOWN[name]
     assert one(name).strength == kind.default
     for strength in (kind.low, kind.high):
         assert one(f"{name}:{strength}").strength == strength
     for wrong in (kind.low - 1, kind.high + 1, "much", "nan"):
-        with pytest.raises(
-            RequestError, match=f"--augment {name} takes .* from {kind.low} to {kind.high}; got {wrong}"
-        ):
+        said = f"--augment {name} takes .* from {kind.low} to {kind.high}; got {wrong}"
+        with pytest.raises(RequestError, match=said):
             parse_augmentations(f"flip,{name}:{wrong}")
+    if name != "randaugment":  # whose operations are drawn whatever their strength
+        least, pixels = one(f"{name}:0"), images(20)
+        assert torch.equal(least.apply(pixels, least.draw(20, generator(1), least.strength)), pixels)
 
 
 @pytest.mark.parametrize("text", ["crop:2.5", "randaugment:0.5"])
@@ -319,11 +285,6 @@ def test_more_strength_changes_more(name: str) -> None:
     assert 0 < change(high / 8) < change(high / 2)
 
 
-def test_labels_read_as_typed(own: str) -> None:
-    text = f"flip,blur:0.5,{own}:darken"
-    assert [a.label for a in parse_augmentations(text)] == ["flip:0.5", "blur:0.5", "python:darken"]
-
-
 def test_torchvision_is_imported_only_for_what_needs_it() -> None:
     code = """if True:
         import sys, torch
@@ -337,12 +298,10 @@ def test_torchvision_is_imported_only_for_what_needs_it() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# The user's own
-
-
 def test_own_function_gets_planes_and_a_generator(own: str) -> None:
     pixels = images(6)
-    chosen = parse_augmentations(f"{own}:darken")
+    chosen = parse_augmentations(f"flip:0,{own}:darken")
+    assert [a.label for a in chosen] == ["flip:0", "python:darken"]
     drawn = draw_all(chosen, 6, 0, "all", 1)
     darker = apply_all(chosen, pixels, drawn)
     assert darker.is_contiguous()
@@ -350,22 +309,15 @@ def test_own_function_gets_planes_and_a_generator(own: str) -> None:
     assert float(shares.std()) > 0.05
     assert torch.equal(apply_all(chosen, pixels, drawn), darker)
     assert not torch.equal(apply_all(chosen, pixels, draw_all(chosen, 6, 1, "all", 1)), darker)
-
-
-def test_own_function_may_write_into_what_it_gets(own: str) -> None:
-    pixels = images(3)
-    chosen = parse_augmentations(f"{own}:spoil")
-    assert not apply_all(chosen, pixels, draw_all(chosen, 3, 0)).any()
-    assert torch.equal(pixels, images(3))
+    spoiling = parse_augmentations(f"{own}:spoil")  # writes into what it gets
+    assert not apply_all(spoiling, pixels, draw_all(spoiling, 6, 0)).any()
+    assert torch.equal(pixels, images(6))
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (
-            "cut",
-            r"own.py:cut must return torch.uint8 \(3, 3, 32, 32\), as it was given; got torch.uint8 \(3, 3, 31, 32\)",
-        ),
+        ("cut", r"own.py:cut must return torch.uint8 \(3, 3, 32, 32\), as it was given; got .* \(3, 3, 31, 32\)"),
         ("widen", "got torch.float32"),
         ("fail", "own.py:fail failed in line 11: IndexError"),
         ("missing", "must define a function missing"),
@@ -389,9 +341,6 @@ def test_another_version_of_own_code_has_another_name(own: str, tmp_path: Path) 
     assert one(f"python:{moved}:darken").name != before
 
 
-# The contact sheet
-
-
 def shown(text: str, count: int = 3) -> tuple[list[str], list[np.ndarray]]:
     with styled():
         figure = augmentation_sheet(images(count).numpy(), parse_augmentations(text))
@@ -410,9 +359,6 @@ def test_the_sheet_shows_each_alone_and_all_together() -> None:
     assert (drawn[5] == pixels[2]).all()
     noisy = drawn[11:15]
     assert len({image.tobytes() for image in noisy}) == 4
-
-
-def test_the_sheet_of_one_image_and_one_augmentation() -> None:
     labels, drawn = shown("crop", count=1)
     assert labels == ["crop:4", "pixels, at most"]
     assert len(drawn) == 5
