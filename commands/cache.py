@@ -169,7 +169,7 @@ def verify(key: Key = None, cache_dir: CacheDir = None, as_json: Json = False) -
     def tables() -> "Iterator[RenderableType]":
         rows = [(short_key(info.key), info.state, info.reason or "", as_size(info.bytes)) for info in infos]
         whole = sum(info.state == "ok" for info in infos)
-        headline = f"{whole} of {counted(len(infos), 'entry', 'entries')} in {store.folder} as written"
+        headline = f"{whole} of {counted(len(infos), 'entry', 'entries')} in {store.folder} intact"
         yield from listing(headline, "key", "state", "reason", "size", rows=rows)
 
     entries = [picked(info, "key", "state", "reason", "bytes", "seconds") for info in infos]

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from cli726.text import typed_path
-from commands.completion import finished_runs
-from commands.options import Json, examples
+from commands.options import Json, OwnHead, RunName, examples
 from commands.render import emit, table
 
 EPILOG = examples(
@@ -16,17 +15,9 @@ EPILOG = examples(
 
 
 def export(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN", help="A run's folder, its name in runs/, or latest.", autocompletion=finished_runs
-        ),
-    ],
+    run: RunName,
     output: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE.onnx", help="The file to write.")],
-    head: Annotated[
-        str | None,
-        typer.Option(metavar="python:FILE.py:FUNCTION", help="The run's head, where it is code of your own."),
-    ] = None,
+    head: OwnHead = None,
     as_json: Json = False,
 ) -> None:
     """Write a finished run's best model as one ONNX graph, from uint8 pixels to probabilities."""

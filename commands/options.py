@@ -56,6 +56,10 @@ At = Annotated[
     tuple[str, str] | None,
     typer.Option(metavar="X1 X2", help="Also what holds at this point.", rich_help_panel="Model and points"),
 ]
+RUN = "A run's folder, its name in runs/, or latest."
+RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.finished_runs)]
+OWN_HEAD = "The run's head, where it is code of your own."
+OwnHead = Annotated[str | None, typer.Option("--head", metavar="python:FILE.py:FUNCTION", help=OWN_HEAD)]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Same seed, same machine: same numbers.")
 ]

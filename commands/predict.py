@@ -12,7 +12,7 @@ from cli726.errors import RequestError
 from cli726.text import spreadsheet_text, typed_path
 from commands import completion
 from commands.drawing import Output, drawing
-from commands.options import OUTPUT, Json, examples
+from commands.options import OUTPUT, Json, OwnHead, RunName, examples
 from commands.progress import progress
 from commands.render import emit, notice, table
 
@@ -31,11 +31,6 @@ EPILOG_EVALUATE = examples(
 )
 # So many classes are listed beside the most probable one.
 RUNNERS_UP = 3
-
-RUN = "A run's folder, its name in runs/, or latest."
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.finished_runs)]
-OWN_HEAD = "The run's head, where it is code of your own."
-Head = Annotated[str | None, typer.Option("--head", metavar="python:FILE.py:FUNCTION", help=OWN_HEAD)]
 
 
 def tables(results: "Sequence[Prediction]", class_names: Sequence[str]) -> "Iterator[RenderableType]":
@@ -69,11 +64,11 @@ def typed_in() -> list[str]:
 
 
 def predict(
-    run: Run,
+    run: RunName,
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
     ],
-    head: Head = None,
+    head: OwnHead = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel=OUTPUT)] = False,
     as_json: Json = False,
 ) -> None:
@@ -103,7 +98,7 @@ def predict(
 
 @drawing("evaluate")
 def evaluate(
-    run: Run,
+    run: RunName,
     dataset: Annotated[
         str,
         typer.Option(
@@ -112,7 +107,7 @@ def evaluate(
         ),
     ],
     data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="Where data sets live.")] = None,
-    head: Head = None,
+    head: OwnHead = None,
     gallery: Annotated[
         Path | None,
         typer.Option(
