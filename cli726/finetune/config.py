@@ -71,6 +71,7 @@ BEST: dict[str, Any] = {
     "tta": True,
 }
 PRESETS = {"course": COURSE, "best": BEST}
+FEW_IMAGES = 1000
 # Beyond, a stage has nothing left to see, or maps fill the memory.
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
 # Without a penalty, separable features have no optimum.
@@ -257,11 +258,18 @@ def settled(config: FinetuneConfig, facts: Mapping[str, Any]) -> FinetuneConfig:
     return dataclasses.replace(config, backbone=stated) if config.backbone == "auto" else config
 
 
-def plan_phases(config: FinetuneConfig, kind: Backbone | None = None) -> tuple[Phase, ...]:
-    """Return the phases of a run with a backbone; before it is known, with the first that has the stages typed."""
+def plan_phases(
+    config: FinetuneConfig, kind: Backbone | None = None, images: int = FEW_IMAGES, pretrained: bool = True
+) -> tuple[Phase, ...]:
+    """Return the phases of a run with a backbone; before it is known, with the first that has the stages typed.
+
+    Args:
+        images: For training; few of them train a pre-trained network that is larger than the CIFAR ResNets gently.
+    """
+    gentle = pretrained and images < FEW_IMAGES and kind is not None and kind.depth is None
     # Without epochs, which is a mistake of its own, the rest can be checked all the same.
     epochs = config.epochs if config.epochs > 0 else sys.maxsize
     typed = set(re.findall(r"layer\d+", f"{config.unfreeze},{config.unfreeze_after}"))
     able = (one for one in BACKBONES.values() if typed <= set(one.stages))
     kind = kind or config.kind or next(able, RESNET20)
-    return plan(epochs, config.unfreeze_after, config.unfreeze, kind.stages)
+    return plan(epochs, config.unfreeze_after, config.unfreeze, kind.stages, gentle=gentle)

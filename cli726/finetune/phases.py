@@ -26,6 +26,8 @@ class Phase:
         cut: How many stages are frozen, from the input: all of them to train the head alone, 0 to train everything.
         first, last: Its epochs, both included, numbered through from 1.
         stages: Those of the backbone, from input to output.
+        gentle: Few images for a large network: what is unfrozen keeps BatchNorm's statistics as they are, is trained
+            at a tenth of the head's rate, and ends early.
     """
 
     position: int
@@ -34,6 +36,7 @@ class Phase:
     first: int
     last: int
     stages: tuple[str, ...] = RESNET20.stages
+    gentle: bool = False
 
     @property
     def head_only(self) -> bool:
@@ -76,8 +79,9 @@ def parse_steps(text: str, default: str, cuts: Mapping[str, int]) -> list[tuple[
 
 
 def plan(
-    epochs: int, unfreeze_after: str | None, unfreeze: str | None, stages: tuple[str, ...] = RESNET20.stages
-) -> tuple[Phase, ...]:
+    epochs: int, unfreeze_after: str | None, unfreeze: str | None, stages: tuple[str, ...] = RESNET20.stages,
+    *, gentle: bool = False,
+) -> tuple[Phase, ...]:  # fmt: skip
     """Return the phases of a run, planned from three options, for a backbone of these stages.
 
     Raises:
@@ -105,4 +109,6 @@ def plan(
     starts = [(0, "head", len(stages)), *((after, names[cuts[name]], cuts[name]) for after, name in steps)]
     ends = [start for start, _, _ in starts[1:]] + [epochs]
     spans = [(name, cut, start + 1, end) for (start, name, cut), end in zip(starts, ends, strict=True) if end > start]
-    return tuple(Phase(position, *span, stages) for position, span in enumerate(spans))
+    return tuple(
+        Phase(position, *span, stages, gentle and span[1] < len(stages)) for position, span in enumerate(spans)
+    )

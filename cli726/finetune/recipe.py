@@ -15,6 +15,8 @@ __all__ = ["DEVICES", "KNOWN", "Kind", "PretrainConfig", "TrainingConfig"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+# Of `Phase.gentle`: the backbone's rate, as a share of the head's, and the usual patience.
+GENTLE_RATE, GENTLE_PATIENCE = 0.1, 5
 # Beyond, torch does not complain but crashes.
 MOST_THREADS = 1024
 # float32 ends at 3.4e38.
@@ -139,7 +141,12 @@ class TrainingConfig:
         if self.optimizer == "adamw":
             default *= 0.01
         head = default if self.lr is None else self.lr
-        return head, head if self.backbone_lr is None else self.backbone_lr
+        usual = GENTLE_RATE * head if phase.gentle else head
+        return head, usual if self.backbone_lr is None else self.backbone_lr
+
+    def patience_for(self, phase: Phase) -> int | None:
+        """Return how many validations without a better one end a phase; None for any number."""
+        return GENTLE_PATIENCE if self.patience is None and phase.gentle else self.patience
 
     def smoothing_for(self, phase: Phase) -> float:
         """Return the label smoothing of a phase."""

@@ -83,7 +83,7 @@ class Run(Trainer):
         dataset = open_dataset(config, reporter, named.kind if named else None)
         parallel.require_batch(config.batch_for(len(dataset.splits["train"])))
         run.weights = named or parallel.tell(partial(load, dataset.treated.kind))
-        run.phases = plan_phases(config, run.weights.kind)
+        run.phases = plan_phases(config, run.weights.kind, len(dataset.splits["train"]), run.weights.pretrained)
         if run.weights.trained_on == dataset.name:
             reporter.say(f"note: the {run.weights.name} weights were trained on {dataset.name} itself")
         place = typed_path(config.cache_dir) if config.cache_dir else default_cache_dir()

@@ -152,11 +152,14 @@ def rate_factor(config: TrainingConfig, phase: Phase, step: int, steps: int) -> 
 
 
 @contextmanager
-def only_suffix_trains(network: Network, cut: int) -> Iterator[nn.Sequential]:
-    """Freeze the prefix, statistics and all, and turn training on for the rest."""
+def only_suffix_trains(network: Network, cut: int, *, gentle: bool = False) -> Iterator[nn.Sequential]:
+    """Freeze the prefix, statistics and all, and turn training on for the rest; if `gentle`, not for statistics."""
     prefix, suffix = divide(network.backbone, cut)
     network.train()
     prefix.eval()
+    for module in suffix.modules() if gentle else ():
+        if isinstance(module, _BatchNorm):
+            module.eval()
     network.requires_grad_(True)
     prefix.requires_grad_(False)
     try:
@@ -298,7 +301,7 @@ class Trainer:
             metrics = self.train_epoch(phase, epoch, feed, forward, optimizer)
             done = epoch - phase.first + 1
             if epoch == phase.last or done % self.config.validate_every == 0:
-                if not phase.head_only and done * len(feed.sizes) < SETTLING_STEPS:
+                if not (phase.head_only or phase.gentle) and done * len(feed.sizes) < SETTLING_STEPS:
                     with only_suffix_trains(self.network, phase.cut):
                         settle_statistics(suffix, feed, trained)
                     parallel.follow_first(self.network)
@@ -322,7 +325,7 @@ class Trainer:
         step = (epoch - phase.first) * steps
         losses, hits = [], []
         purpose = (config.seed, phase.name, epoch, *parallel.own_purpose())
-        with only_suffix_trains(self.network, phase.cut), drawing_from(device, *purpose):
+        with only_suffix_trains(self.network, phase.cut, gentle=phase.gentle), drawing_from(device, *purpose):
             for (inputs, labels), size in zip(feed.batches(epoch), feed.sizes, strict=True):
                 counted, weight = parallel.part_of(size)
                 for options in optimizer.param_groups:
@@ -383,5 +386,6 @@ def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: Train
     if progress.phase_best is None or result < progress.phase_best:
         return Progress(epoch, best, 0, result)
     waited = progress.waited + 1
-    ended = config.patience is not None and waited >= config.patience and epoch < phase.last
+    patience = config.patience_for(phase)
+    ended = patience is not None and waited >= patience and epoch < phase.last
     return Progress(epoch, best, waited, progress.phase_best, ended)

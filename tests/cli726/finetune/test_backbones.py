@@ -29,6 +29,7 @@ from cli726.finetune.network.resnet import divide, fuse, measure, width_of
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.predict import load_model, predict
 from cli726.finetune.run import Run, finetune, resume
+from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import lively, metrics, same_bits
 from tests.harness import times
@@ -253,7 +254,8 @@ RUN = sorted(
 def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
     tmp_path: Path, photographs: Path, name: str
 ) -> None:
-    options: dict[str, Any] = {"backbone": name, "weights": "random", "image_size": 64, "precision": "fp32"}
+    torch.save(trained(name).state_dict(), tmp_path / "w.pt")
+    options: dict[str, Any] = {"weights": str(tmp_path / "w.pt"), "image_size": 64, "precision": "fp32"}
     options |= {"dataset": f"folder:{photographs}", "epochs": 2, "unfreeze_after": "1", "unfreeze": "last", "tta": True}
     whole = finetune(FinetuneConfig(**options), tmp_path / "whole")
     assert [phase.phase.trains for phase in whole.phases] == [("head",), ("layer4", "head")]
@@ -268,6 +270,16 @@ def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
         assert metrics(other.run_dir) == metrics(whole.run_dir)
         assert torch.equal(other.test_scores, whole.test_scores)
 
+    before, after = (
+        load_weights(str(tmp_path / "w.pt")).backbone,
+        read_tensors(tmp_path / "whole" / "last.safetensors")[0],
+    )
+    for tensor, value in before.items():
+        now = after[f"network.backbone.{tensor}"]
+        # Few images: BatchNorm's statistics stay as they are, what is unfrozen learns.
+        frozen = "running" in tensor or "tracked" in tensor or not tensor.startswith("layer4")
+        assert torch.equal(now, value) is frozen, tensor
+
     test = whole.dataset.images("test")
     predictions = predict(tmp_path / "whole", [photographs / name for name in test.names])
     shares = torch.tensor([prediction.probabilities for prediction in predictions])
@@ -276,6 +288,19 @@ def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
     assert (model.treatment.size, model.treatment.fit) == (64, "pad")
     scored = score_dataset(model, f"folder:{photographs}", None, Silent())
     assert (scored.split, scored.result.accuracy) == ("test", whole.test.accuracy)
+
+
+def trained(name: str) -> nn.Module:
+    """Return a backbone whose BatchNorm has the statistics of images, as a pre-trained one's."""
+    torch.manual_seed(0)
+    backbone = build_backbone(name).train()
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        for _ in range(2):
+            backbone(torch.randn(16, 3, 64, 64))
+    return backbone
 
 
 def stop_after_first(folder: Path, options: dict[str, Any]) -> None:

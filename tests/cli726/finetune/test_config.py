@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.errors import RequestError
+from cli726.finetune.backbones import BACKBONES
 from cli726.finetune.config import PRESETS, FinetuneConfig, Phase, PretrainConfig, TrainingConfig, plan_phases
 from cli726.finetune.options import described
 from tests.cli726.finetune.synthetic import CUTS, HEAD_ONLY
@@ -184,8 +186,21 @@ def test_rates_and_smoothing_by_phase() -> None:
     typed = TrainingConfig(lr=0.3, backbone_lr=0.01, label_smoothing=0.1)
     assert typed.rates_for(whole, 256) == (0.3, 0.01)
     assert TrainingConfig(lr=0.3).rates_for(whole, 256) == (0.3, 0.3)
+    gentle = replace(whole, gentle=True)
+    assert default.rates_for(gentle, 32) == pytest.approx((0.025, 0.0025))
+    assert typed.rates_for(gentle, 256) == (0.3, 0.01)
+    assert (default.patience_for(whole), default.patience_for(gentle)) == (None, 5)
+    assert TrainingConfig(patience=9).patience_for(gentle) == 9
+
     assert (default.smoothing_for(head), default.smoothing_for(whole)) == (0.0, 0.05)
     assert (typed.smoothing_for(head), typed.smoothing_for(whole)) == (0.1, 0.1)
+
+
+def test_few_images_train_a_large_network_gently() -> None:
+    config = FinetuneConfig(unfreeze_after="3")
+    for kind, images, gentle in (("resnet18", 999, True), ("resnet18", 1000, False), ("resnet56", 50, False)):
+        head, rest = plan_phases(config, BACKBONES[kind], images)
+        assert (head.gentle, rest.gentle) == (False, gentle)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
