@@ -45,7 +45,7 @@ STYLE: Any = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The house style, for the figures made inside, without touching anybody's global settings or heeding them."""
+    """Set the house style for the figures made inside, without touching anybody's global settings or heeding them."""
     with mpl.rc_context():
         mpl.rcdefaults()  # a matplotlibrc, which may lie in the current folder, could ask for LaTeX or a lesser font
         mpl.rcParams.update(STYLE)
@@ -53,7 +53,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
-    """An empty figure, in inches, laid out so that nothing overlaps; call inside `styled()`.
+    """Return an empty figure, in inches, laid out so that nothing overlaps; call inside `styled()`.
 
     Not made through pyplot: nothing is registered globally, and no display is needed.
     """
@@ -61,7 +61,7 @@ def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
 
 
 def shown(names: Sequence[str], limit: int) -> list[str]:
-    """Foreign names in at most `limit` characters that stay on their line and that the font has."""
+    """Return foreign names in at most `limit` characters that stay on their line and that the font has."""
     font = get_font(findfont("DejaVu Sans"))
 
     def drawable(character: str) -> bool:

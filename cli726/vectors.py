@@ -14,10 +14,7 @@ Array = NDArray[np.float64]
 
 
 def vector(text: str, count: int, option: str) -> Array:
-    """The `count` numbers of a comma-separated list.
-
-    Returns:
-        ndarray of shape (count,).
+    """Return the `count` numbers of a comma-separated list, an ndarray of shape (count,).
 
     Raises:
         RequestError: another count, or a part that is no finite number.
@@ -36,7 +33,7 @@ def vector(text: str, count: int, option: str) -> Array:
 
 
 def integers(text: str, option: str, example: str) -> list[int]:
-    """The whole numbers of a comma-separated list.
+    """Return the whole numbers of a comma-separated list.
 
     Raises:
         RequestError: a part that is no whole number of at most 9 digits.

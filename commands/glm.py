@@ -21,7 +21,7 @@ Classes = Annotated[
 
 @drawing("glm")
 def glm(output: Output, classes: Classes = None, at: At = None, extent: Extent = None) -> None:
-    """Scores over the basis functions 1, x1^2, x2^2: their surfaces, their decision regions, each boundary a conic."""
+    """Draw scores over 1, x1^2 and x2^2: their surfaces, their decision regions, each boundary a conic."""
     from cli726 import exact
     from cli726.glm import ASSIGNMENT, NAMES, analyse, evaluate
     from cli726.glm.findings import document

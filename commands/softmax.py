@@ -26,7 +26,7 @@ Point = Annotated[
 def softmax(
     output: Output, classes: Classes = None, at: At = None, point: Point = False, extent: Extent = None
 ) -> None:
-    """Probabilities of a softmax over linear activations: where its regions meet, along their boundaries, far out."""
+    """Give the softmax of linear activations: where its regions meet, along their boundaries, far out."""
     from cli726 import exact
     from cli726.softmax import ASSIGNMENT, NAMES, analyse, evaluate
     from cli726.softmax.findings import document, point_document

@@ -46,7 +46,7 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """The sentence as a terminal shows it."""
+        """Return the sentence as a terminal shows it."""
         return plain(self.parts)
 
     def to_json(self) -> dict[str, Any]:

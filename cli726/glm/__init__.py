@@ -93,7 +93,7 @@ class Glm:
 
     @property
     def inhabited(self) -> list[Region]:
-        """The regions that have an area, one for classes that coincide."""
+        """Return the regions that have an area, one for classes that coincide."""
         return [item for item in self.regions if not item.empty and item.class_ == item.tied[0]]
 
 

@@ -80,7 +80,7 @@ class Softmax:
 
     @property
     def inhabited(self) -> list[Region]:
-        """The regions that have an area, one for classes that coincide."""
+        """Return the regions that have an area, one for classes that coincide."""
         return [item for item in self.regions if item.kind != "empty" and item.class_ == item.tied[0]]
 
 

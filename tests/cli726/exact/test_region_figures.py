@@ -115,6 +115,12 @@ def test_no_figure_grows_with_a_point_that_is_far_away(problem, at, automatic, e
     assert any("lies outside the figure" in text for text in texts(figure)) == (not within)
 
 
+def test_the_assignments_axes_reach_five():
+    for bias, half in ((5, 5), (6, 7.2)):
+        (axes,) = drawn(softmax_figures.regions, solve(("1,0,0", f"0,0,{bias}"))).axes
+        assert axes.get_xlim() == axes.get_ylim() == (-half, half)
+
+
 def test_no_two_classes_share_a_colour():
     colors = np.array([to_rgb(class_color(k)) for k in range(24)])
     assert min(np.abs(a - b).max() for a, b in combinations(colors, 2)) > 0.1
