@@ -111,7 +111,9 @@ def along_boundaries(result: Softmax) -> Iterator[Finding]:
         text = f"{lines(segments)}: no point is far out; a segment ends at both sides, in points where boundaries meet."
         yield finding("1.2", text, segments=[item.classes for item in segments])
     if others:
-        yield finding("1.2", f"Along {lines(others)} {SHARED}", limits=[item.limit for item in others])
+        halves = f"All along {lines(others)} both classes have probability `1/2`."
+        text = halves if len(result.weights) == 2 else f"Along {lines(others)} {SHARED}"
+        yield finding("1.2", text, limits=[item.limit for item in others])
 
 
 def inside_regions(result: Softmax) -> Iterator[Finding]:

@@ -136,6 +136,7 @@ def test_curves_are_the_probabilities_along_boundaries_and_into_regions(classes)
     for name, ways in (("along-boundaries", result.boundaries), ("into-regions", regions)):
         figure = drawn(made[name])
         assert len(figure.axes) == min(len(ways), softmax_figures.PANELS)
+        assert figure.get_figwidth() >= 3.3 * min(len(ways), 4)
         left_out = [text for text in texts(figure) if f"the first 12 of {len(ways)} {name.split('-')[1]}" in text]
         assert len(left_out) == (len(ways) > 12)
         for axes, way in zip(figure.axes, ways, strict=False):

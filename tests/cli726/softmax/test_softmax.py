@@ -178,7 +178,10 @@ def along(weights, result, points):
     if segments:
         yield f"{named(segments)}: no point is far out; a segment ends at both sides, in points where boundaries meet."
         assert {x for item in segments for x in (item.start, item.end)} <= points
-    if others:
+    if others and len(weights) == 2:
+        assert all(shares(weights, at(others[0], t)) == [0.5, 0.5] for t in (-FAR, 0, 1, FAR))
+        yield "All along C1|C2 both classes have probability 1/2."
+    elif others:
         yield f"Along {named(others)} {SHARED}"
 
 
