@@ -94,7 +94,7 @@ PLAIN = Treatment()
 class Deep:
     """A picture of other levels than eight bits, whose range its data set decides."""
 
-    values: npt.NDArray[np.float32]  # (S, S) or (S, S, 3), as they were stored
+    values: npt.NDArray[np.float32]  # (S, S, 1) or (S, S, 3), as they were stored
     low: float  # the least of the whole picture, and the largest
     high: float
 
@@ -115,7 +115,7 @@ def flatten(picture: Deep, levels: Levels) -> Pixels:
     """Return a picture in eight bits, of shape (S, S, 3)."""
     black, white = levels
     scaled = np.clip((picture.values - black) * (255 / ((white - black) or 1)), 0, 255).round().astype(np.uint8)
-    return scaled if scaled.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)
+    return np.repeat(scaled, 3 // scaled.shape[2], axis=2)
 
 
 def decode(content: bytes | Image.Image, levels: Levels | None = None, treatment: Treatment = PLAIN) -> Pixels:
@@ -194,7 +194,7 @@ def deepen(array: npt.NDArray[np.generic], treatment: Treatment) -> Deep:
         raise ValueError("an image must have finite values; it has NaN or infinity")
     planes = np.moveaxis(values.reshape(*values.shape[:2], -1), 2, 0)
     fitted = np.stack([np.asarray(treatment(Image.fromarray(plane)), np.float32) for plane in planes], axis=-1)
-    return Deep(fitted[..., 0] if len(planes) == 1 else fitted, float(values.min()), float(values.max()))
+    return Deep(fitted, float(values.min()), float(values.max()))
 
 
 def from_any(image: object, treatment: Treatment = PLAIN) -> Pixels | Deep:

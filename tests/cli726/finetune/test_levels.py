@@ -70,7 +70,7 @@ def test_one_range_is_monotonic_over_the_whole_set(ranges: list[tuple[float, flo
     """A larger value is nowhere darker, in whichever image it stands, and none is cut off by more than overshoot."""
     pile, values = Pile(len(ranges)), []
     for low, span in ranges:
-        plane = np.linspace(low, low + span, 1024, dtype=np.float32).reshape(32, 32)
+        plane = np.linspace(low, low + span, 1024, dtype=np.float32).reshape(32, 32, 1)
         values.append(plane)
         pile.add(Deep(plane, float(plane.min()), float(plane.max())), 0, "x")
     pools, levels = settle({"train": pile}, Silent())
@@ -79,7 +79,7 @@ def test_one_range_is_monotonic_over_the_whole_set(ranges: list[tuple[float, flo
     order = np.argsort(flat, kind="stable")
     assert np.diff(shown[order]).min() >= -1  # which range an image had at first may round once more
     assert levels[1] * 1.06 >= flat.max() or flat.max() <= 0
-    direct = flatten(Deep(flat.reshape(-1, 32), 0, 0), levels)[..., 0].ravel().astype(int)
+    direct = flatten(Deep(flat.reshape(-1, 32, 1), 0, 0), levels)[..., 0].ravel().astype(int)
     assert np.abs(direct - shown).max() <= 1
 
 
