@@ -104,6 +104,13 @@ def test_faults_of_gradient_descent_are_told_apart(eta):
         assert word in said.message
 
 
+@pytest.mark.parametrize("factor", [2, 0.5, 10, 0.1])
+def test_a_rate_off_by_a_usual_factor_is_named(factor):
+    said = check("5.1", text(descend(0.07 * factor, 20)[0]), Parameters(etas=[0.07]))
+    assert said.slip == "other rate"
+    assert f"the rate {0.07 * factor:g}, not 0.07" in said.message
+
+
 def beside(lost):
     """Losses of every rate, a column each; shorter descents end in empty cells."""
     longest = max(map(len, lost.values()))
@@ -168,6 +175,7 @@ def test_stochastic_descent_is_told_from_its_faults_where_its_order_can_be_known
             said = check("5.3", content, given)
             assert said.right
             assert name in said.message
+            assert "in 4 epochs" in said.message
     wrong = [(stochastic(eta, [range(200)] * 4), "no shuffling"), (text(descend(eta, 20)[0]), "not stochastic")]
     for orders in list(known.values())[:2]:
         wrong += [
