@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cli726.check import Parameters, check
+from cli726.check.descents import OTHER_RATES
 from cli726.errors import RequestError
 from cli726.logistic import RATES, gradient_descent, load_points
 
@@ -104,11 +105,45 @@ def test_faults_of_gradient_descent_are_told_apart(eta):
         assert word in said.message
 
 
-@pytest.mark.parametrize("factor", [2, 0.5, 10, 0.1])
-def test_a_rate_off_by_a_usual_factor_is_named(factor):
-    said = check("5.1", text(descend(0.07 * factor, 20)[0]), Parameters(etas=[0.07]))
-    assert said.slip == "other rate"
-    assert f"the rate {0.07 * factor:g}, not 0.07" in said.message
+def test_usual_rates_and_starts_are_named():
+    given = Parameters(etas=[0.07])
+    for rate in (*OTHER_RATES, 0.14, 0.035, 0.7, 0.007):
+        said = check("5.1", text(descend(rate, 20)[0]), given)
+        assert said.slip == "other rate"
+        assert f"the rate {rate:g}, not 0.07" in said.message
+    for start in ((0, 0, 0), (0.1, 0.1, 0.1), (0, 0, 0.1), (1, 1, 1), (1, 0, 0), (-0.1, 0, 0)):
+        said = check("5.1", text(descend(0.07, 20, start=start)[0]), given)
+        assert said.slip == "other start"
+        assert f"({','.join(map(str, start))})" in said.message.replace("-0)", "0)").replace("-0,", "0,")
+    lost, weights = descend(0.07, 20, start=(0.3, -0.2, 0.5))
+    assert "(0.3,-0.2,0.5)" in check("5.1", text(weights), given).message
+    assert check("5.1", text(lost), given).slip is None
+
+
+def test_where_a_descent_ends_and_where_it_first_differs():
+    given, eta = Parameters(etas=[0.1], max_epochs=40), 0.1
+    lost, _ = descend(eta, 60)
+    slips = {n: check("5.1", text(lost[:n]), given).slip for n in (39, 40, 41, 42)}
+    assert slips == {39: "stopped early", 40: None, 41: None, 42: "not stopped"}
+    told = check("5.1", text(lost[:40], "{:.4f}".format), given)
+    assert told.right
+    assert "eta 0.1 agrees to 4 digits in 40 epochs" in told.message
+    for epoch in (0, 7, 39):
+        wrong = lost[:40].copy()
+        wrong[epoch] += 0.05
+        assert f"first differs in epoch {epoch}," in check("5.1", text(wrong), given).message
+
+
+def test_a_few_other_lines_and_empty_cells_do_no_harm():
+    lost, weights = descend(0.1, 40)
+    given = Parameters(etas=[0.1], max_epochs=40)
+    junk = "step 1 of 3\n"
+    assert check("5.1", junk * 10 + text(lost), given).right  # a fifth
+    with pytest.raises(RequestError, match="most have 1, 11 others don't"):
+        check("5.1", junk * 11 + text(lost), given)
+    with pytest.raises(RequestError, match="got 2 with numbers"):
+        check("5.1", text(weights[:2]), given)
+    assert check("5.1", text(weights[:3]), Parameters(etas=[0.1], max_epochs=3)).right
 
 
 def beside(lost):
@@ -187,6 +222,10 @@ def test_stochastic_descent_is_told_from_its_faults_where_its_order_can_be_known
     assert len(wrong) * len(RATES) >= 40
     for content, slip in wrong:
         assert check("5.3", content, given).slip == slip
+    lines = stochastic(eta, orders).splitlines()
+    said = check("5.3", "\n".join([*lines[:-1], repr(float(lines[-1]) + 0.05)]), given)
+    assert said.slip is None
+    assert "first differs in epoch 3," in said.message
     unknown = np.random.RandomState(990)
     with pytest.raises(RequestError, match="can't be decided"):
         check("5.3", stochastic(eta, [unknown.permutation(200) for _ in range(4)]), given)
