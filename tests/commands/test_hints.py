@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import typer
 
 from cli726.errors import did_you_mean
@@ -85,8 +84,9 @@ def test_every_choice_of_every_command_gets_its_nearest_name(
 def test_mistyped_values(cmpt726: Run, typed: str, meant: str) -> None:
     done = cmpt726(*typed.split())
     assert (done.status, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ")
-    assert meant in done.stderr
+    last = done.stderr.splitlines()[-1]  # a busy machine is noted before
+    assert last.startswith("error: ")
+    assert meant in last
 
 
 def test_what_is_like_nothing_gets_no_suggestion() -> None:
@@ -94,36 +94,21 @@ def test_what_is_like_nothing_gets_no_suggestion() -> None:
     assert did_you_mean("stl1", ["digits", "STL10"]) == "; did you mean STL10?"
 
 
-@pytest.fixture
-def tuned(cmpt726: Run, tmp_path: Path) -> Any:
+def test_a_finished_run_says_what_comes_next_and_that_works(cmpt726: Run, tmp_path: Path) -> None:
     """A small run in a folder with a space in its name."""
-    torch.set_num_threads(1)
     folder = write_pictures(tmp_path / "data" / "shapes", 36)
-    options = ("--dataset", f"folder:{folder}", "--epochs", 1, "--run-dir", "runs/my first")
+    options = ("--dataset", f"folder:{folder}", "--epochs", 1, "--threads", 1, "--run-dir", "runs/my first")
     done = cmpt726("finetune", *options)
     assert done.status == 0, done.stderr
-    return done
-
-
-def test_a_finished_run_says_what_comes_next_and_that_works(cmpt726: Run, tuned: Any, tmp_path: Path) -> None:
-    commands = re.findall(r"cmpt726 (.+?)(?:    |$)", tuned.stderr, re.MULTILINE)
+    commands = re.findall(r"cmpt726 (.+?)(?:    |$)", done.stderr, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["predict", "report"]
-    image = next(tmp_path.glob("data/shapes/*/*.*"))
+    image = next(folder.glob("*/*.*"))
     words = [str(image) if word == "IMAGE..." else word for word in shlex.split(commands[0])]
     assert cmpt726(*words).status == 0
     assert shlex.split(commands[1]) == ["report", "--run", "runs/my first"]
-    page = re.search(r"open (.+) in a browser", tuned.stderr)
+    page = re.search(r"open (.+) in a browser", done.stderr)
     assert page is not None
     assert Path(page[1]).is_file()
-
-
-def test_no_runs_and_interrupted_ones(cmpt726: Run, tmp_path: Path) -> None:
-    done = cmpt726("runs", "ls")
-    assert done.stdout == "No runs yet: make one with cmpt726 finetune --cache --unfreeze-after 5\n"
-    folder = tmp_path / "runs" / "half done"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"options": {"dataset": "digits"}}')
-    assert cmpt726("runs", "ls").stdout.endswith("To go on: cmpt726 finetune --resume 'runs/half done'\n")
 
 
 def test_a_log_is_told_once_how_long_a_long_task_takes(
