@@ -24,15 +24,9 @@ require_own("cache")
 from cache.errors import Cmpt726Error, EnvironmentFailure, RequestError, UntrustedDataError  # noqa: E402 - only now is it sure to be ours
 
 __all__ = [
-    "Cmpt726Error",
-    "ComputationError",
-    "EnvironmentFailure",
-    "Interrupted",
-    "RequestError",
-    "ToldElsewhere",
-    "UntrustedDataError",
-    "did_you_mean",
-]
+    "Cmpt726Error", "ComputationError", "EnvironmentFailure", "Interrupted", "RequestError", "ToldElsewhere",
+    "UntrustedDataError", "did_you_mean",
+]  # fmt: skip
 
 
 class ComputationError(Cmpt726Error):

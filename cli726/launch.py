@@ -5,22 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 from cli726.errors import Interrupted, RequestError, ToldElsewhere
 
 __all__ = [
-    "await_first",
-    "crowding",
-    "local_rank",
-    "local_world",
-    "machines",
-    "rank",
-    "require_one",
-    "restarts",
-    "speaks",
+    "await_first", "crowding", "local_rank", "local_world", "machines", "rank", "require_one", "restarts", "speaks",
     "world",
-]
+]  # fmt: skip
 
 # Seconds within which the first of several processes comes as far as the others.
 GRACE = 30
@@ -29,38 +22,15 @@ PAUSE = 1
 
 
 def told(name: str, alone: int) -> int:
-    """Return a number that torchrun set; without torchrun `alone`, whatever some other program means by that name."""
+    """Return a number that torchrun set; without torchrun `alone`, whatever other programs mean by that name."""
     return int(os.environ[name]) if "TORCHELASTIC_RUN_ID" in os.environ else alone
 
 
-def rank() -> int:
-    """Return this process's number, from 0."""
-    return told("RANK", 0)
-
-
-def world() -> int:
-    """Return how many processes share the work."""
-    return told("WORLD_SIZE", 1)
-
-
-def local_rank() -> int:
-    """Return this process's number on its own machine."""
-    return told("LOCAL_RANK", 0)
-
-
-def local_world() -> int:
-    """Return how many of them are on this machine."""
-    return told("LOCAL_WORLD_SIZE", 1)
-
-
-def machines() -> int:
-    """Return on how many machines they are."""
-    return told("GROUP_WORLD_SIZE", 1)
-
-
-def restarts() -> int:
-    """Return how often torchrun has started all of them again."""
-    return told("TORCHELASTIC_RESTART_COUNT", 0)
+# This process's number, from 0, and how many share the work; the same on its own machine.
+rank, world = partial(told, "RANK", 0), partial(told, "WORLD_SIZE", 1)
+local_rank, local_world = partial(told, "LOCAL_RANK", 0), partial(told, "LOCAL_WORLD_SIZE", 1)
+# On how many machines they are, and how often torchrun has started all of them again.
+machines, restarts = partial(told, "GROUP_WORLD_SIZE", 1), partial(told, "TORCHELASTIC_RESTART_COUNT", 0)
 
 
 def require_one(what: str) -> None:

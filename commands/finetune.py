@@ -1,5 +1,6 @@
 """`cmpt726 finetune` and `cmpt726 pretrain`: problem 6, with the options that the configurations describe."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,15 +12,12 @@ from cli726.finetune.config import FinetuneConfig, PretrainConfig
 from cli726.finetune.recipe import DATA, FEATURES, MACHINE, MAIN, PHASES, RECIPE
 from cli726.text import typed_path
 from commands import completion
-from commands.finetune_tables import next_steps, tables
 from commands.options import Json, configured, examples
 from commands.progress import progress
-from commands.render import emit, notice, table
+from commands.render import document, emit, notice
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from cli726.finetune.pretrain import Pretrained
+    from cli726.finetune.result import Finetuned
 
 EPILOG = examples(
     "cmpt726 finetune --cache --unfreeze-after 5",
@@ -90,23 +88,21 @@ def finetune(
             result = run.resume(resume, config.code, reporter=reporter)
         else:
             result = run.finetune(config, run_dir, reporter=reporter)
-    emit(result.to_json(), lambda: tables(result), as_json=as_json)
+    emit(result.to_json(), lambda: document(result.document()), as_json=as_json)
     if not as_json:
         for line in next_steps(result):
             notice(line)
 
 
-def pretrained(result: "Pretrained") -> "Iterator[RenderableType]":
-    """Yield what a person reads of a pre-training."""
-    rows = [
-        ("network", f"ResNet{result.depth}, {result.parameters:,} parameters"),
-        ("training images", f"{result.train_images:,}"),
-        ("training accuracy", f"{result.train_accuracy:.2%} (augmented, running average over the last epoch)"),
-        ("test images", result.test.text),
-        ("time", f"{result.seconds / 60:.1f} minutes"),
-        ("weights", str(result.output)),
-    ]
-    yield table("Pre-training", "what", "value", rows=rows)
+def next_steps(result: "Finetuned") -> Iterator[str]:
+    """Yield what can be done with a finished run, as commands to type."""
+    run, head = shlex.quote(str(result.run_dir)), result.config.head
+    own = f" --head {shlex.quote(head)}" if head.startswith("python:") else ""
+    yield f"next: cmpt726 predict {run} IMAGE...{own}    classifies your own images"
+    if result.config.gallery:
+        yield f"      open {result.run_dir / 'gallery.html'} in a browser: the images with their scores"
+    if result.test is not None:
+        yield f"      cmpt726 report --run {run}    typesets all six problems with it"
 
 
 @configured(PretrainConfig, (RECIPE, PHASES, MACHINE))
@@ -131,4 +127,4 @@ def pretrain(
     with progress() as reporter:
         data = load_dataset(dataset, Reading(reporter=reporter))
         result = run(data, config, output, resume=resume, reporter=reporter)
-    emit(result, lambda: pretrained(result), as_json=as_json)
+    emit(result, lambda: document(result.document()), as_json=as_json)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from cli726.document import Document, Table
@@ -55,21 +54,20 @@ class Scored:
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys of `test` in a run's summary, and what was scored."""
-        result, names = self.result, self.model.class_names
         return {
             "run": str(self.model.run),
             "dataset": self.data,
             "split": self.split,
-            "class_names": list(names),
+            "class_names": list(self.model.class_names),
             "unknown": list(self.unknown),
             "tta": self.model.tta,
-            **result.details(),
+            **self.result.details(),
         }
 
     def document(self) -> Document:
         """Return what a person reads: the result, each class, and what is confused."""
         names, result = self.model.class_names, self.result
-        lead = [self.title, f"expected calibration error: {100 * result.calibration_error:.2f} points"]
+        lead = [self.title, result.calibration]
         if self.model.tta:
             lead.append(f"scores are {AVERAGED}")
         if self.unknown:
@@ -85,12 +83,9 @@ class Scored:
         return Document(lead, {}, [], tables)
 
     def figures(self) -> Mapping[str, Any]:
-        """Return the confusion matrix."""
-
-        def confusion() -> Figure:
-            return confusion_figure(np.array(self.result.confusion), self.model.class_names, self.title)
-
-        return {"confusion": confusion}
+        """Return the confusion matrix, to be drawn."""
+        names, title, matrix = self.model.class_names, self.title, np.array(self.result.confusion)
+        return {"confusion": lambda: confusion_figure(matrix, names, title)}
 
     def write_gallery(self, path: Path) -> str:
         """Write the HTML table of images and scores; return a line about it."""

@@ -26,28 +26,12 @@ from cli726 import launch
 from cli726.errors import EnvironmentFailure, Interrupted, RequestError, ToldElsewhere, did_you_mean
 from cli726.finetune.recipe import DEVICES
 from cli726.reporting import Reporter, Silent
+from cli726.text import counted
 
 __all__ = [
-    "announce",
-    "collect",
-    "copy",
-    "described",
-    "expect_the_end",
-    "first",
-    "follow_first",
-    "join",
-    "own_device",
-    "own_purpose",
-    "part",
-    "part_of",
-    "require_batch",
-    "rows",
-    "share_gradients",
-    "share_statistics",
-    "sum_all",
-    "tell",
-    "world",
-]
+    "announce", "collect", "copy", "expect_the_end", "first", "follow_first", "join", "own_device", "own_purpose",
+    "part", "part_of", "require_batch", "rows", "share_gradients", "share_statistics", "sum_all", "tell", "world",
+]  # fmt: skip
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -64,6 +48,8 @@ NAMES = ("forward_sync_buffers", "broadcast_buffers")
 NOT_IN_EVERY_STEP: dict[str, Any] = {
     next(name for name in NAMES if name in signature(DistributedDataParallel).parameters): False
 }
+# What an error of the others' end says.
+HOW_CONNECTIONS_END = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
 # A notebook may run one thing after another.
 MEETINGS = count()
 # Of a broadcast; what it takes of memory besides the tensor itself.
@@ -95,16 +81,11 @@ def world() -> int:
 
 def announce(reporter: Reporter) -> None:
     """Say how many processes there are, and where threads of one would wait for each other."""
-    threads = torch.get_num_threads()
-    note = f"{described()}, {threads} threads each" if world() > 1 else launch.crowding(threads)
+    threads, places = torch.get_num_threads(), counted(launch.machines(), "machine")
+    together = f"{world()} processes on {places} ({HERE.backend}), {threads} threads each"
+    note = together if world() > 1 else launch.crowding(threads)
     if note:
         reporter.say(note)
-
-
-def described() -> str:
-    """Return how many processes there are, where, and over what they speak."""
-    machines = launch.machines()
-    return f"{world()} processes on {machines} machine{'s' if machines > 1 else ''} ({HERE.backend})"
 
 
 def own_purpose() -> tuple[int | str, ...]:
@@ -160,20 +141,14 @@ def rows(total: int, size: int, compute: Compute, *, everywhere: bool = True) ->
         longest = min(size, total - starts[round_])
         if len(block) < longest:
             block = torch.cat([block, block.new_zeros(longest - len(block), *block.shape[1:])])
-        received = gather(block, everywhere)
+        sent = as_bytes(block)
+        received = [torch.empty_like(sent) for _ in range(world())] if everywhere or first() else []
+        if everywhere:
+            dist.all_gather(received, sent)
+        else:
+            dist.gather(sent, received or None, dst=0)
         for start, other in zip(starts[round_ : round_ + world()], received, strict=False):
-            yield other[: total - start]
-
-
-def gather(block: Tensor, everywhere: bool) -> list[Tensor]:
-    """Return every process's block, in their order; nothing where they aren't wanted."""
-    sent = as_bytes(block)
-    received = [torch.empty_like(sent) for _ in range(world())] if everywhere or first() else []
-    if everywhere:
-        dist.all_gather(received, sent)
-    else:
-        dist.gather(sent, received or None, dst=0)
-    return [other.view(block.dtype) for other in received]
+            yield other.view(block.dtype)[: total - start]
 
 
 def busy(images: int) -> int:
@@ -314,7 +289,7 @@ def meet() -> None:
 
 
 def expect_the_end() -> None:
-    """After an error, let nobody interrupt what is still to be said."""
+    """Let nobody interrupt what is still to be said after an error."""
     # torchrun asks every process to end as soon as one has failed; this one is about to.
     with suppress(ValueError):  # not in the main thread
         if world() > 1:
@@ -323,7 +298,8 @@ def expect_the_end() -> None:
 
 def one_voice(error: BaseException) -> BaseException:
     """Return the error to end with, so that one process says why the run ended and the others end quietly."""
-    if isinstance(error, RuntimeError) and lost_others(error):
+    lost = isinstance(error, dist.DistError) or any(word in str(error).lower() for word in HOW_CONNECTIONS_END)
+    if isinstance(error, RuntimeError) and lost:
         error = EnvironmentFailure(
             f"every process must go on until the run's end; one is gone ({first_sentence(error)}); torchrun says "
             "which; go on with --resume RUN"
@@ -337,12 +313,6 @@ def one_voice(error: BaseException) -> BaseException:
     elif not first():
         error.add_note(f"process {HERE.rank} of {world()}, counted from 0")
     return error
-
-
-def lost_others(error: RuntimeError) -> bool:
-    """Return whether this is how a connection to another process ends."""
-    words = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
-    return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
 
 
 def first_sentence(error: BaseException) -> str:

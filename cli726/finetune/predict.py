@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, get_args, overload
@@ -15,14 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.backbones import Backbone, Fit, backbone_of
 from cli726.finetune.config import LARGEST_IMAGE, SMALLEST_IMAGE
 from cli726.finetune.data.decoding import Levels, Treatment, decode
 from cli726.finetune.data.sources import image_files, text_of
 from cli726.finetune.features.extractor import Normalization, resolve_precision
-from cli726.finetune.folder import LARGEST_TEXT
+from cli726.finetune.folder import read_json
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.network.build import build_backbone
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
@@ -105,7 +103,7 @@ def load_model(run: Path, code: str | None = None) -> Model:
     """
     path = run / "best.safetensors"
     try:
-        model = json.loads(read_small(run / "model.json", LARGEST_TEXT))
+        model = read_json(run / "model.json")
         stated = {model["sha256"], model.get("previous_sha256")}  # two in the moment of a replacement
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UntrustedDataError(
@@ -248,25 +246,24 @@ def picture_of(array: np.ndarray) -> Image.Image:
 
 def predict_block(model: Model, images: Sequence[Picture]) -> list[Prediction]:
     pixels: list[np.ndarray] = []
-    problems: dict[int, str] = {}
-    for position, image in enumerate(images):
+    problems: list[str | None] = []
+    for image in images:
         try:
             if isinstance(image, np.ndarray):
                 image = picture_of(image)
             content = image if isinstance(image, Image.Image) else typed_path(str(image)).read_bytes()
             pixels.append(decode(content, model.levels, model.treatment))
+            problems.append(None)
         except (ValueError, OSError) as error:
-            problems[position] = str(error)
-    rows: Iterator[list[float]] = iter(())
-    if pixels:
-        rows = iter(model.scores(np.stack(pixels)).double().softmax(1).tolist())
+            problems.append(str(error))
+    rows = iter(model.scores(np.stack(pixels)).double().softmax(1).tolist() if pixels else [])
     results = []
-    for position, image in enumerate(images):
+    for image, problem in zip(images, problems, strict=True):
         name = text_of(Path(image)) if isinstance(image, str | Path) else ""
-        if position in problems:
-            results.append(Prediction(name, None, None, (), problems[position]))
+        if problem is not None:
+            results.append(Prediction(name, None, None, (), problem))
             continue
         shares = next(rows)
-        top = max(range(len(shares)), key=shares.__getitem__)
+        top = int(np.argmax(shares))
         results.append(Prediction(name, model.class_names[top], shares[top], tuple(shares)))
     return results

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cli726.document import Document, Table
 from cli726.errors import RequestError
 from cli726.finetune.chance import generator
 from cli726.finetune.config import Phase, PretrainConfig
@@ -42,6 +43,18 @@ class Pretrained:
     train_accuracy: float
     seconds: float
     facts: dict[str, Any]
+
+    def document(self) -> Document:
+        """Return what a person reads."""
+        rows = [
+            ("network", f"ResNet{self.depth}, {self.parameters:,} parameters"),
+            ("training images", f"{self.train_images:,}"),
+            ("training accuracy", f"{self.train_accuracy:.2%} (augmented, running average over the last epoch)"),
+            ("test images", self.test.text),
+            ("time", f"{self.seconds / 60:.1f} minutes"),
+            ("weights", str(self.output)),
+        ]
+        return Document([], {}, [], [Table("Pre-training", ("what", "value"), rows)])
 
 
 def channel_statistics(images: Images) -> Normalization:
@@ -81,9 +94,8 @@ class Pretraining(Trainer):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             backbone = build_resnet(config.depth)
-        head = build_head(
-            width_of(backbone), len(dataset.class_names), generator(config.seed, "head"), standardize=False
-        )
+        classes, chance = len(dataset.class_names), generator(config.seed, "head")
+        head = build_head(width_of(backbone), classes, chance, standardize=False)
         self.network = channels_last(Network(backbone, head).to(self.device))
         self.l2 = config.weight_decay
 
@@ -157,7 +169,7 @@ def pretrain(
         **run.recipe,
         "architecture": {"family": "CIFAR ResNet", "depth": config.depth},
         "classes": list(dataset.class_names),
-        "test": dict(result.to_json()),
+        "test": result.to_json(),
         "train_accuracy": run.train_accuracy,
         "seconds": run.spent,
         "date": time.strftime("%Y-%m-%d", time.gmtime(began)),

@@ -9,16 +9,20 @@ from typing import Any, overload
 
 from torch import Tensor
 
+from cli726.document import Document, Table
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.network.weights import Weights
 from cli726.finetune.predict import Picture, Prediction, load_model, predict
 from cli726.finetune.training import Best, EpochMetrics
-from cli726.finetune.training.evaluation import Evaluation
+from cli726.finetune.training.evaluation import AVERAGED, Evaluation
 from cli726.finetune.training.folds import CrossValidation
 from cli726.finetune.user_code import is_code
+from cli726.text import counted
 
 __all__ = ["Finetuned", "PhaseResult", "Trial", "summarise"]
+
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,12 @@ class Trial:
     best: Best
     penalty: float
     norm: float
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        best = self.best
+        judged = (f"{1 - best.val_error:.2%}", f"{best.val_loss:.4f}", f"{best.epoch}")
+        return (f"{self.l2:g}", *judged, f"{self.penalty:.4g}", f"{self.norm:.4g}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,16 @@ class PhaseResult:
     best_epoch: int
     best_val_error: float
     best_val_loss: float
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        best = (f"{1 - self.best_val_error:.2%}", f"{self.best_epoch}")
+        speed = (f"{self.images_per_second:,.0f}", f"{self.seconds:.1f} s")
+        return (self.phase.name, " ".join(self.phase.trains), f"{self.epochs}", *best, *speed)
+
+    def to_json(self) -> dict[str, Any]:
+        stated = {name: value for name, value in vars(self).items() if name != "phase"}
+        return {"name": self.phase.name, "trains": list(self.phase.trains), **stated}
 
 
 @dataclass(frozen=True)
@@ -116,16 +136,18 @@ class Finetuned:
         return predict(load_model(self.run_dir, head), images)
 
     def to_json(self) -> dict[str, Any]:
-        """CLI.md's keys; the same document as `summary.json`."""
+        """Return CLI.md's keys; the same document as `summary.json`."""
         data = self.dataset
         names = data.class_names
+        mistakes = self.test.most_confused() if self.test else ()
+        confused = [{"true": names[true], "predicted": names[guess], "images": n} for true, guess, n in mistakes]
         return {
             "dataset": {
                 "name": data.name,
                 "digest": data.digest,
                 "classes": len(names),
                 "class_names": list(names),
-                **{name: len(data.splits[name]) for name in ("train", "validation", "test")},
+                **{name: len(data.splits[name]) for name in SPLITS},
                 "duplicates": self.duplicates,
                 "skipped": list(data.skipped),
             },
@@ -134,30 +156,11 @@ class Finetuned:
             "fit": data.treated.fit,
             "weights": {"name": self.weights.name, "digest": self.weights.digest, "depth": self.weights.kind.depth},
             "cache": dict(self.cache),
-            "phases": [
-                {
-                    "name": result.phase.name,
-                    "trains": list(result.phase.trains),
-                    "epochs": result.epochs,
-                    "seconds": result.seconds,
-                    "images_per_second": result.images_per_second,
-                    "best_epoch": result.best_epoch,
-                    "best_val_error": result.best_val_error,
-                    "best_val_loss": result.best_val_loss,
-                }
-                for result in self.phases
-            ],
+            "phases": [result.to_json() for result in self.phases],
             "gain": self.gain,
             "trials": [asdict(trial) for trial in self.trials],
             "best": asdict(self.best),
-            "test": self.test
-            and {
-                **self.test.details(),
-                "most_confused": [
-                    {"true": names[true], "predicted": names[predicted], "images": count}
-                    for true, predicted, count in self.test.most_confused()
-                ],
-            },
+            "test": self.test and {**self.test.details(), "most_confused": confused},
             **({} if self.crossed is None else {"folds": self.crossed.to_json()}),
             **({} if self.test_plain is None else {"test_plain": dict(self.test_plain.to_json())}),
             "l2": dict(self.l2),
@@ -166,6 +169,57 @@ class Finetuned:
             "solver": self.solver,
             "figures": [str(path) for path in self.figures],
         }
+
+    def document(self) -> Document:
+        """Return what a person reads: what was done, phase by phase, and how good the best model is."""
+        images = f"(accuracy on {len(self.dataset.splits['validation']):,} validation images)"
+        if self.crossed is not None:
+            images = f"(accuracy on {self.crossed.result.images:,} images, each by a head that had not seen it)"
+        stages = ("phase", "trains", "epochs", "best accuracy", "at epoch", "images/s", "time")
+        penalties = ("l2", "best accuracy", "loss", "at epoch", "penalty", "norm of coefficients")
+        tables = [Table(f"Phases {images}", stages, [part.row for part in self.phases], numeric=2)]
+        if self.trials:
+            tables.append(Table(f"L2 in the head phase {images}", penalties, [trial.row for trial in self.trials]))
+        tables.append(Table("Result", ("what", "value"), self.lines(), numeric=2))
+        return Document([], {}, [], tables)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return what the run ended with: what, and how much."""
+        data, best, l2, copies = self.dataset, self.best, self.l2, self.duplicates
+        (_, judged, _), names, crossed = self.judged, data.class_names, self.crossed
+        kind = "validation" if crossed is None else "cross-validation"
+        sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in SPLITS)
+        confused = [f"{names[true]} as {names[guess]} ({count})" for true, guess, count in judged.most_confused(3)]
+        gain = "" if self.gain is None else f"{100 * self.gain:+.2f} points"
+        lines = {
+            "data": f"{data.name}: {len(names)} classes; {sizes}",
+            "weights": f"{self.weights.name} ({self.weights.kind.label})",
+            "cache": cache_line(self.cache),
+            "unfreezing": gain and f"{gain} of validation accuracy over the first phase",
+            "best model": f"epoch {best.epoch} (phase {best.phase}), {kind} accuracy {1 - best.val_error:.2%}",
+            counted(len(crossed.parts) if crossed else 0, "fold"): crossed and crossed.result.text,
+            "test images": self.test and self.test.text,
+            "scores": self.test_plain and f"{AVERAGED}; without: {self.test_plain.accuracy:.2%}",
+            "most confused": ", ".join(confused),
+            "calibration": judged.calibration,
+            "exact head": self.solver and f"gradient norm {self.solver['gradient_norm']:.1e} at the end",
+            "L2": l2["l2"] and f"penalty {l2['penalty']:.4g}, norm of the coefficients {l2['norm']:.4g}",
+            "duplicates": copies and f"{copies:,} validation or test images are identical to one of another split",
+            "time": f"{self.seconds:.1f} s",
+            "run": str(self.run_dir),
+            **{path.stem: str(path) for path in self.figures},
+        }
+        return [(what, str(value)) for what, value in lines.items() if value]
+
+
+def cache_line(cache: Mapping[str, Any]) -> str:
+    """Return what was read from the cache or written to it, and what that saved."""
+    if cache["state"] == "off":
+        return "off"
+    saved = sum(entry["seconds"] or 0 for entry in cache["entries"] if entry["state"] == "hit")
+    gained = f", {saved:.1f} s of computing saved" if saved else ""
+    entries = counted(len(cache["entries"]), "entry", "entries")
+    return f"{cache['state']}: {entries}, {cache['bytes'] / 1e6:.1f} MB{gained}"
 
 
 def summarise(phase: Phase, history: list[EpochMetrics], images: int) -> PhaseResult:

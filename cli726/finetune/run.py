@@ -96,7 +96,7 @@ class Run(Trainer):
         return run
 
     def digests(self) -> dict[str, Any]:
-        """Return what the run is of, and in which precision: a resumed run must have the same."""
+        """Return what the run is made of, how its images are treated, and in which precision."""
         return {
             "image_size": self.bank.dataset.treated.size,
             "fit": self.bank.dataset.treated.fit,
@@ -380,20 +380,10 @@ def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter |
     """
     with parallel.join(reporter or Silent()) as reporter:
         path = parallel.tell(lambda: find_run(name, "interrupted"))
-        folder, config, facts = parallel.tell(lambda: RunFolder.open(path))
-        if parallel.tell(lambda: folder.finished):
-            raise RequestError(f"--resume must name an interrupted run; {path} is finished; see {path}/summary.json")
-        if "version" not in facts:
-            raise RequestError(f"{path} was started by 0.1.0 with other batches and splits; start anew")
-        untyped = [name for name in config.code if name not in code]
-        if untyped:
-            raise RequestError(
-                f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust "
-                "it, type that option again beside --resume"
-            )
+        folder, config, facts = parallel.tell(lambda: RunFolder.open_again(path, code))
         run = Run.setup(settled(config, facts), reporter)
-        for name, now in run.facts().items():
-            if name.endswith("digest") and facts.get(name) != now:
+        for name, now in run.digests().items():
+            if name.endswith("_digest") and facts.get(name) != now:
                 what = name.removesuffix("_digest")
                 raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
         reporter.say(f"resuming {path}")

@@ -17,15 +17,9 @@ from cache.system import is_alive, sync_folder, write_synced
 from cli726.errors import RequestError, UntrustedDataError
 
 __all__ = [
-    "LARGEST",
-    "encode_tensors",
-    "read_tensors",
-    "replace_file",
-    "require_size",
-    "sweep_parts",
-    "tensors_digest",
+    "LARGEST", "encode_tensors", "read_tensors", "replace_file", "require_size", "sweep_parts", "tensors_digest",
     "write_tensors",
-]
+]  # fmt: skip
 
 # The one name in the header, because safetensors writes several in any order; and in the facts, the digest of it all.
 FACTS, DIGEST = "cmpt726", "content_digest"
@@ -33,15 +27,10 @@ FACTS, DIGEST = "cmpt726", "content_digest"
 LARGEST = 2**30
 
 
-def part_of(path: Path) -> Path:
-    """Where this process writes what is to take the place of `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside `path`, sync, rename over it, sync the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)  # left by a killed process of the same number, or a stranger's link
     try:
         write_synced(part, content)
@@ -60,7 +49,7 @@ def sweep_parts(folder: Path) -> None:
 
 
 def encode_tensors(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
-    """A safetensors file with JSON facts in the header, and a digest of both."""
+    """Return a safetensors file with JSON facts in the header, and a digest of both."""
     # Cloned: a file can't hold one tensor under two names.
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     stated = {**facts, DIGEST: content_digest(contiguous, facts)}
@@ -73,7 +62,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and the facts in the header (empty where another program wrote the file).
+    """Return tensors and the facts in the header (empty where another program wrote the file).
 
     Raises:
         RequestError: if there is no such file.
@@ -108,12 +97,12 @@ def require_size(path: Path) -> None:
 
 
 def content_digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """SHA-256 over tensors and facts."""
+    """Return the SHA-256 over tensors and facts."""
     return hashlib.sha256(f"{tensors_digest(tensors)} {json.dumps(facts, sort_keys=True)}".encode()).hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over each tensor's name, dtype, shape and bytes, by name."""
+    """Return the SHA-256 over each tensor's name, dtype, shape and bytes, by name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -18,6 +18,7 @@ from cli726.finetune.folder import RunFolder
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, build_resnet
 from cli726.finetune.training import Best, EpochMetrics, Progress
+from tests.cli726.finetune.conftest import SMALL, shrunk
 from tests.harness import at_each_call
 
 CONFIG = FinetuneConfig(epochs=4)
@@ -34,7 +35,7 @@ MODEL = {
 def write_epoch(folder: RunFolder, epoch: int) -> None:
     """A new best model and a checkpoint, as the training loop has them written."""
     torch.manual_seed(epoch)
-    network = Network(build_resnet(20), build_head(64, 2, torch.Generator(), standardize=False))
+    network = Network(build_resnet(20), build_head(SMALL[-1], 2, torch.Generator(), standardize=False))
     best = Best("head", epoch, 1 / (epoch + 1), 1.0)
     metrics = EpochMetrics("head", epoch, 1.0, 0.5, 1.0, best.val_error, 0.1, 100.0, 1.0)
     folder.keep_best(network, best)
@@ -66,4 +67,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with shrunk():
+        main()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from cli726.finetune.network import resnet
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import save_weights
-from tests.cli726.finetune.conftest import NORMALIZATION
+from tests.cli726.finetune.conftest import NORMALIZATION, shrunk
 from tests.cli726.finetune.synthetic import lively_backbone, write_pictures
 from tests.harness import peak_memory
 
@@ -23,11 +24,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures") / "shapes", 60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def small_network() -> Iterator[None]:
+    """A network of a few channels, for modules whose commands run in this process."""
+    with shrunk():
+        yield
+
+
+@pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file of random weights."""
+    """A weights file of random weights, for the network that the module uses."""
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, Network(lively_backbone(), torch.nn.Linear(64, 100)), NORMALIZATION, {})
+    save_weights(path, Network(lively_backbone(), torch.nn.Linear(resnet.CHANNELS[-1], 100)), NORMALIZATION, {})
     return path
 
 

@@ -1,6 +1,6 @@
 """Run as a script: kills a run at random moments, has it gone on with until it is finished, and again.
 
-`runs.py FOLDER PICTURES WEIGHTS COUNT`: FOLDER/whole is a run left in peace; prints a line of JSON for each of COUNT
+`runs.py FOLDER PICTURES COUNT`: FOLDER/whole is a run left in peace; prints a line of JSON for each of COUNT
 others: place, kills.
 """
 
@@ -18,6 +18,7 @@ import torch
 
 from cli726.finetune import run as finetuning
 from cli726.finetune.config import FinetuneConfig
+from tests.cli726.finetune.conftest import shrunk
 from tests.harness import child
 
 
@@ -33,13 +34,13 @@ def go_on(config: FinetuneConfig, place: Path) -> None:
 
 
 def main() -> None:
-    folder, pictures, weights, count = sys.argv[1:]
+    folder, pictures, count = sys.argv[1:]
     finetuning.write_artifacts = lambda *_: []
     torch.set_num_threads(1)
 
     def config(cache: Path) -> FinetuneConfig:
         return FinetuneConfig(
-            dataset=f"folder:{pictures}", weights=weights, precision="fp32", batch_size=16, epochs=4,
+            dataset=f"folder:{pictures}", weights="random", precision="fp32", batch_size=16, epochs=4,
             unfreeze_after="2", unfreeze="layer3", augment="flip", cache=True, cache_dir=str(cache),
         )  # fmt: skip
 
@@ -66,4 +67,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with shrunk():
+        main()

@@ -17,13 +17,15 @@ import pytest
 from cli726.finetune.folder import RunFolder, read_checkpoint
 from cli726.finetune.predict import load_model
 from tests.faults.checkpoints import PHASES
-from tests.harness import environment, folder_in_memory
+from tests.harness import cases, environment, folder_in_memory
 
-pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="needs fork")]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.usefixtures("small_network"),
+    pytest.mark.skipif(os.name != "posix", reason="needs fork"),
+]
 SCRIPT = Path(__file__).with_name("checkpoints.py")
-
-
-KILL, FAILURES = 0, (errno.EIO, errno.ENOSPC)
+KILL, FAILURES = 0, cases(errno.ENOSPC, errno.EIO)
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +52,15 @@ def runs(folder: Path) -> dict[int, list[dict[str, Any]]]:
 def assert_old_or_new(place: Path, folder: Path) -> None:
     """Every file is one of the two versions; model and checkpoint load; going on leaves no more files than before."""
     for name in ("best.safetensors", "last.safetensors", "metrics.jsonl", "config.json"):
-        assert (place / name).read_bytes() in [(folder / when / name).read_bytes() for when in ("before", "after")], (
-            name
-        )
+        versions = [(folder / when / name).read_bytes() for when in ("before", "after")]
+        assert (place / name).read_bytes() in versions, name
     assert load_model(place).class_names == ("one", "two")
     assert read_checkpoint(place / "last.safetensors")[0].epoch in (1, 2)
     resumed, _, _ = RunFolder.open(place)
     with resumed.locked():
         pass
-    assert [line.epoch for line in resumed.history][: resumed.read_progress(PHASES).epoch] == [
-        line.epoch for line in resumed.history
-    ]
+    written = [line.epoch for line in resumed.history]
+    assert written[: resumed.read_progress(PHASES).epoch] == [line.epoch for line in resumed.history]
     assert {path.name for path in place.iterdir()} == {path.name for path in (folder / "before").iterdir()}
 
 
@@ -75,7 +75,7 @@ def test_sigkill_at_every_system_call_leaves_the_predecessor_or_the_successor(
         assert_old_or_new(Path(done["place"]), folder)
 
 
-@pytest.mark.parametrize("number", FAILURES, ids=["EIO", "ENOSPC"])
+@pytest.mark.parametrize("number", FAILURES, ids=errno.errorcode.get)
 def test_a_failure_of_every_system_call_is_status_4_and_leaves_the_predecessor(
     folder: Path, runs: dict[int, list[dict[str, Any]]], number: int
 ) -> None:

@@ -13,8 +13,9 @@ import torch
 
 from cli726.finetune import training
 from cli726.finetune.predict import load_model
+from tests.harness import cases
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("small_network")]
 PLAN = ("--epochs", 4, "--unfreeze-after", 2, "--unfreeze", "layer3")
 
 
@@ -31,7 +32,7 @@ def test_a_rate_that_is_too_large_after_the_unfreezing(finetune: Callable[..., A
     assert (stated["phase"], stated["epoch"] in (1, 2)) == ("head", True)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", cases(float("nan"), float("inf"), -float("inf")))
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
 def test_no_number_at_any_epoch(
     finetune: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, epoch: int

@@ -11,8 +11,8 @@ import pytest
 
 from cli726.finetune.data import images
 from cli726.finetune.predict import load_model
+from tests.cli726.finetune.synthetic import assert_same_result
 from tests.conftest import Completed
-from tests.faults.test_interrupted_runs import assert_same
 from tests.harness import child, small_disk, start_command
 
 pytestmark = pytest.mark.faults
@@ -45,7 +45,7 @@ def test_a_run_keeps_its_checkpoint_and_goes_on_when_there_is_room(
         assert len(load_model(disk / "run").class_names) == 3
         subprocess.run(["mount", "-o", "remount,size=30m", disk], check=True)
         assert cmpt726("finetune", "--resume", disk / "run").status == 0
-        assert_same(disk / "run", tmp_path / "whole")
+        assert_same_result(disk / "run", tmp_path / "whole")
 
 
 def test_a_cache_tells_what_it_needs_and_what_is_free(tmp_path: Path, pictures: Path) -> None:

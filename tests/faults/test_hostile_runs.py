@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -13,27 +14,19 @@ from typing import Any
 
 import pytest
 
-from cli726.errors import Interrupted
 from cli726.finetune import run as finetuning
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.folder import RunFolder
 from cli726.finetune.storage import read_tensors, write_tensors
+from tests.cli726.finetune.synthetic import stopped
 from tests.harness import times
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("small_network")]
 
 
 @pytest.fixture(scope="module")
 def runs(pictures: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs: `interrupted` after its second epoch of three, the first of which trains the head alone; `finished`."""
     folder = tmp_path_factory.mktemp("runs")
-    keep = RunFolder.keep_epoch
-
-    def stopping(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
-        keep(self, network, optimizer, progress, line)
-        if line.epoch == 2:
-            raise Interrupted(2)
-
     config = FinetuneConfig(
         dataset=f"folder:{pictures}", weights=str(weights), precision="fp32", threads=1, batch_size=16, epochs=3,
         unfreeze_after="1", unfreeze="layer3",
@@ -41,8 +34,7 @@ def runs(pictures: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(finetuning, "write_artifacts", lambda *_: [])
         finetuning.finetune(config, folder / "finished")
-        patched.setattr(RunFolder, "keep_epoch", stopping)
-        with pytest.raises(Interrupted):
+        with stopped(2):
             finetuning.finetune(config, folder / "interrupted")
     return folder
 
@@ -92,8 +84,6 @@ def test_code_that_a_file_names_is_never_run(
 
 
 def test_a_models_head_of_code_is_never_run(finished: Path, cmpt726: Callable[..., Any], canary: Path) -> None:
-    import hashlib
-
     tensors, facts = read_tensors(finished / "best.safetensors")
     facts["head"]["kind"] = CODE
     write_tensors(finished / "best.safetensors", tensors, facts)
@@ -102,6 +92,9 @@ def test_a_models_head_of_code_is_never_run(finished: Path, cmpt726: Callable[..
     done = cmpt726("predict", finished, finished)
     assert done.status == 2
     assert not canary.exists()
+
+
+ODD = (b"\xff" * 8, b"0" * 8, b'"\\ud800"', b"[[[[[[[[", b"1e999", b"-1", b"null", b"NaN", b"true", b"9" * 400)
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
@@ -117,19 +110,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
         elif what == 2:
             changed[at:at] = chance.randbytes(chance.randint(1, 50))
         elif what == 3:
-            odd = [
-                b"\xff" * 8,
-                b"0" * 8,
-                b'"\\ud800"',
-                b"[[[[[[[[",
-                b"1e999",
-                b"-1",
-                b"null",
-                b"NaN",
-                b"true",
-                b"9" * 400,
-            ]
-            changed[at : at + 8] = chance.choice(odd)
+            changed[at : at + 8] = chance.choice(ODD)
         else:  # a number or a word becomes another one
             words = list(re.finditer(rb"(?<=: )[^\s,]+|-?\d+(\.\d+)?", bytes(changed)))
             if words:

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,8 +51,15 @@ def new_run_dir(dataset: str, runs: Path = RUNS) -> Path:
     raise RequestError(f"{runs} must have room for another run; it has thousands of this second; use --run-dir")
 
 
-def to_bytes(document: Any) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
+def write_json(path: Path, document: Any) -> None:
+    """Replace the file at `path` by a JSON document."""
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    replace_file(path, f"{text}\n".encode())
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a run holds; OSError, ValueError or RecursionError where it is none."""
+    return json.loads(read_small(path, LARGEST_TEXT))
 
 
 def holder(path: Path) -> str | None:
@@ -75,8 +82,7 @@ def write_checkpoint(
 ) -> None:
     """Replace the checkpoint at `path`: the whole network, the optimiser, and where the run stands."""
     tensors: dict[str, Tensor] = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    states = {} if optimizer is None else optimizer.state_dict()["state"]
-    for number, state in states.items():
+    for number, state in optimizer.state_dict()["state"].items() if optimizer is not None else ():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
     write_tensors(path, tensors, {"progress": progress.to_json(), **facts})
 
@@ -177,7 +183,7 @@ class RunFolder:
         if (path / "config.json").exists():
             raise RequestError(f"--run-dir must be a new folder; {path} holds a run; go on with it by --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
-        replace_file(path / "config.json", to_bytes({"options": config.to_json(), **facts}))
+        write_json(path / "config.json", {"options": config.to_json(), **facts})
         return cls(path)
 
     @classmethod
@@ -191,7 +197,7 @@ class RunFolder:
         if not (path / "config.json").is_file():
             raise RequestError(f"RUN must be a run's folder; {path} has no config.json; see `cmpt726 runs ls`")
         try:
-            stored = json.loads(read_small(path / "config.json", LARGEST_TEXT))
+            stored = read_json(path / "config.json")
             config = FinetuneConfig.from_json(stored.pop("options"))
             history = read_history(path / "metrics.jsonl")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -202,9 +208,25 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / "last.safetensors"
 
-    @property
-    def finished(self) -> bool:
-        return (self.path / "summary.json").exists()
+    @classmethod
+    def open_again(cls, path: Path, code: Collection[str]) -> tuple[RunFolder, FinetuneConfig, dict[str, Any]]:
+        """Return the same of a run that can be gone on with, by somebody who has typed that code.
+
+        Raises:
+            RequestError: if it is finished, was begun by 0.1.0, or names code that wasn't typed.
+        """
+        folder, config, facts = cls.open(path)
+        if (path / "summary.json").exists():
+            raise RequestError(f"--resume must name an interrupted run; {path} is finished; see {path}/summary.json")
+        if "version" not in facts:
+            raise RequestError(f"{path} was started by 0.1.0 with other batches and splits; start anew")
+        untyped = [name for name in config.code if name not in code]
+        if untyped:
+            raise RequestError(
+                f"{path} names code of its author's own, {untyped[0]}; code named in a file is never run: if you trust "
+                "it, type that option again beside --resume"
+            )
+        return folder, config, facts
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -231,10 +253,9 @@ class RunFolder:
             (self.path / "failed.txt").unlink(missing_ok=True)
             yield
         except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
             with suppress(OSError):
-                replace_file(
-                    self.path / "failed.txt", f"{' '.join(str(error).split()) or type(error).__name__}\n".encode()
-                )
+                replace_file(self.path / "failed.txt", f"{reason}\n".encode())
             raise
         finally:
             for name in (HOLDER, LOCK):
@@ -249,16 +270,11 @@ class RunFolder:
             UntrustedDataError: if checkpoint and log can't both be of a run with these phases.
         """
 
-        def read() -> tuple[Progress, list[EpochMetrics]]:
-            if not self.checkpoint.exists():
-                return Progress(), []
-            progress, _ = read_checkpoint(self.checkpoint)
-            history = [metrics for metrics in self.history if metrics.epoch <= progress.epoch]
-            if not agree(progress, history, phases):
-                raise UntrustedDataError(f"{self.path}: its checkpoint and metrics.jsonl disagree; start the run again")
-            return progress, history
-
-        progress, self.history = parallel.tell(read)
+        found = parallel.tell(lambda: read_checkpoint(self.checkpoint)[0] if self.checkpoint.exists() else None)
+        progress = found or Progress()
+        self.history = [metrics for metrics in self.history if metrics.epoch <= progress.epoch]
+        if found is not None and not agree(progress, self.history, phases):
+            raise UntrustedDataError(f"{self.path}: its checkpoint and metrics.jsonl disagree; start the run again")
         return progress
 
     def keep_best(self, network: Network, best: Best) -> None:
@@ -270,9 +286,9 @@ class RunFolder:
         stated = {**facts, "sha256": hashlib.sha256(content).hexdigest()}
         model, tensors = self.path / "model.json", self.path / "best.safetensors"
         before = hashlib.sha256(tensors.read_bytes()).hexdigest() if tensors.exists() else None
-        replace_file(model, to_bytes({**stated, "previous_sha256": before}))
+        write_json(model, {**stated, "previous_sha256": before})
         replace_file(tensors, content)
-        replace_file(model, to_bytes(stated))
+        write_json(model, stated)
 
     def keep_epoch(
         self, network: Network, optimizer: torch.optim.Optimizer | None, progress: Progress, metrics: EpochMetrics
@@ -308,4 +324,4 @@ class RunFolder:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write down that, and how, the run has finished."""
         if parallel.first():
-            replace_file(self.path / "summary.json", to_bytes(summary))
+            write_json(self.path / "summary.json", summary)

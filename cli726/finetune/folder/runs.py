@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cache.system import read_small
 from cli726.errors import RequestError, UntrustedDataError, did_you_mean
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.folder import LARGEST_TEXT, RUNS, RunFolder, holder
+from cli726.finetune.folder import LARGEST_TEXT, RUNS, RunFolder, holder, read_json
 from cli726.finetune.training import Best, EpochMetrics
 from cli726.text import typed_path
 
@@ -78,37 +77,29 @@ def list_runs(folder: Path = RUNS) -> list[RunInfo]:
 
 
 def describe(path: Path) -> RunInfo:
+    """Return one run; damaged where its files make no sense."""
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime((path / "config.json").stat().st_mtime))
+    damaged = RunInfo(path.name, path, "damaged", date)
     try:
-        options = dict(json.loads(read_small(path / "config.json", LARGEST_TEXT)).get("options", {}))
+        options = dict(read_json(path / "config.json").get("options", {}))
         if (path / "summary.json").exists():
-            return finished(path, date, options)
-        data = str(options["dataset"])
+            summary = read_json(path / "summary.json")
+            data, error = str(summary["dataset"]["name"]), float(summary["best"]["val_error"])
+            run = replace(damaged, state="finished", dataset=data, best_val_error=error, options=options)
+            if summary["test"] is None:
+                return run
+            accuracy, images, (low, high) = (summary["test"][name] for name in ("accuracy", "images", "interval"))
+            ends = (float(low), float(high))
+            return replace(run, test_accuracy=float(accuracy), test_images=int(images), test_interval=ends)
+        run = replace(damaged, state="interrupted", dataset=str(options["dataset"]), options=options)
         if holder(path) is not None:
-            return RunInfo(path.name, path, "running", date, data, options=options)
+            return replace(run, state="running")
         if (path / "failed.txt").exists():
             reason = " ".join(read_small(path / "failed.txt", LARGEST_TEXT).decode().split())
-            return RunInfo(path.name, path, "failed", date, data, reason=reason, options=options)
-        return RunInfo(path.name, path, "interrupted", date, data, options=options)
+            return replace(run, state="failed", reason=reason)
+        return run
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return RunInfo(path.name, path, "damaged", date)
-
-
-def finished(path: Path, date: str, options: Mapping[str, Any]) -> RunInfo:
-    summary = json.loads(read_small(path / "summary.json", LARGEST_TEXT))
-    test = summary["test"] or {"accuracy": None, "images": None, "interval": None}
-    return RunInfo(
-        path.name,
-        path,
-        "finished",
-        date,
-        str(summary["dataset"]["name"]),
-        float(summary["best"]["val_error"]),
-        test["accuracy"] and float(test["accuracy"]),
-        test["images"] and int(test["images"]),
-        test["interval"] and (float(test["interval"][0]), float(test["interval"][1])),
-        options=options,
-    )
+        return damaged
 
 
 @dataclass(frozen=True)
@@ -151,7 +142,7 @@ def read_run(path: Path) -> FinishedRun:
     """
     folder, config, facts = RunFolder.open(path)
     try:
-        summary = json.loads((path / "summary.json").read_bytes())
+        summary = read_json(path / "summary.json")
         best = Best(**summary["best"])
         if not folder.history or not all(name in summary for name in ("dataset", "weights", "phases", "test")):
             raise ValueError("it lacks its history or a part of its summary")

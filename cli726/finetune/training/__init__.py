@@ -81,7 +81,7 @@ class Progress:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Progress:
-        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        """Return what `to_json` was called on; KeyError, TypeError or ValueError for anything else."""
         best, phase_best = stored["best"], stored["phase_best"]
         return cls(
             int(stored["epoch"]),
@@ -110,29 +110,24 @@ def plain(kind: type[Kind]) -> type[Kind]:
 def make_optimizer(
     network: Network, phase: Phase, config: TrainingConfig, batch: int, l2: float
 ) -> torch.optim.Optimizer:
-    """A fresh optimiser of what the phase trains: coefficients and biases of the head, convolutions and the rest.
+    """Return a fresh optimiser of what the phase trains: the head's coefficients and biases, convolutions and the rest.
 
     The L2 penalties l2/2 sum w^2 (coefficients) and weight_decay/2 sum w^2 (convolutions) enter as their gradients;
     AdamW takes them as decoupled decay instead (Loshchilov and Hutter, 2019).
     """
     head_rate, backbone_rate = config.rates_for(phase, batch)
     _, suffix = divide(network.backbone, phase.cut)
-    decayed = convolution_weights(suffix)
-    penalised = coefficients(network.head)
-
-    def others(module: nn.Module, apart: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-        known = {id(p) for p in apart}
-        return [p for p in module.parameters() if id(p) not in known]
-
-    groups = [
-        {"params": penalised, "lr": head_rate, "weight_decay": l2},
-        {"params": others(network.head, penalised), "lr": head_rate, "weight_decay": 0.0},
-        {"params": decayed, "lr": backbone_rate, "weight_decay": config.weight_decay},
-        {"params": others(suffix, decayed), "lr": backbone_rate, "weight_decay": 0.0},
-    ]
+    parts = (
+        (network.head, coefficients(network.head), head_rate, l2),
+        (suffix, convolution_weights(suffix), backbone_rate, config.weight_decay),
+    )
+    groups: list[dict[str, Any]] = []
+    for module, decayed, rate, decay in parts:
+        apart = {id(parameter) for parameter in decayed}
+        others = [parameter for parameter in module.parameters() if id(parameter) not in apart]
+        groups.append({"params": decayed, "lr": rate, "peak": rate, "weight_decay": decay})
+        groups.append({"params": others, "lr": rate, "peak": rate, "weight_decay": 0.0})
     groups = [group for group in groups if group["params"]]
-    for group in groups:
-        group["peak"] = group["lr"]
     if config.optimizer == "adamw":
         return plain(torch.optim.AdamW)(groups, betas=(config.momentum, 0.999))
     return plain(torch.optim.SGD)(
@@ -141,7 +136,7 @@ def make_optimizer(
 
 
 def rate_factor(config: TrainingConfig, phase: Phase, step: int, steps: int) -> float:
-    """What the peak rate is multiplied with in step 0..steps-1 of a phase."""
+    """Return what the peak rate is multiplied with in step 0..steps-1 of a phase."""
     warmup = 0 if phase.head_only or config.schedule == "constant" else int(config.warmup * steps)
     if step < warmup:
         return (step + 1) / warmup
@@ -171,16 +166,13 @@ def only_suffix_trains(network: Network, cut: int, *, gentle: bool = False) -> I
 class Trained(nn.Module):
     """What a phase trains: the stages behind the cut and the head, as one module."""
 
-    def __init__(self, suffix: nn.Module, head: nn.Module, device: torch.device, precision: torch.dtype | None) -> None:
+    def __init__(self, suffix: nn.Module, head: nn.Module, precision: torch.dtype | None) -> None:
         """Share the modules given; `precision` for mixed precision in the stages."""
         super().__init__()
-        self.suffix = suffix
-        self.head = head
-        self.device = device
-        self.precision = precision
+        self.suffix, self.head, self.precision = suffix, head, precision
 
     def forward(self, inputs: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+        with torch.autocast(inputs.device.type, self.precision, enabled=self.precision is not None):
             features = self.suffix(inputs)
         scores: Tensor = self.head(features if self.precision is None else features.float())
         return scores
@@ -278,16 +270,14 @@ class Trainer:
                 self.record(phase, solved)
                 continue
             feed = self.feed(phase)
-            optimizer = make_optimizer(
-                self.network, phase, self.config, self.config.batch_for(len(feed.labels)), self.l2
-            )
+            batch = self.config.batch_for(len(feed.labels))
+            optimizer = make_optimizer(self.network, phase, self.config, batch, self.l2)
             if resumed:
                 self.optimizer = optimizer if begun else None
                 self.restore()
                 resumed = False
             self.optimizer = optimizer
-            total = (phase.last - self.progress.epoch) * len(feed.sizes)
-            self.reporter.start(f"training {phase.label}", total)
+            self.reporter.start(f"training {phase.label}", (phase.last - self.progress.epoch) * len(feed.sizes))
             self.run_phase(phase, feed, optimizer)
 
     def run_phase(self, phase: Phase, feed: Feed, optimizer: torch.optim.Optimizer) -> None:
@@ -295,7 +285,7 @@ class Trainer:
         # The head alone is a small float32 matrix product; there is nothing to gain from mixing precisions.
         mixed = self.precision != torch.float32 and not phase.head_only
         with only_suffix_trains(self.network, phase.cut) as suffix:
-            trained = Trained(suffix, self.network.head, feed.labels.device, self.precision if mixed else None)
+            trained = Trained(suffix, self.network.head, self.precision if mixed else None)
             forward = parallel.share_gradients(trained, partly_used=bool(self.config.code))
         for epoch in range(self.progress.epoch + 1, phase.last + 1):
             metrics = self.train_epoch(phase, epoch, feed, forward, optimizer)
@@ -318,18 +308,19 @@ class Trainer:
     def train_epoch(
         self, phase: Phase, epoch: int, feed: Feed, forward: nn.Module, optimizer: torch.optim.Optimizer
     ) -> EpochMetrics:
-        """Take one epoch's steps; what is measured in it."""
+        """Take one epoch's steps, and return what is measured in it."""
         began = time.perf_counter()
-        config, device, steps = self.config, feed.labels.device, len(feed.sizes)
-        smoothing = config.smoothing_for(phase)
-        step = (epoch - phase.first) * steps
+        config, images, steps = self.config, len(feed.labels), len(feed.sizes)
+        smoothing, taken = config.smoothing_for(phase), (epoch - phase.first) * steps
         losses, hits = [], []
         purpose = (config.seed, phase.name, epoch, *parallel.own_purpose())
-        with only_suffix_trains(self.network, phase.cut, gentle=phase.gentle), drawing_from(device, *purpose):
-            for (inputs, labels), size in zip(feed.batches(epoch), feed.sizes, strict=True):
-                counted, weight = parallel.part_of(size)
+        trains = only_suffix_trains(self.network, phase.cut, gentle=phase.gentle)
+        with trains, drawing_from(self.device, *purpose):
+            for step, (inputs, labels) in enumerate(feed.batches(epoch)):
+                counted, weight = parallel.part_of(feed.sizes[step])
+                factor = rate_factor(config, phase, taken + step, steps * phase.epochs)
                 for options in optimizer.param_groups:
-                    options["lr"] = options["peak"] * rate_factor(config, phase, step, steps * phase.epochs)
+                    options["lr"] = options["peak"] * factor
                 scores = forward(inputs)
                 loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
                 optimizer.zero_grad()
@@ -337,19 +328,15 @@ class Trainer:
                 optimizer.step()
                 losses.append(loss.detach() * counted)
                 hits.append((scores.detach().argmax(1) == labels)[:counted].sum())
-                step += 1
                 self.reporter.advance(1)
         # Summed in float64, which not every device has.
         total, correct = torch.stack(losses).cpu().double().sum(), torch.stack(hits).cpu().sum()
         parallel.sum_all(total, correct)
         parallel.follow_first(self.network)
         seconds = time.perf_counter() - began
-        images = len(feed.labels)
-        train_loss, rate = total.item() / images, optimizer.param_groups[0]["lr"]
-        require_finite(train_loss, epoch, phase, optimizer)
-        return EpochMetrics(
-            phase.name, epoch, train_loss, correct.item() / images, None, None, rate, images / seconds, seconds
-        )
+        mean, accuracy, rate = total.item() / images, correct.item() / images, optimizer.param_groups[0]["lr"]
+        require_finite(mean, epoch, phase, optimizer)
+        return EpochMetrics(phase.name, epoch, mean, accuracy, None, None, rate, images / seconds, seconds)
 
     def record(self, phase: Phase, metrics: EpochMetrics) -> None:
         """Judge an epoch and have it written down."""
@@ -376,7 +363,7 @@ def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim
 
 
 def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: TrainingConfig) -> Progress:
-    """The progress after an epoch: is this the best model, and is patience at its end?"""
+    """Return the progress after an epoch: is this the best model, and is patience at its end?"""
     epoch, best = metrics.epoch, progress.best
     if metrics.val_error is None or metrics.val_loss is None:
         return Progress(epoch, best, progress.waited, progress.phase_best)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ Z95 = 1.959963984540054
 
 
 def wilson_interval(correct: int, images: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which stays within 0 and 1 and is right for few images.
+    """Return the 95 % interval of a share, which stays within 0 and 1 and is right for few images.
 
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     """
@@ -80,34 +79,28 @@ class Evaluation:
         return tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(self.confusion))
 
     def most_confused(self, most: int = 5) -> tuple[tuple[int, int, int], ...]:
-        """(true class, predicted class, images) of the commonest mistakes, most first."""
+        """Return (true class, predicted class, images) of the commonest mistakes, most first."""
         pairs = [
-            (count, true, predicted)
+            (true, predicted, count)
             for true, row in enumerate(self.confusion)
             for predicted, count in enumerate(row)
             if true != predicted and count
         ]
-        return tuple(
-            (true, predicted, count) for count, true, predicted in sorted(pairs, key=lambda p: (-p[0], p))[:most]
-        )
+        return tuple(sorted(pairs, key=lambda pair: (-pair[2], pair))[:most])
 
-    def to_json(self) -> Mapping[str, Any]:
-        return {
-            "accuracy": self.accuracy,
-            "error": self.error,
-            "loss": self.loss,
-            "images": self.images,
-            "interval": list(self.interval),
-        }
+    @property
+    def calibration(self) -> str:
+        """The calibration error in words."""
+        return f"expected calibration error: {100 * self.calibration_error:.2f} points"
 
-    def details(self) -> Mapping[str, Any]:
-        """Return `to_json` with calibration, confusion and classes."""
-        return {
-            **self.to_json(),
-            "calibration_error": self.calibration_error,
-            "confusion": [list(row) for row in self.confusion],
-            "class_accuracy": list(self.class_accuracy),
-        }
+    def to_json(self) -> dict[str, Any]:
+        names = ("accuracy", "error", "loss", "images", "interval")
+        return {name: getattr(self, name) for name in names}
+
+    def details(self) -> dict[str, Any]:
+        """Return the same, class by class."""
+        names = ("calibration_error", "confusion", "class_accuracy")
+        return {**self.to_json(), **{name: getattr(self, name) for name in names}}
 
 
 def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
@@ -126,7 +119,7 @@ def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
 
 
 def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
-    """Mean over images of |accuracy - confidence| of the bin that an image's confidence falls into.
+    """Return the mean over images of |accuracy - confidence| of the bin that an image's confidence falls into.
 
     Args:
         confidence: Probability of the predicted class, (N,).
@@ -142,7 +135,7 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> floa
 def head_features(
     network: Network, cut: int, stored: Stored, precision: torch.dtype, normalization: Normalization
 ) -> Tensor:
-    """What the head gets, (N, D), from features as stored at a cut; at cut 0 these are uint8 images."""
+    """Return what the head gets, (N, D), from features as stored at a cut; at cut 0 these are uint8 images."""
     if cut == len(network.backbone):
         return stored[:]
     _, suffix = divide(network.backbone, cut)
@@ -153,7 +146,7 @@ def head_features(
 def network_scores(
     network: Network, cut: int, stored: Stored, precision: torch.dtype, normalization: Normalization
 ) -> Tensor:
-    """The scores (N, K) of the network in eval mode, from features as stored at a cut; its mode is left as it was.
+    """Return the scores (N, K) of the network in eval mode, from features as stored at a cut; its mode stays.
 
     The convolutions are divided among the processes; the head, which is small, is run by each process over all images.
     """

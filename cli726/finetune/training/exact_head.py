@@ -89,7 +89,7 @@ class Point:
 
 
 def centered(weights: Tensor) -> Tensor:
-    """Without what all classes share: it changes no probability, and the penalty is least without it."""
+    """Leave out what all classes share: it changes no probability, and the penalty is least without it."""
     return weights - weights.mean(0)
 
 
@@ -110,7 +110,7 @@ class Objective:
         self.sample = sample.to(features.device)
 
     def at(self, weights: Tensor) -> Point:
-        """Value and gradient, in float64 (Bishop, eqs. 4.108 and 4.109)."""
+        """Return value and gradient, in float64 (Bishop, eqs. 4.108 and 4.109)."""
         value = (self.penalty * weights**2).sum() / 2
         gradient = self.penalty * weights
         probabilities = torch.empty(self.classes, len(self.inputs), device=weights.device)
@@ -132,12 +132,12 @@ class Objective:
         return Point(weights, float(value), gradient, probabilities, margin)
 
     def leads(self, direction: Tensor) -> Tensor:
-        """How much each class would gain on the row's own, (K, N); 0 for its own."""
+        """Return how much each class would gain on the row's own, (K, N); 0 for its own."""
         scores = direction @ self.inputs.T
         return scores.sub_(scores.gather(0, self.labels))
 
     def curve(self, point: Point, direction: Tensor) -> Tensor:
-        """The Hessian times `direction`, (K, D + 1) in float32 (Bishop, eq. 4.110).
+        """Multiply the Hessian by `direction`: (K, D + 1) in float32 (Bishop, eq. 4.110).
 
         Scores are taken against the row's own class, which changes nothing but the rounding: 1 - p would be lost where
         the own class is all but certain.
@@ -148,7 +148,7 @@ class Objective:
         return change @ self.inputs / len(self.inputs) + self.penalty.float() * direction
 
     def preconditioner(self, point: Point) -> Tensor:
-        """Cholesky factors of the Hessian's diagonal blocks, estimated on the sample: float64, (K, D + 1, D + 1)."""
+        """Estimate Cholesky factors of the Hessian's diagonal blocks on the sample: float64, (K, D + 1, D + 1)."""
         x = self.inputs[self.sample]
         p = point.probabilities[:, self.sample]
         blocks = torch.stack([(x * q[:, None]).T @ x for q in p * (1 - p)]).double() / len(x)
@@ -159,7 +159,7 @@ class Objective:
 
 
 def newton_direction(objective: Objective, point: Point) -> Tensor:
-    """-H^-1 g by preconditioned conjugate gradients among centred directions; float64, (K, D + 1)."""
+    """Compute -H^-1 g by preconditioned conjugate gradients among centred directions; float64, (K, D + 1)."""
     scale = point.slope or 1.0
     factors = objective.preconditioner(point)
 
@@ -190,7 +190,7 @@ def newton_direction(objective: Objective, point: Point) -> Tensor:
 
 
 def step(objective: Objective, point: Point, direction: Tensor) -> Point:
-    """The first of the full step, its half, its quarter and so on that lowers the objective enough; else `point`."""
+    """Take the first of the full step, its half and so on that lowers the objective enough; else stay at `point`."""
     descent = float((point.gradient * direction).sum())
     slack = ROUNDING * max(1.0, abs(point.value))
     length = 1.0
@@ -203,7 +203,7 @@ def step(objective: Objective, point: Point, direction: Tensor) -> Point:
 
 
 def never_loses(objective: Objective, direction: Tensor) -> bool:
-    """Whether a Newton step moves the scores and is, to rounding, to no row's disadvantage.
+    """Tell whether a Newton step moves the scores and is, to rounding, to no row's disadvantage.
 
     Near an optimum Newton's steps vanish; where the objective only fades towards a bound they stay of one size.
     """
@@ -212,11 +212,7 @@ def never_loses(objective: Objective, direction: Tensor) -> bool:
     return gain > SMALLEST_GAIN and loss < LARGEST_LOSS * gain
 
 
-def check(features: Tensor, labels: Tensor, classes: int, l2: float) -> None:
-    if features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
-        raise ValueError(f"features must be (N, D), labels (N,); got {tuple(features.shape)}, {tuple(labels.shape)}")
-    if not 0 <= l2 < torch.inf:
-        raise RequestError(f"--l2 must be a number, 0 or more; got {l2}")
+def check(features: Tensor, labels: Tensor, classes: int) -> None:
     images = torch.bincount(labels, minlength=classes)
     if classes < 2 or len(images) > classes:
         raise RequestError(f"a classifier needs two classes or more, all labels among them; got {classes} classes")
@@ -239,15 +235,15 @@ def fit_exact(
         features: float32 Tensor of shape (N, D), standardised; on a device that has float64.
         labels: int64 Tensor of shape (N,), 0 to classes - 1, each at least once.
         classes: K, at least 2.
-        l2: Strength of the penalty, 0 or more.
+        l2: Strength of the penalty, finite, 0 or more.
         tolerance: Norm of the gradient at which to stop.
         max_iterations: Newton steps at most.
 
     Raises:
-        RequestError: if l2 is negative or a class has no row.
+        RequestError: if a class has no row.
         ComputationError: if a feature is not finite.
     """
-    check(features, labels, classes, l2)
+    check(features, labels, classes)
     objective = Objective(features, labels, classes, l2)
     size = (classes, objective.inputs.shape[1])
     point = objective.at(torch.zeros(size, dtype=torch.float64, device=features.device))

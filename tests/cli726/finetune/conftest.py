@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.features import bank
 from cli726.finetune.features.extractor import Normalization
@@ -21,7 +22,14 @@ from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune
-from tests.cli726.finetune.synthetic import CLASSES, lively_backbone, small_dataset, small_run, write_pictures
+from tests.cli726.finetune.synthetic import (
+    CLASSES,
+    Listener,
+    lively_backbone,
+    small_dataset,
+    small_run,
+    write_pictures,
+)
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
 SMALL = (4, 8, 8)
@@ -86,22 +94,33 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, small_weights: Path
-) -> Callable[..., Finetuned]:
-    """A finished run of these options by the small network, two epochs unless told otherwise; made once for all."""
-    made: dict[str, Finetuned] = {}
+def small(shapes_folder: Path, small_weights: Path) -> Callable[..., FinetuneConfig]:
+    """A configuration of the small network on the pictures: two epochs, unless told otherwise."""
+    return lambda **options: small_run(shapes_folder, small_weights, **{"epochs": 2, **options})
 
-    def make(**options: Any) -> Finetuned:
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory, small: Any) -> Callable[..., tuple[Finetuned, list[str]]]:
+    """A finished run of `small` with these options, and what it said; made once for all tests that ask for it."""
+    made: dict[str, tuple[Finetuned, list[str]]] = {}
+
+    def make(**options: Any) -> tuple[Finetuned, list[str]]:
         key = json.dumps(options, sort_keys=True)
         if key not in made:
-            config = small_run(shapes_folder, small_weights, **{"epochs": 2, **options})
+            place, listener = tmp_path_factory.mktemp("runs"), Listener()
+            caching = {"cache_dir": str(place / "cache")} if options.get("cache") else {}
             with shrunk(), pytest.MonkeyPatch.context() as patched:
                 patched.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
-                made[key] = finetune(config, tmp_path_factory.mktemp("runs") / "run")
+                made[key] = finetune(small(**caching, **options), place / "run", reporter=listener), listener.lines
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(told: Any) -> Callable[..., Finetuned]:
+    """The run of `told` alone."""
+    return lambda **options: told(**options)[0]  # type: ignore[no-any-return]
 
 
 @pytest.fixture

@@ -19,14 +19,13 @@ from cli726.finetune import parallel
 from cli726.finetune import run as finetuning
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.bank import MIRROR, Bank
-from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.network.resnet import Network, divide
 from cli726.finetune.training import Trained, settle_statistics
 from cli726.reporting import Silent
+from tests.cli726.finetune.conftest import NORMALIZATION, SMALL, shrunk
 from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, lively_backbone, pictures, small_dataset, small_run
 
-NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
 CPU = torch.device("cpu")
 
 
@@ -65,12 +64,12 @@ def extraction(folder: Path) -> dict[str, Tensor]:
 def gradients(images: int) -> dict[str, Tensor]:
     """Of one unfrozen step in float64 with BatchNorm held."""
     pixels, labels = map(torch.from_numpy, pictures(images))
-    network = Network(lively_backbone(seed=parallel.HERE.rank), nn.Linear(64, 3)).double()
+    network = Network(lively_backbone(seed=parallel.HERE.rank), nn.Linear(SMALL[-1], 3)).double()
     if parallel.first():
         nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))
         nn.init.zeros_(network.head.bias)
     network.eval()
-    forward = parallel.share_gradients(Trained(network.backbone, network.head, CPU, None))
+    forward = parallel.share_gradients(Trained(network.backbone, network.head, None))
     mine, (_, weight) = parallel.part(torch.arange(images)), parallel.part_of(images)
     scores = forward(NORMALIZATION(pixels[mine]).double())
     (nn.functional.cross_entropy(scores, labels[mine], label_smoothing=0.1) * weight).backward()
@@ -80,7 +79,7 @@ def gradients(images: int) -> dict[str, Tensor]:
 def statistics() -> dict[str, Tensor]:
     """BatchNorm's averages, estimated anew by networks that differ but for the first process's."""
     pixels, labels = map(torch.from_numpy, pictures(40))
-    network = Network(lively_backbone(seed=parallel.HERE.rank), nn.Linear(64, 3))
+    network = Network(lively_backbone(seed=parallel.HERE.rank), nn.Linear(SMALL[-1], 3))
     _, suffix = divide(network.backbone, 0)
     feed = Feed(labels, batch_sizes(40, 16), (0, "all"), from_images(pixels, NORMALIZATION, None))
     parallel.follow_first(network)
@@ -115,10 +114,7 @@ def stages(shapes: Path, weights: Path, folder: Path) -> FinetuneConfig:
 
 
 def failure(everywhere: bool) -> str:
-    """What this process says where something goes wrong in all processes, or in the last one only.
-
-    The last thing that it says: the others notice by its end.
-    """
+    """What this process says, last of all, where something goes wrong in all processes, or in the last one only."""
     try:
         with parallel.join(Silent()):
             if everywhere or parallel.HERE.rank == parallel.world() - 1:
@@ -133,7 +129,7 @@ def failure(everywhere: bool) -> str:
 def main() -> None:
     folder, shapes, weights = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
-    with parallel.join(Silent()):
+    with shrunk(), parallel.join(Silent()):
         found: dict[str, Any] = {
             "blocks": blocks(),
             "extraction": extraction(folder),
@@ -141,7 +137,8 @@ def main() -> None:
             "statistics": statistics(),
             "told": (parallel.tell(lambda: "first"), parallel.collect(parallel.HERE.rank)),
         }
-    found["runs"] = runs(folder, shapes, weights, long=launch.world() == 2)
+    with shrunk():
+        found["runs"] = runs(folder, shapes, weights, long=launch.world() == 2)
     found["failure"] = failure(everywhere=launch.world() == 2)
     torch.save(found, folder / f"{launch.rank()}.pt")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from torch import Tensor
 from cli726.finetune.backbones import RESNET20, cuts_of
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
+from cli726.finetune.folder import RunFolder
+from cli726.finetune.network import resnet
 from cli726.finetune.network.resnet import build_resnet
 from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors
@@ -74,6 +79,11 @@ def lively(network: torch.nn.Module) -> torch.nn.Module:
 
 def lively_backbone(seed: int = 0, depth: int = 20) -> torch.nn.Sequential:
     """Random weights whose BatchNorm statistics and scales are anything but their defaults; in eval mode."""
+    return copy.deepcopy(made_lively(seed, depth, resnet.CHANNELS))
+
+
+@functools.cache
+def made_lively(seed: int, depth: int, _channels: tuple[int, ...]) -> torch.nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build_resnet(depth).train()
@@ -122,6 +132,40 @@ def run(config: FinetuneConfig, path: Path) -> tuple[list[dict[str, Any]], dict[
     """Run a configuration; (metrics without times, best tensors, last checkpoint's tensors)."""
     finetune(config, path)
     return metrics(path), read_tensors(path / "best.safetensors")[0], read_tensors(path / "last.safetensors")[0]
+
+
+class Stopped(BaseException):
+    """What an interrupt looks like from inside."""
+
+
+@contextmanager
+def stopped(after: int, *, written: bool = True, error: BaseException | None = None) -> Iterator[None]:
+    """What is run meanwhile must end after that epoch: once it has been written down, or just before."""
+    keep, ends = RunFolder.keep_epoch, error or Stopped()
+
+    def stopping(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
+        if written or line.epoch < after:
+            keep(self, network, optimizer, progress, line)
+        if line.epoch == after:
+            raise ends
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(RunFolder, "keep_epoch", stopping)
+        try:
+            yield
+        except type(ends):
+            return
+    raise AssertionError("nothing ended")
+
+
+def assert_same_result(run: Path, whole: Path) -> None:
+    """A run that was gone on with must have ended as one that was left in peace, in every bit."""
+    assert metrics(run) == metrics(whole)
+    for name in ("best.safetensors", "model.json", "last.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    mine, theirs = (json.loads((path / "summary.json").read_bytes()) for path in (run, whole))
+    for name in ("best", "test", "l2"):
+        assert mine[name] == theirs[name], name
 
 
 def development_data() -> Path:

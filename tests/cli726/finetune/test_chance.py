@@ -12,29 +12,21 @@ Purpose = tuple[int | str, ...]
 purposes = st.lists(st.one_of(st.integers(), st.text(max_size=8)), min_size=1, max_size=4).map(tuple)
 
 
-def draw(purpose: Purpose) -> list[int]:
+def draw(*purpose: int | str) -> list[int]:
     return torch.randint(2**62, (4,), generator=generator(*purpose)).tolist()
 
 
 @given(one=purposes, other=purposes)
-def test_draws_depend_on_the_purpose_alone(one: Purpose, other: Purpose) -> None:
-    first = draw(one)
+def test_draws_depend_on_the_purpose_alone_and_touch_nobody_elses_numbers(one: Purpose, other: Purpose) -> None:
+    first, before = draw(*one), torch.random.get_rng_state()
+    between = draw(*other)
+    assert torch.equal(torch.random.get_rng_state(), before)
     torch.rand(3)
-    between = draw(other)
-    assert draw(one) == first
+    assert draw(*one) == first
     assert (between == first) == (one == other)
 
 
-def test_the_number_one_and_the_text_one_are_two_purposes() -> None:
-    assert draw((1, "head", 2)) != draw(("1", "head", 2))
-    assert draw((0, "a", "b")) != draw((0, "ab"))
-
-
-def test_nobody_elses_numbers_are_touched() -> None:
-    before = torch.random.get_rng_state()
-    draw((0, "order"))
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-
-def test_the_numbers_stay_the_same_so_that_old_runs_can_be_resumed() -> None:
+def test_numbers_and_texts_are_different_purposes_and_all_stay_so_that_old_runs_can_be_resumed() -> None:
+    assert draw(1, "head", 2) != draw("1", "head", 2)
+    assert draw(0, "a", "b") != draw(0, "ab")
     assert torch.randperm(8, generator=generator(0, "head", 1, "order")).tolist() == [2, 3, 1, 4, 0, 5, 6, 7]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
-from cli726.finetune import run as finetuning
 from cli726.finetune.augment.table import parse_augmentations
-from cli726.finetune.config import PRESETS, FinetuneConfig
+from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.extractor import Extractor, Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
 from cli726.finetune.network.resnet import divide
 from cli726.finetune.pretrain import PretrainConfig, pretrain
-from tests.cli726.finetune.synthetic import lively_backbone, pictures, small_dataset, small_run
+from cli726.finetune.run import finetune
+from tests.cli726.finetune.synthetic import lively_backbone, pictures, small_dataset
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 images_and_batch = {"images": st.integers(1, 3000), "batch": st.integers(2, 300)}
@@ -96,16 +96,6 @@ def test_statistics_are_taken_of_plain_images() -> None:
     assert torch.equal(plain, NORMALIZATION(pixels))
 
 
-PLANS: list[dict[str, Any]] = [
-    {"epochs": 1},
-    {"epochs": 1, "recompute": True, "augment": "flip"},
-    {"epochs": 1, "augment": "flip", "views": 2},
-    {"epochs": 1, "unfreeze": "layer3"},
-    {"epochs": 1, "unfreeze": "all"},
-    {**PRESETS["course"], "epochs": 1},
-]
-
-
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each step was taken on."""
@@ -121,13 +111,17 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return taken
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=["stored", "live", "views", "layer3", "all", "course"])
+@pytest.mark.usefixtures("small_network")
+@pytest.mark.parametrize(
+    "plan",
+    [{}, {"augment": "flip", "views": 2}, {"unfreeze": "all"}, {"preset": "course"}],
+    ids=["stored", "views", "live", "course"],
+)
 def test_a_run_steps_on_even_batches_and_the_courses_on_its_own(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, plan: dict[str, Any], steps: list[int]
+    tmp_path: Path, small: Callable[..., FinetuneConfig], plan: dict[str, Any], steps: list[int]
 ) -> None:
-    course = "even_batches" in plan
-    config = replace(small_run(shapes_folder, weights_file, **plan), batch_size=22)
-    result = finetuning.finetune(config, tmp_path / "run")
+    course = "preset" in plan
+    result = finetune(small(epochs=1, batch_size=22, **plan), tmp_path / "run")
     images = len(result.dataset.splits["train"])
     assert images % 22
     assert steps == batch_sizes(images, 22, even=not course)
@@ -135,6 +129,7 @@ def test_a_run_steps_on_even_batches_and_the_courses_on_its_own(
     assert json.loads((tmp_path / "run" / "config.json").read_bytes())["options"]["even_batches"] is not course
 
 
+@pytest.mark.usefixtures("small_network")
 def test_pretraining_steps_on_even_batches(tmp_path: Path, steps: list[int]) -> None:
     result = pretrain(small_dataset(50), PretrainConfig(epochs=1, batch_size=12), tmp_path / "w.safetensors")
     assert steps == batch_sizes(result.train_images, 12)
@@ -154,9 +149,3 @@ def test_the_parts_of_several_processes_make_up_the_even_batches(images: int, ba
             parts.append([labels[:n] for (_, labels), n in zip(feed.batches(1), counted, strict=True)])
     whole = [labels for _, labels in feed.batches(1)]
     assert all(torch.equal(torch.cat(mine), batch) for *mine, batch in zip(*parts, whole, strict=True))
-
-
-def test_the_preset_alone_turns_it_off() -> None:
-    assert FinetuneConfig().even_batches
-    assert not FinetuneConfig(**PRESETS["course"]).even_batches
-    assert FinetuneConfig(**PRESETS["best"]).even_batches

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from cli726.finetune.folder.runs import list_runs, read_run
@@ -65,10 +64,3 @@ def test_an_interrupted_one_is_refused_in_one_line(tmp_path: Path, cmpt726: Call
     assert done.stderr.splitlines()[-1] == (
         f"error: {tmp_path / 'old'} was started by 0.1.0 with other batches and splits; start anew"
     )
-
-
-@pytest.mark.parametrize("name", ["latest", "old", "runs/old"])
-def test_it_is_found_by_every_name(tmp_path: Path, cmpt726: Callable[..., Any], name: str) -> None:
-    shutil.copytree(OLD, tmp_path / "runs" / "old")
-    Image.new("RGB", (32, 32)).save(tmp_path / "x.png")
-    assert cmpt726("predict", name, "x.png", "--json").json["run"] == "runs/old"

@@ -18,61 +18,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
-from cli726.finetune.folder import RunFolder
 from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune import processes
-from tests.cli726.finetune.synthetic import metrics
-from tests.harness import FULL, ONLY_FULL, environment
+from tests.cli726.finetune.synthetic import metrics, stopped
+from tests.harness import FULL, ONLY_FULL, cases, environment
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+pytestmark = [
+    pytest.mark.usefixtures("small_network"),
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed"),
+]
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-
-
 Alone = tuple[Path, dict[str, Any]]
 Together = tuple[Path, list[dict[str, Any]]]
 
 
-class Stopped(BaseException):
-    """What an interrupt looks like from inside."""
-
-
-def interrupted(config: Any, path: Path) -> None:
-    """A run that ends when its second epoch has been written down."""
-    keep = RunFolder.keep_epoch
-
-    def stopping(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
-        keep(self, network, optimizer, progress, line)
-        if line.epoch == 2:
-            raise Stopped
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(RunFolder, "keep_epoch", stopping)
-        with pytest.raises(Stopped):
-            finetune(config, path)
-
-
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, weights_file: Path) -> Alone:
+def alone(
+    tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, small_weights: Path, small_network: None
+) -> Alone:
     """What one process makes of it, and where."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
-        found = processes.runs(folder, shapes_folder, weights_file)
+        found = processes.runs(folder, shapes_folder, small_weights)
     return folder, {**found, "extraction": processes.extraction(folder)}
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids="{} processes".format)
+@pytest.fixture(scope="module", params=cases(2, 3), ids="{} processes".format)
 def together(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, weights_file: Path
-) -> Together:
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, small_weights: Path,
+    small_network: None,
+) -> Together:  # fmt: skip
     """What each of several processes made of it, and where."""
     folder = tmp_path_factory.mktemp("together")
-    interrupted(processes.head(shapes_folder, weights_file), folder / "interrupted")
+    with stopped(2):
+        finetune(processes.head(shapes_folder, small_weights), folder / "interrupted")
     done = subprocess.run(
-        [*TORCHRUN, str(request.param), processes.__file__, folder, shapes_folder, weights_file],
+        [*TORCHRUN, str(request.param), processes.__file__, folder, shapes_folder, small_weights],
         capture_output=True, text=True, check=False, env=environment(), timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -217,6 +202,7 @@ def own_lines(stderr: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason=ONLY_FULL)
 def test_two_stages_on_the_digits(tmp_path: Path) -> None:
     options = ("--epochs", 3, "--unfreeze-after", 2, "--unfreeze", "layer3")
     process = start(2, "finetune", "--dataset", "digits", *options, "--run-dir", "run", "--json", cwd=tmp_path)
@@ -247,7 +233,7 @@ def worker(torchrun: int, rank: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for workers in /proc")
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.skipif(not FULL, reason=ONLY_FULL)), 1])
+@pytest.mark.parametrize("rank", cases(1, 0))
 def test_a_killed_worker_ends_the_run_which_another_number_goes_on_with(
     tmp_path: Path, shapes_folder: Path, weights_file: Path, rank: int
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,127 +17,75 @@ import torch
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune import storage
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.folder import RunFolder
+from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors, replace_file, write_tensors
-from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_run, write_pictures
+from tests.cli726.finetune.synthetic import (
+    Listener,
+    Stopped,
+    assert_same_result,
+    metrics,
+    small_run,
+    stopped,
+    write_pictures,
+)
+from tests.harness import cases, environment
 
 pytestmark = pytest.mark.usefixtures("small_network")
-
-
-class Stopped(BaseException):
-    """What an interrupt looks like from inside."""
-
-
-def assert_same_result(run: Path, whole: Path) -> None:
-    assert metrics(run) == metrics(whole)
-    assert (run / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
-    assert (run / "model.json").read_bytes() == (whole / "model.json").read_bytes()
-    mine, theirs = (read_tensors(path / "last.safetensors") for path in (run, whole))
-    assert same_bits(mine[0], theirs[0])
-    assert mine[1] == theirs[1]
-    for name in ("best", "test", "l2"):
-        mine_, theirs_ = (json.loads((path / "summary.json").read_bytes())[name] for path in (run, whole))
-        assert mine_ == theirs_, name
-
-
-def interrupt(
-    config: FinetuneConfig, path: Path, monkeypatch: pytest.MonkeyPatch, *, after: int, written: bool
-) -> None:
-    """Run until an epoch is over: just after it was written down, or just before."""
-    keep = RunFolder.keep_epoch
-
-    def stopping(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
-        if written or line.epoch < after:
-            keep(self, network, optimizer, progress, line)
-        if line.epoch == after:
-            raise Stopped
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "keep_epoch", stopping)
-        with pytest.raises(Stopped):
-            finetune(config, path)
-    assert len(metrics(path)) == (after if written else after - 1)
-    assert not (path / "summary.json").exists()
-
-
+Small = Callable[..., FinetuneConfig]
+# Unfreezing happens between epochs 2 and 3.
 TWO_STAGES: dict[str, Any] = {"epochs": 4, "unfreeze_after": "2", "unfreeze": "layer3", "augment": "flip,crop"}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, shapes_folder: Path, small_weights: Path) -> Path:
-    """Two stages without an interruption; unfreezing happens between epochs 2 and 3."""
-    path = tmp_path_factory.mktemp("whole") / "run"
-    finetune(small_run(shapes_folder, small_weights, **TWO_STAGES), path)
-    return path
+@pytest.fixture
+def whole(finished: Callable[..., Finetuned]) -> Path:
+    """Two stages without an interruption."""
+    return finished(**TWO_STAGES).run_dir
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4], ids=["before", "at", "after", "at the end"])
-def test_stopped_once_an_epoch_is_written_down(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, after: int
-) -> None:
-    config = small_run(shapes_folder, small_weights, **TWO_STAGES)
-    interrupt(config, tmp_path / "run", monkeypatch, after=after, written=True)
+@pytest.mark.parametrize("written", [True, False])
+def test_stopped_at_an_epochs_end(tmp_path: Path, small: Small, whole: Path, after: int, written: bool) -> None:
+    """Once the epoch has been written down; or where only its best model has."""
+    with stopped(after, written=written):
+        finetune(small(**TWO_STAGES), tmp_path / "run")
+    assert len(metrics(tmp_path / "run") if after > 1 or written else []) == (after if written else after - 1)
+    assert not (tmp_path / "run" / "summary.json").exists()
     torch.rand(7)
-    resume(tmp_path / "run")
-    assert_same_result(tmp_path / "run", whole)
-
-
-@pytest.mark.parametrize("after", [2, 3], ids=["the last of stage 1", "the first of stage 2"])
-def test_stopped_with_the_best_model_written_and_the_epoch_not(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, after: int
-) -> None:
-    config = small_run(shapes_folder, small_weights, **TWO_STAGES)
-    interrupt(config, tmp_path / "run", monkeypatch, after=after, written=False)
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize("epoch", [2, 3, 4], ids=["the last of stage 1", "the first of stage 2", "the last of all"])
 def test_stopped_in_the_middle_of_an_epoch(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, epoch: int
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, whole: Path, epoch: int
 ) -> None:
     """After some of its steps: what they changed is nowhere but in memory."""
-    keep, step, steps = RunFolder.keep_epoch, torch.optim.SGD.step, {"epoch": 0, "taken": 0}
-
-    def counting(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
-        keep(self, network, optimizer, progress, line)
-        steps.update(epoch=line.epoch, taken=0)
+    step, taken = torch.optim.SGD.step, [0]
+    batches = 3  # in an epoch
 
     def stopping(self: torch.optim.SGD, *rest: Any) -> Any:
         result = step(self, *rest)
-        steps["taken"] += 1
-        if (steps["epoch"], steps["taken"]) == (epoch - 1, 2):
+        taken[0] += 1
+        if taken[0] == (epoch - 1) * batches + 2:
             raise Stopped
         return result
 
     with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "keep_epoch", counting)
         patched.setattr(torch.optim.SGD, "step", stopping)
         with pytest.raises(Stopped):
-            finetune(small_run(shapes_folder, small_weights, **TWO_STAGES), tmp_path / "run")
+            finetune(small(**TWO_STAGES), tmp_path / "run")
     assert len(metrics(tmp_path / "run")) == epoch - 1
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
 
 
-def test_stopped_again_and_again(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
-) -> None:
-    interrupt(
-        small_run(shapes_folder, small_weights, **TWO_STAGES), tmp_path / "run", monkeypatch, after=1, written=True
-    )
-    keep = RunFolder.keep_epoch
-
-    def stopping(self: RunFolder, *rest: Any) -> None:
-        keep(self, *rest)
-        raise Stopped
-
-    for _ in range(3):
-        with monkeypatch.context() as patched:
-            patched.setattr(RunFolder, "keep_epoch", stopping)
-            with pytest.raises(Stopped):
-                resume(tmp_path / "run")
+def test_stopped_again_and_again(tmp_path: Path, small: Small, whole: Path) -> None:
+    with stopped(1):
+        finetune(small(**TWO_STAGES), tmp_path / "run")
+    for epoch in (2, 3, 4):
+        with stopped(epoch):
+            resume(tmp_path / "run")
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
 
@@ -150,85 +99,61 @@ def test_stopped_again_and_again(
         ({"epochs": 2, "recompute": True, "validate_every": 2, "tta": True, "augment": "flip"}, 1),
         ({"epochs": 6, "unfreeze_after": "4", "unfreeze": "layer3", "patience": 1, "lr": 1e-9}, 2),
         ({"epochs": 3, "unfreeze_after": "2", "unfreeze": "layer3", "l2": (0.0, 0.5)}, 3),
+        ({"epochs": 4, "unfreeze_after": "2", "unfreeze": "layer3", "l2": (0.01,), "solver": "exact"}, 2),
+        ({"epochs": 4, "unfreeze_after": "2", "unfreeze": "layer3", "l2": (0.01,), "solver": "exact"}, 3),
     ],
-    ids=["gradual", "adamw cached", "deep head", "recomputed", "patience", "several penalties"],
+    ids=["gradual", "adamw cached", "deep head", "recomputed", "patience", "several penalties", "exact", "after exact"],
 )
 def test_stopped_under_every_kind_of_option(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch,
-    options: dict[str, Any], after: int,
-) -> None:  # fmt: skip
-    if options.get("cache"):
-        options = {**options, "cache_dir": str(tmp_path / "cache")}
-    config = small_run(shapes_folder, small_weights, **options)
-    finetune(config, tmp_path / "whole")
-    interrupt(config, tmp_path / "run", monkeypatch, after=after, written=True)
+    tmp_path: Path, small: Small, finished: Callable[..., Finetuned], options: dict[str, Any], after: int
+) -> None:
+    with stopped(after):
+        finetune(small(**options, cache_dir=str(tmp_path / "cache")), tmp_path / "run")
     resume(tmp_path / "run")
-    assert_same_result(tmp_path / "run", tmp_path / "whole")
+    assert_same_result(tmp_path / "run", finished(**options).run_dir)
 
 
 KILLED_AT = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from cli726.finetune.network import resnet
-resnet.CHANNELS = (4, 8, 8)
-from cli726.finetune import folder as run
-from cli726.finetune import storage
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.run import finetune
+from tests.cli726.finetune.conftest import shrunk
 
-folder, weights, path, where, epoch = sys.argv[1:]
-options = dict(epochs=4, batch_size=16, precision="fp32", unfreeze_after="2", unfreeze="layer3", augment="flip,crop")
-seen = dict(epoch=0)
-keep = run.RunFolder.keep_epoch
-
-def noting(self, network, optimizer, progress, line):
-    seen["epoch"] = line.epoch
-    keep(self, network, optimizer, progress, line)
-
-really_replace = Path.replace
+options, path, where, time = json.loads(sys.argv[1]), *sys.argv[2:]
+really_replace, seen = Path.replace, []
 
 def die(self, target):
     # Between what is written beside a file and its taking the file's place.
-    if seen["epoch"] == int(epoch) and Path(target).name == where:
+    seen.append(Path(target).name)
+    if seen.count(where) == int(time):
         os.kill(os.getpid(), signal.SIGKILL)
     return really_replace(self, target)
 
-run.RunFolder.keep_epoch = noting
 Path.replace = die
-finetune(FinetuneConfig(dataset="folder:" + folder, weights=weights, **options), Path(path))
+with shrunk():
+    finetune(FinetuneConfig.from_json(options), Path(path))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
-@pytest.mark.parametrize(
-    ("where", "epoch"), [("last.safetensors", 2), ("metrics.jsonl", 3)], ids=["in phase 1", "in phase 2"]
-)
-def test_killed_in_the_middle_of_writing(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, whole: Path, where: str, epoch: int
-) -> None:
-    arguments = [str(shapes_folder), str(small_weights), str(tmp_path / "run"), where, str(epoch)]
-    done = subprocess.run([sys.executable, "-c", KILLED_AT, *arguments], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(("where", "time"), cases(("metrics.jsonl", 3), ("last.safetensors", 2)))
+def test_killed_in_the_middle_of_writing(tmp_path: Path, small: Small, whole: Path, where: str, time: int) -> None:
+    options = json.dumps(small(**TWO_STAGES).to_json())
+    words = [sys.executable, "-c", KILLED_AT, options, str(tmp_path / "run"), where, str(time)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == -signal.SIGKILL, done.stderr
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
 
 
-def test_a_run_that_stops_says_how_to_go_on(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_stops_says_how_to_go_on(tmp_path: Path, small: Small) -> None:
     listener = Listener()
-    keep = RunFolder.keep_epoch
-
-    def stopping(self: RunFolder, *rest: Any) -> None:
-        keep(self, *rest)
-        raise Stopped
-
-    monkeypatch.setattr(RunFolder, "keep_epoch", stopping)
-    with pytest.raises(Stopped):
-        finetune(small_run(shapes_folder, small_weights), tmp_path / "run", reporter=listener)
+    with stopped(1):
+        finetune(small(), tmp_path / "run", reporter=listener)
     assert f"cmpt726 finetune --resume {tmp_path / 'run'}" in listener.lines[-1]
     assert "epoch 1" in listener.lines[-1]
 
@@ -241,24 +166,22 @@ def test_there_must_be_a_run_to_resume_and_it_must_not_be_over(tmp_path: Path, w
 
 
 def test_a_run_that_never_reached_an_epochs_end_starts_over(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    config = small_run(shapes_folder, small_weights, **TWO_STAGES)
     with monkeypatch.context() as patched:
         patched.setattr("cli726.finetune.run.Run.train", lambda *_: (_ for _ in ()).throw(Stopped))
         with pytest.raises(Stopped):
-            finetune(config, tmp_path / "run")
+            finetune(small(**TWO_STAGES), tmp_path / "run")
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)
 
 
-def test_other_data_or_weights_are_not_taken_for_the_runs_own(
-    tmp_path: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_data_or_weights_are_not_taken_for_the_runs_own(tmp_path: Path, small_weights: Path) -> None:
     folder = write_pictures(tmp_path / "data", 30)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(small_weights.read_bytes())
-    interrupt(small_run(folder, weights, epochs=2), tmp_path / "run", monkeypatch, after=1, written=True)
+    with stopped(1):
+        finetune(small_run(folder, weights, epochs=2), tmp_path / "run")
     tensors, facts = read_tensors(weights)
     tensors["backbone.stem.conv1.weight"][0, 0, 0, 0] += 1
     write_tensors(weights, tensors, facts)
@@ -274,43 +197,47 @@ def test_other_data_or_weights_are_not_taken_for_the_runs_own(
     resume(tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'{"options": 3}',
-        b'{"options": {"unheard_of": 1}}',
-        b'{"options": {"epochs": "x"}}',
-        b"\xff\xfe",
-    ],
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"options": 3}', b'{"options": {"epochs": "x"}}', b"\xff\xfe"])
 def test_a_configuration_that_is_none_of_ours_is_not_trusted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(UntrustedDataError):
         resume(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "facts"])
-def test_a_damaged_checkpoint_is_not_trusted(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    interrupt(small_run(shapes_folder, small_weights), tmp_path / "run", monkeypatch, after=1, written=True)
+@pytest.mark.parametrize("damage", ["cut", "foreign", "facts", "optimizer"])
+def test_a_damaged_checkpoint_is_not_trusted(tmp_path: Path, small: Small, damage: str) -> None:
+    with stopped(1):
+        finetune(small(), tmp_path / "run")
     last = tmp_path / "run" / "last.safetensors"
     tensors, facts = read_tensors(last)
     if damage == "cut":
         last.write_bytes(last.read_bytes()[:-100])
     elif damage == "foreign":
         write_tensors(last, {"network.x": torch.zeros(2)}, facts)
-    else:
+    elif damage == "facts":
         write_tensors(last, tensors, {"progress": {"epoch": 1}})
+    else:
+        state = next(name for name in tensors if name.startswith("optimizer."))
+        write_tensors(last, {**tensors, state: torch.zeros(2)}, facts)
     with pytest.raises(UntrustedDataError):
         resume(tmp_path / "run")
 
 
+def test_checkpoint_and_log_must_agree(tmp_path: Path, small: Small) -> None:
+    with stopped(2):
+        finetune(small(epochs=3), tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    for text in ("", lines[0], lines[1] + lines[0], "".join(lines).replace('"head"', '"all"')):
+        log.write_text(text)
+        with pytest.raises(UntrustedDataError, match="disagree"):
+            resume(tmp_path / "run")
+    log.write_text("".join(lines) + lines[1].replace('"epoch": 2', '"epoch": 3'))
+    resume(tmp_path / "run")
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(
-    tmp_path: Path, shapes_folder: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
     calls = iter(range(10_000))
 
@@ -323,6 +250,6 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     with monkeypatch.context() as patched:
         patched.setattr(storage, "replace_file", full)
         with pytest.raises(OSError, match="No space"):
-            finetune(small_run(shapes_folder, small_weights, **TWO_STAGES), tmp_path / "run")
+            finetune(small(**TWO_STAGES), tmp_path / "run")
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", whole)

@@ -18,9 +18,17 @@ from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_s
 from cli726.finetune.run import Run, finetune, resume
 from cli726.reporting import Silent
 from tests.cli726.finetune.own import AUGMENTATIONS, HEADS, write_code
-from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, metrics, same_bits, small_run, write_pictures
+from tests.cli726.finetune.synthetic import (
+    HEAD_ONLY,
+    Listener,
+    assert_same_result,
+    metrics,
+    same_bits,
+    small_run,
+    stopped,
+    write_pictures,
+)
 from tests.cli726.finetune.synthetic import run as run_to_tensors
-from tests.cli726.finetune.test_resume import assert_same_result, interrupt
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -147,7 +155,8 @@ def test_views_survive_an_interruption(
     options: dict[str, Any] = {"views": 2, "augment": "flip,crop", "unfreeze_after": "2", "unfreeze": "layer3"}
     config = small_run(few, small_weights, epochs=3, **options)
     finetune(config, tmp_path / "whole")
-    interrupt(config, tmp_path / "run", monkeypatch, after=1, written=True)
+    with stopped(1):
+        finetune(config, tmp_path / "run")
     resume(tmp_path / "run")
     assert_same_result(tmp_path / "run", tmp_path / "whole")
 
