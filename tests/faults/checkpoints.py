@@ -24,7 +24,7 @@ from tests.harness import at_each_call
 CONFIG = FinetuneConfig(epochs=4)
 PHASES = plan_phases(CONFIG)
 MODEL = {
-    "architecture": {"depth": 20},
+    "architecture": {"family": "CIFAR ResNet", "depth": 20},
     "head": {"kind": "linear", "dropout": 0.0, "batch_norm": False},
     "classes": ["one", "two"],
     "normalization": {"mean": [0.5] * 3, "std": [0.25] * 3},
