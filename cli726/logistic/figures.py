@@ -123,7 +123,7 @@ def separator_path(run: GradientDescent) -> Figure:
     axes = (figure := new_figure(7.2, 4.8)).subplots()
     lines = run.slope_intercept
     assert lines is not None
-    axes.plot(*lines.T, color="0.6", linewidth=0.6)
+    axes.plot(*lines.T, color="0.85", linewidth=0.5)
     shades = epoch_colors(figure, axes, run.epochs).to_rgba(np.arange(1, len(lines)))
     axes.scatter(lines[1:, 0], lines[1:, 1], c=shades, s=9, zorder=2.5)
     path, (low, high) = lines[np.isfinite(lines).all(axis=1)], COURSE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
-from cli726.logistic import center, load_points, solve
+from cli726.logistic import center, document, load_points, solve
 from cli726.logistic.model import gradients, losses
 from cli726.logistic.optimum import halved, loss_of, newton_step, separate, separates, standardised, whole_rows
 from tests.cli726.logistic.cases import dot, drawn, exact, points_of, separation
@@ -121,6 +122,19 @@ def test_the_loss_falls_in_every_step():
     for state, w in ((result.path[0], np.zeros(3)), (result.path[-1], result.w)):
         assert_allclose(state.nll, losses(POINTS, w), rtol=1e-12)
         assert_allclose(state.gradient_norm, np.linalg.norm(gradients(POINTS, w)), rtol=1e-6, atol=1e-15)
+
+
+def test_tables_leave_out_what_a_screen_has_no_room_for():
+    result, rng = solve(POINTS), np.random.default_rng(0)
+    steps, weights = document(result).tables
+    assert [row[0] for row in steps.rows] == [str(step) for step in range(9)]
+    assert steps.rows[0] == ("0", "0.6931471806", "6.55e-01", "1")
+    assert (weights.columns, weights.rows[0]) == (["weight", "minimum"], ["x1", "2.15442"])
+    steps, _ = document(replace(result, path=[*result.path] * 4)).tables
+    assert [row[0] for row in steps.rows] == [*map(str, range(12)), "...", *map(str, range(24, 36))]
+    for width, said in ((6, "features x1, x2, x3, x4, x5, x6;"), (7, "features 7 of them;")):
+        points = points_of(rng.normal(size=(20, width)), [0, 1] * 10)
+        assert said in document(solve(points)).lead[0]
 
 
 @given(far=arrays(np.float64, 3, elements=st.floats(-5, 5)))

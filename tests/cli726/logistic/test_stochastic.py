@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cli726.errors import RequestError
-from cli726.logistic import center, gradient_descent, load_points, stochastic, stochastic_descent
+from cli726.logistic import center, document, gradient_descent, load_points, stochastic, stochastic_descent
 from cli726.logistic.model import losses, stochastic_paths
 
 POINTS = load_points()
@@ -34,6 +34,19 @@ def test_bands_are_quantiles_aligned_with_gradient_descent_at_equal_cost():
     assert_allclose(run.first_epoch.nll_median[-1], run.nll_median[1])
 
 
+def test_tables_hold_the_numbers_of_each_rate():
+    result = stochastic_descent(POINTS, [0.5, 0.05], epochs=12, shuffles=3)
+    ends, cost = document(result).tables
+    assert ends.title == "Loss after 12 epochs of 200 updates, 3 shuffles"
+    for run, end, spent in zip(result.runs, ends.rows, cost.rows, strict=True):
+        printed = [f"{values[-1]:.4g}" for values in (run.nll_median, run.nll_low, run.nll_high, run.gradient_descent)]
+        assert end == [f"{run.eta:g}", *printed[:3], f"{run.gap:.2g}", printed[3]]
+        pairs = [(reached.evaluations, reached.gradient_descent) for reached in run.within[:4]]
+        told = [" / ".join("never" if n is None else f"{n:,}" for n in pair) for pair in pairs]
+        assert spent == [f"{run.eta:g}", *told]
+    assert "never / never" in told
+
+
 def test_the_default_answer_is_the_assignments():
     result = stochastic_descent(POINTS)
     said = texts(result)
@@ -56,6 +69,7 @@ def test_the_default_answer_is_the_assignments():
 def test_nothing_settles_that_is_slow_short_or_without_noise(slow):
     result = stochastic_descent(**{"points": POINTS, "etas": [0.3], "epochs": 60, "shuffles": 2} | slow)
     assert result.runs[0].noise_floor is None
+    assert stochastic_descent(POINTS, [0.5], epochs=40).runs[0].noise_floor is not None
 
 
 @pytest.mark.parametrize(
