@@ -93,6 +93,8 @@ def test_a_data_set_that_is_not_here_is_a_request_that_cannot_be_met(tmp_path: P
         load_vision(name, Reading(folders=(tmp_path / "a", tmp_path / "b")))
     assert str(tmp_path / "b") in str(caught.value)
     assert not list(tmp_path.rglob("*.*"))
+    parts = [repr(options) for options in VISION[name].splits.values()]
+    assert len(set(parts)) == len(parts), "two splits are the same images"
 
 
 @dataclass
