@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import pytest
 
-from tests.faults.test_interrupted_runs import assert_same
+from tests.cli726.finetune.synthetic import assert_same_result
 from tests.harness import cases
 
 pytestmark = pytest.mark.faults
@@ -43,4 +43,4 @@ def test_a_run_refuses_a_damaged_entry_and_the_remedy_it_names_works(
     assert remedy is not None, done.stderr
     assert cmpt726(*shlex.split(remedy[1]), "--yes").status == 0
     assert finetune("--epochs", 1, "--run-dir", "again").status == 0
-    assert_same(tmp_path / "again", tmp_path / "whole")
+    assert_same_result(tmp_path / "again", tmp_path / "whole")
