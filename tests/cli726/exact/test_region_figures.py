@@ -115,10 +115,13 @@ def test_no_figure_grows_with_a_point_that_is_far_away(problem, at, automatic, e
     assert any("lies outside the figure" in text for text in texts(figure)) == (not within)
 
 
-def test_the_assignments_axes_reach_five():
+def test_axes_reach_five_or_what_lies_further():
     for bias, half in ((5, 5), (6, 7.2)):
         (axes,) = drawn(softmax_figures.regions, solve(("1,0,0", f"0,0,{bias}"))).axes
         assert axes.get_xlim() == axes.get_ylim() == (-half, half)
+    far_away = solve(("1,0,-100", "-1,0,100", "0,1,-100", "0,-1,100", "0,0,1"))  # meet around (100, 100)
+    (axes,) = drawn(softmax_figures.regions, far_away).axes
+    assert axes.get_xlim() == axes.get_ylim() == (96, 104)
 
 
 def test_no_two_classes_share_a_colour():
