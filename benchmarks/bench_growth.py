@@ -14,8 +14,8 @@ from benchmarks.data import images
 from benchmarks.measure import PYTHON, ROOT, Row, in_turn
 from cli726.drawing import COLORS, new_figure
 from cli726.finetune.backbones import DEPTHS
-from cli726.finetune.features.extractor import Extractor, Normalization, resolve_precision
-from cli726.finetune.network.resnet import build_resnet
+from cli726.finetune.features.extractor import Extractor, resolve_precision
+from cli726.finetune.network.resnet import Normalization, build_resnet
 
 UNIT = 512
 TIMES = (1, 2, 4, 8)
@@ -29,7 +29,8 @@ import json, re, sys
 from pathlib import Path
 import numpy as np, torch
 from cli726.finetune.features.bank import PLAIN, Bank
-from cli726.finetune.features.extractor import Normalization, resolve_precision
+from cli726.finetune.features.extractor import resolve_precision
+from cli726.finetune.network.resnet import Normalization
 from cli726.finetune.data.images import Dataset, Images, Split
 from cli726.finetune.network.resnet import build_resnet
 from cli726.reporting import Silent

@@ -21,8 +21,7 @@ from cache.format import read_manifest
 from cache.keys import Request
 from cache.store import Store, digest_of
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
-from cli726.finetune.features.extractor import Normalization
-from cli726.finetune.network.resnet import Network, channels_last
+from cli726.finetune.network.resnet import Network, Normalization, channels_last
 from cli726.finetune.network.weights import load_weights
 
 BARE = """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Cmpt726Error", "EnvironmentFailure", "RequestError", "UntrustedDataError"]
-
 
 class Cmpt726Error(Exception):
     """Base of the errors that a user can do something about."""

@@ -23,8 +23,6 @@ from cache.errors import UntrustedDataError
 from cache.keys import SCHEMA, Dtype, Request, digest, short_key
 from cache.system import read_small
 
-__all__ = ["DATA", "IMAGE", "MANIFEST", "Distrusted", "Layout", "Manifest", "State", "layout_of", "read_manifest"]
-
 DATA = "features.h5"
 MANIFEST, LARGEST_MANIFEST = "manifest.json", 2**20
 PARTS = ("fields", "rows", "shape", "dtype", "provenance")

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["IMAGES", "SCHEMA", "Dtype", "Request", "as_size", "canonical", "differences", "nearest", "short_key"]
-
 # Raised whenever the same fields would be stored as other bytes: entries of before then count as superseded, never as
 # hits. 1 had labels in the key and beside the features.
 SCHEMA = 2

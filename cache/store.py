@@ -23,8 +23,6 @@ from cache.keys import IMAGES, Request, differences, nearest, short_key
 from cache.reading import EntryInfo, describe, files_size, load, touch_usage, usage_of, verdict, write_usage
 from cache.system import as_option
 
-__all__ = ["Entry", "EntryInfo", "Store", "digest_of"]
-
 VERSION, PARTS, LOCKS, FAMILIES = "v1", "parts", "locks", "families"
 KEY = re.compile("[0-9a-f]{64}")
 PREFIX = re.compile("[0-9a-f]{2}")

@@ -15,11 +15,6 @@ import platformdirs
 
 from cache.errors import EnvironmentFailure
 
-__all__ = [
-    "available_memory", "default_cache_dir", "is_alive", "memory_limit", "read_small", "sync_folder", "user_folder",
-    "write_synced",
-]  # fmt: skip
-
 # Never follow a link out of the store, never wait for a FIFO's writer. Windows has neither flag, but needs O_BINARY.
 SAFELY = sum(getattr(os, f"O_{flag}", 0) for flag in ("NOFOLLOW", "NONBLOCK", "CLOEXEC", "BINARY"))
 # Where the system won't say (Windows, without a library for it): small enough for any machine that trains.

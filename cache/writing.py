@@ -30,8 +30,6 @@ from cache.keys import as_size
 from cache.reading import BLOCK, as_bytes, load
 from cache.system import as_option, create, is_alive, sync_folder, write_all, write_synced
 
-__all__ = ["checked", "commit", "discard", "interleaved", "left_over", "part_folder", "refusals", "remove", "reserve"]
-
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Manifest, sidecar and the folders' own blocks.
 BESIDES = 64 * 1024

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Connect", "Dtype", "Hidden"]
-
 
 class Hidden(StrEnum):
     """What a hidden unit does to its activation."""

@@ -18,8 +18,6 @@ from cache.system import default_cache_dir
 from cli726.errors import Cmpt726Error, EnvironmentFailure
 from cli726.finetune.data.names import data_dir
 
-__all__ = ["Check", "examine"]
-
 PACKAGES = ("cmpt726", "torch", "torchvision", "numpy", "h5py", "matplotlib", "pillow", "safetensors", "typer", "rich")
 ROOM = 2_000_000_000
 

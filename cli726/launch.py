@@ -10,11 +10,6 @@ from pathlib import Path
 
 from cli726.errors import Interrupted, RequestError, ToldElsewhere
 
-__all__ = [
-    "await_first", "crowding", "local_rank", "local_world", "machines", "rank", "require_one", "restarts", "speaks",
-    "world",
-]  # fmt: skip
-
 # Seconds within which the first of several processes comes as far as the others.
 GRACE = 30
 # Seconds by which the process that says what is wrong ends before the others: torchrun names the first.

@@ -6,8 +6,6 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["counted", "listed", "number", "printable", "spreadsheet_text", "typed_path"]
-
 
 def printable(text: str) -> str:
     """Return `text` as one line of printable characters, so that foreign names can't move a terminal's cursor,

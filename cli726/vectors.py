@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from cli726.errors import RequestError
 from cli726.exact import number
 
-__all__ = ["integers", "vector"]
-
 Array = NDArray[np.float64]
 
 

@@ -21,7 +21,8 @@ from commands.render import emit, notice, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cache.store import EntryInfo, Store
+    from cache.reading import EntryInfo
+    from cache.store import Store
 
 WHICH = "Which entries"
 LONGEST_CELL = 60

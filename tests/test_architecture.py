@@ -78,16 +78,6 @@ def test_configurations_that_commands_take_defaults_from_need_only_the_standard_
         assert imported(ast.parse(path.read_text())) <= allowed
 
 
-def test_every_public_module_below_the_commands_says_what_it_exports() -> None:
-    for floor in ("cli726", "cache"):
-        for path in modules(floor):
-            body = ast.parse(path.read_text()).body
-            if path.name.startswith("__") or not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in body):
-                continue
-            names = {t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-            assert "__all__" in names, path.relative_to(ROOT)
-
-
 def is_command(node: ast.FunctionDef) -> bool:
     """Whether a function's parameters are a command's options."""
     return "typer." in ast.unparse(node.args) or any(

@@ -15,8 +15,6 @@ from cli726.choices import Hidden
 from cli726.errors import RequestError
 from cli726.vectors import integers, vector
 
-__all__ = ["example"]
-
 MOST_WEIGHTS = 1_000_000
 # Independent streams of one seed: giving --x leaves the weights drawn as they are.
 WEIGHT_STREAM, INPUT_STREAM, TARGET_STREAM = 12, 13, 14

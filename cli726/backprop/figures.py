@@ -15,8 +15,6 @@ from cli726.backprop.findings import formula, left_side, output, symbol, typed
 from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
 
-__all__ = ["figures"]
-
 # The error's way, and the weight whose derivative follows.
 ORANGE, BLUE = COLORS[5], COLORS[0]
 FAINT, PLAIN = "#CCCCCC", "#555555"

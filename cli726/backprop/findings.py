@@ -17,8 +17,6 @@ from cli726.document import Document, Finding, Math, Table, m
 from cli726.document.content import Content, parts
 from cli726.text import counted
 
-__all__ = ["certain", "document", "formula", "left_side", "output", "payload", "symbol", "typed"]
-
 PLACES = [place for place in ("Output layer", "Penultimate layer", "First weights") for _ in range(2)]
 # More rows than this, or numbers in a cell, and those in the middle, or all but the first two, are left out.
 MOST_ROWS, MOST_COLUMNS = 12, 4

@@ -13,19 +13,6 @@ from cli726.check.grammar import Misread, parse, pieces
 from cli726.check.values import World, evaluate
 from cli726.choices import Hidden
 
-__all__ = [
-    "UNKNOWN",
-    "Judge",
-    "Numbers",
-    "Parameters",
-    "Slip",
-    "Typed",
-    "Verdict",
-    "fits",
-    "numbers_slip",
-    "typed_list",
-]
-
 LITERAL = re.compile(r"[+-]?\d*\.(\d+)(?:[eE]([+-]?\d+))?\s*(%?)", re.ASCII)
 # What may stand before the numbers of a list: p1 =, p(C1|x) =, x_1 =, an estimate's sign.
 NAME = re.compile(r"[pP]\s*\(\s*C_?\d[^)]*\)\s*[=≈:]|[px]_?[\d₁₂₃]?\s*[=≈]|[~≈]|->|→")

@@ -26,8 +26,6 @@ from cli726.logistic.descent import check_rates, choose_start
 from cli726.logistic.model import descend, gradients, losses, orders
 from cli726.logistic.points import Array, Points
 
-__all__ = ["read", "verdict"]
-
 NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)(?:nan|[-+]?inf)(?!\w)", re.ASCII
 )

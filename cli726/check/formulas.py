@@ -23,8 +23,6 @@ from cli726.document import Math
 from cli726.errors import RequestError
 from cli726.vectors import integers
 
-__all__ = ["condition", "derivative", "layers", "slope", "surface"]
-
 SEEDS = (1, 2, 3)
 networks = lru_cache(maxsize=4)(network)
 

@@ -17,8 +17,6 @@ from fractions import Fraction
 
 from cli726.errors import RequestError
 
-__all__ = ["Misread", "Node", "parse", "pieces", "rewritten", "spelt"]
-
 LONGEST, DEEPEST, MOST_NODES = 2_000, 25, 300
 LAYERED = frozenset({"a", "z", "w", "delta"})
 FUNCTIONS = {

@@ -16,8 +16,6 @@ from cli726.check.values import World, evaluate
 from cli726.errors import RequestError
 from cli726.exact.envelope import Affine, minus
 
-__all__ = ["PLACES", "boundary", "far", "glm_of", "point", "ray"]
-
 NAMED = re.compile(r"\s*C_?(\d)(?:\s*\|\s*C_?(\d))?\s*(?::|where|if|when|for)\s*", re.IGNORECASE)
 RELATION = re.compile(r"<=|>=|[<>=≤≥]")
 LINEAR, SQUARES = ("x1", "x2", "1"), ("x1^2", "x2^2", "1")

@@ -12,8 +12,6 @@ from cli726.check import descents, formulas, plane
 from cli726.check.answers import Judge, Parameters, Slip, Verdict
 from cli726.errors import RequestError
 
-__all__ = ["QUESTIONS", "Question", "check", "marked", "question", "read_answers"]
-
 
 @dataclass(frozen=True)
 class Question:

@@ -16,8 +16,6 @@ from cli726.check.answers import UNKNOWN, Slip, Typed, typed_list
 from cli726.check.grammar import Misread, Node, parse, pieces, rewritten, spelt
 from cli726.check.values import Undefined, World, close, evaluate
 
-__all__ = ["Spelling", "judged", "place", "search"]
-
 # Of a search: evaluations of parts of formulas.
 MOST_STEPS = 200_000
 # A slip, what to say of it, and the wrong formula or, in a search, where it is and the answer without it.

@@ -16,8 +16,6 @@ from functools import cached_property
 
 from cli726.check.grammar import Misread, Node, spelt
 
-__all__ = ["Undefined", "World", "close", "evaluate", "network"]
-
 DIGITS, LARGEST_BITS, MOST_TERMS = 60, 40_000, 2_000
 TOLERANCE = Fraction(1, 10**40)
 OPERATIONS: Mapping[str, Callable[[Fraction, Fraction], Fraction]] = {

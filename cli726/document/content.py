@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 
 from cli726.document.mathematics import Math
 
-__all__ = ["Content", "Document", "Finding", "Table", "plain", "typeset"]
-
 # A sentence or a cell: text that stays text, and marked mathematics, one after another.
 Content: TypeAlias = "str | Math | Sequence[str | Math]"
 NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?", re.ASCII)

@@ -12,11 +12,6 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
-__all__ = [
-    "ORIGIN", "Affine", "Edge", "Spot", "Vector", "along", "edges", "highest", "mean", "minus", "owners", "polygon",
-    "same", "slope", "span", "spot", "value", "visible",
-]  # fmt: skip
-
 # (p, q, c) stands for p x1 + q x2 + c.
 Affine = tuple[Fraction, Fraction, Fraction]
 Vector = tuple[Fraction, Fraction]

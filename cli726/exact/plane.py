@@ -17,8 +17,6 @@ from cli726.drawing import BOUNDARY, COLORS, new_figure
 from cli726.exact import named, place
 from cli726.exact.envelope import ORIGIN, Affine, Edge, Spot, Vector, highest, mean, minus, polygon, value, visible
 
-__all__ = ["Figures", "FloatArray", "class_color", "draw_regions", "pale", "reaching", "within"]
-
 # File stem -> how to draw it.
 Figures = dict[str, Callable[[], Figure]]
 FloatArray = npt.NDArray[np.float64]

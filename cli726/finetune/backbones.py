@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["BACKBONES", "DEPTHS", "IMAGENET", "PHOTOS", "RESNET20", "Backbone", "Fit", "backbone_of", "cuts_of"]
-
 Triple = tuple[float, float, float]
 Fit = Literal["crop", "pad", "squash"]
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["drawing_from", "generator"]
-
 
 def generator(*purpose: int | str) -> torch.Generator:
     """Return a CPU generator for one purpose, such as (seed, phase, epoch, "order").

@@ -24,8 +24,6 @@ from cli726.finetune.training.evaluation import AVERAGED, Evaluation, evaluate
 from cli726.reporting import Reporter
 from cli726.text import listed
 
-__all__ = ["Scored", "score_dataset"]
-
 BLOCK = 512
 
 

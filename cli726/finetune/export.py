@@ -20,8 +20,6 @@ from cli726.errors import ComputationError, RequestError
 from cli726.finetune.predict import Model
 from cli726.finetune.storage import replace_file
 
-__all__ = ["Exported", "export"]
-
 # Images on which the graph is compared with the network, and the largest difference of a probability that is rounding.
 TRIED, ROUNDING = 8, 1e-4
 

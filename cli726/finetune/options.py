@@ -16,8 +16,6 @@ from typing import Any, Literal
 
 from cli726.errors import did_you_mean
 
-__all__ = ["Described", "Option", "broken_rules", "completed", "described", "fits", "option", "spelling"]
-
 NOUNS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
 
 

@@ -28,11 +28,6 @@ from cli726.finetune.recipe import DEVICES
 from cli726.reporting import Reporter, Silent
 from cli726.text import counted
 
-__all__ = [
-    "announce", "collect", "copy", "expect_the_end", "first", "follow_first", "join", "own_device", "own_purpose",
-    "part", "part_of", "require_batch", "rows", "share_gradients", "share_statistics", "sum_all", "tell", "world",
-]  # fmt: skip
-
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 Compute = Callable[[Iterable[slice]], Iterable[Tensor]]

@@ -10,8 +10,6 @@ from cli726.errors import RequestError, did_you_mean
 from cli726.finetune.backbones import RESNET20, cuts_of
 from cli726.text import listed
 
-__all__ = ["Phase", "plan"]
-
 # Of a number of epochs: Python refuses to read numbers of thousands.
 MOST_DIGITS = 10
 

@@ -19,18 +19,16 @@ from cli726.finetune.backbones import Backbone, Fit, backbone_of
 from cli726.finetune.config import LARGEST_IMAGE, SMALLEST_IMAGE
 from cli726.finetune.data.decoding import Levels, Treatment, decode
 from cli726.finetune.data.sources import image_files, text_of
-from cli726.finetune.features.extractor import Normalization, resolve_precision
+from cli726.finetune.features.extractor import resolve_precision
 from cli726.finetune.folder import read_json
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.network.build import build_backbone
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
-from cli726.finetune.network.resnet import Network, width_of
+from cli726.finetune.network.resnet import Network, Normalization, width_of
 from cli726.finetune.storage import read_tensors, require_size
 from cli726.finetune.training.evaluation import network_scores
 from cli726.finetune.user_code import is_code
 from cli726.text import typed_path
-
-__all__ = ["Model", "Prediction", "collect_images", "find_run", "load_model", "predict"]
 
 BLOCK = 512
 Picture: TypeAlias = "str | Path | Image.Image | np.ndarray"

@@ -18,17 +18,14 @@ from cli726.errors import RequestError
 from cli726.finetune.chance import generator
 from cli726.finetune.config import Phase, PretrainConfig
 from cli726.finetune.data.images import Dataset, Images
-from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.folder import read_checkpoint, restore_checkpoint, write_checkpoint
 from cli726.finetune.network.heads import build_head
-from cli726.finetune.network.resnet import Network, build_resnet, channels_last, width_of
+from cli726.finetune.network.resnet import Network, Normalization, build_resnet, channels_last, width_of
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.training import EpochMetrics, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, network_scores
 from cli726.reporting import Reporter, Silent
-
-__all__ = ["Pretrained", "Pretraining", "pretrain"]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from cli726.finetune.backbones import DEPTHS
 from cli726.finetune.options import broken_rules, described, fits, option
 from cli726.finetune.phases import Phase
 
-__all__ = ["DEVICES", "KNOWN", "Kind", "PretrainConfig", "TrainingConfig"]
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 # Of `Phase.gentle`: the backbone's rate, as a share of the head's, and the usual patience.

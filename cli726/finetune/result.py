@@ -20,8 +20,6 @@ from cli726.finetune.training.folds import CrossValidation
 from cli726.finetune.user_code import is_code
 from cli726.text import counted
 
-__all__ = ["Finetuned", "PhaseResult", "Trial", "summarise"]
-
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 

@@ -42,8 +42,6 @@ from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path
 
-__all__ = ["Run", "finetune", "resume", "run_finetune"]
-
 
 class Run(Trainer):
     """A fine-tuning run.

@@ -16,11 +16,6 @@ from torch import Tensor
 from cache.system import is_alive, sync_folder, write_synced
 from cli726.errors import RequestError, UntrustedDataError
 
-__all__ = [
-    "LARGEST", "encode_tensors", "read_tensors", "replace_file", "require_size", "sweep_parts", "tensors_digest",
-    "write_tensors",
-]  # fmt: skip
-
 # The one name in the header, because safetensors writes several in any order; and in the facts, the digest of it all.
 FACTS, DIGEST = "cmpt726", "content_digest"
 # A thousand times a ResNet20.

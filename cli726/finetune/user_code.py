@@ -18,8 +18,6 @@ from typing import Any
 from cli726.errors import Cmpt726Error, RequestError
 from cli726.text import typed_path
 
-__all__ = ["is_code", "load_function", "own_code", "source_digest"]
-
 PREFIX = "python:"
 
 

@@ -22,8 +22,6 @@ from cli726.exact.envelope import ORIGIN, Vector, edges, visible
 from cli726.exact.plane import Figures, FloatArray, class_color, draw_regions, pale, reaching, within
 from cli726.glm import QUADRANT, Glm, Place, affine
 
-__all__ = ["figures", "regions", "surfaces", "window"]
-
 # Half the width of the axes where no boundary says what matters.
 EXTENT = Fraction(3)
 # Faces of a surface along each axis, and the colour of the mesh on them.

@@ -9,8 +9,6 @@ from cli726.exact import decimal, finding, marked, named, place_table, table
 from cli726.exact.envelope import minus
 from cli726.glm import Boundary, Glm, Place, affine
 
-__all__ = ["document", "findings"]
-
 QUESTIONS = {
     "2.1": marked("Draw `y1(x)`."),
     "2.2": marked("Draw `y2(x)`."),

@@ -15,11 +15,6 @@ from cli726.logistic.model import EPSILON, Path
 from cli726.logistic.optimum import Optimum, find_optimum
 from cli726.logistic.points import LARGEST, Array, Points, center
 
-__all__ = [
-    "LEVELS", "RATES", "Comparison", "Form", "GradientDescent", "LambdaMax", "Reached", "check_rates", "choose_start",
-    "compare", "gradient_descent", "settled",
-]  # fmt: skip
-
 # The assignment's.
 RATES = (0.5, 0.3, 0.1, 0.05, 0.01)
 # Distances above the minimum loss, in nats a point, at which descents are compared: half-decades.

@@ -21,8 +21,6 @@ from cli726.logistic.stochastic import StochasticComparison, StochasticRun
 from cli726.logistic.tables import Result
 from cli726.text import counted
 
-__all__ = ["Draw", "draw_separator", "figures"]
-
 Draw: TypeAlias = Callable[[], Figure]
 
 # The course's axes for slope and intercept; where less than INSIDE of the path lies in them, or it fills less than

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from cli726.logistic.optimum import NewtonResult, Optimum
     from cli726.logistic.stochastic import StochasticComparison
 
-__all__ = ["SHOWN", "aim", "epochs_to", "explain_comparison", "explain_descent", "explain_newton", "explain_stochastic"]
-
 # Distances from the minimum that sentences and tables have room for: the first of those measured.
 SHOWN = (0.3, 0.1, 0.03, 0.01)
 # A premature stop is further from the minimum than so many tolerances.

@@ -15,11 +15,6 @@ import numpy.typing as npt
 
 from cli726.logistic.points import Array, Points
 
-__all__ = [
-    "Path", "checkpoints", "curvature_bound", "descend", "gradients", "hessian", "largest_eigenvalue", "losses",
-    "orders", "rounding", "sigmoid", "softplus", "step_curvature", "stochastic_paths",
-]  # fmt: skip
-
 Stop: TypeAlias = Literal["tolerance", "epochs", "overflow"]
 
 # Numbers in one temporary array: it stays in the cache, and long runs and large files don't need memory in proportion.

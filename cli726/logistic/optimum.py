@@ -20,8 +20,6 @@ from cli726.logistic.findings import explain_newton
 from cli726.logistic.model import EPSILON, hessian, sigmoid, softplus
 from cli726.logistic.points import Array, Points
 
-__all__ = ["Iteration", "NewtonResult", "Optimum", "find_optimum", "solve"]
-
 MAX_ITERATIONS = 300
 # Newton's decrement squared, about twice the loss still to be won, at which to stop: far below what float64 can tell
 # apart in the loss, for the weights' sake.

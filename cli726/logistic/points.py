@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from cli726.errors import RequestError
 
-__all__ = ["BUNDLED", "LARGEST", "Array", "Points", "center", "load_points"]
-
 Array: TypeAlias = npt.NDArray[np.float64]
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "points.txt"

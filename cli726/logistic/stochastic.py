@@ -18,8 +18,6 @@ from cli726.logistic.optimum import Optimum, find_optimum
 from cli726.logistic.points import Array, Points
 from cli726.reporting import Reporter, Silent
 
-__all__ = ["Band", "StochasticComparison", "StochasticRun", "stochastic_descent"]
-
 SILENT = Silent()
 # Updates that take seconds, so that somebody will want to see them pass.
 LONG = 500_000

@@ -12,8 +12,6 @@ from cli726.logistic.points import Array, Points
 from cli726.logistic.stochastic import StochasticComparison
 from cli726.text import counted
 
-__all__ = ["Result", "document"]
-
 Result: TypeAlias = GradientDescent | Comparison | StochasticComparison | NewtonResult
 
 # Feature names, and Newton steps at either end, that a screen has room for.

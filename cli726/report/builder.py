@@ -36,8 +36,6 @@ from cli726.report.sections import SECTIONS
 from cli726.reporting import Reporter, Silent
 from cli726.text import printable
 
-__all__ = ["Problem", "Report", "Request", "build"]
-
 TITLES = (
     "Softmax for multi-class classification",
     "Generalised linear models for classification",

@@ -17,8 +17,6 @@ from cli726.errors import EnvironmentFailure, RequestError
 from cli726.finetune.storage import replace_file
 from cli726.text import listed
 
-__all__ = ["PROBLEMS", "Code", "Package", "Source", "check_output", "core", "library", "listings", "package", "scripts"]
-
 PROBLEMS = (1, 2, 3, 4, 5, 6)
 # How much of it the report prints: the scripts and what computes the answers, all that they reach, or nothing.
 Code: TypeAlias = Literal["core", "all", "none"]

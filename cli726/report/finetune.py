@@ -32,8 +32,6 @@ from cli726.report.sections import Draw, Section
 from cli726.reporting import Reporter
 from cli726.text import counted, listed
 
-__all__ = ["gallery", "score_again", "section", "train"]
-
 # Images in the report, scores of each, letters of a file's name that have room.
 ROWS, SCORES, FILE = 12, 5, 20
 # As `cmpt726 finetune --unfreeze-after 5 --l2 0 --l2 0.001 --l2 0.01` would.

@@ -25,8 +25,6 @@ from cli726.text import counted
 from cli726.vanishing import figures as vanishing_figures
 from cli726.vanishing import findings as vanishing_findings
 
-__all__ = ["SECTIONS", "Draw", "Section"]
-
 Draw = Callable[[], Figure]
 # Of problem 5, in the order in which they stand.
 FIGURES = ("separator-path", "error", "curvature", "rates-error", "rates-distance", "sgd-error", "sgd-equal-cost")

@@ -19,8 +19,6 @@ from cli726.exact.envelope import ORIGIN, Vector, edges, slope, value
 from cli726.exact.plane import Figures, FloatArray, class_color, draw_regions, reaching
 from cli726.softmax import Boundary, Place, Softmax, Way, length, probabilities
 
-__all__ = ["along", "figures", "regions", "view"]
-
 # Half the width of the assignment's axes.
 EXTENT = Fraction(5)
 # More panels than this in one figure can't be read; a curve below this probability is left out.

@@ -11,8 +11,6 @@ from cli726.exact import both, finding, marked, named, place, place_table, table
 from cli726.exact.envelope import along
 from cli726.softmax import Boundary, Place, Region, Softmax, Way, evaluate, length, probabilities
 
-__all__ = ["document", "findings", "point_document"]
-
 QUESTIONS = {
     "1.1": "What are the probabilities at the green point, where the regions meet?",
     "1.2": "What happens to them along each red line, moving away from the green point?",

@@ -15,8 +15,6 @@ from cli726.document import mathtext
 from cli726.drawing import COLORS, new_figure
 from cli726.vanishing import Saturation, Vanishing
 
-__all__ = ["figures"]
-
 BLUE, ORANGE, GREEN, PINK, _, VERMILION = COLORS[:6]
 # With so few layers, or gaps between them, points are marked.
 FEW = 30

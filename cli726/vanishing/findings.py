@@ -15,8 +15,6 @@ from cli726.text import counted
 from cli726.vanishing import Vanishing, formula
 from cli726.vanishing.network import log10
 
-__all__ = ["document", "magnitude"]
-
 # A factor is told once it changes a gradient by an order of magnitude; by so much biases are pushed.
 NOTABLE, PUSH = 1.0, 5.0
 UPWARDS = Context(prec=3, rounding=ROUND_UP, Emin=MIN_EMIN, Emax=MAX_EMAX)

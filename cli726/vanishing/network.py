@@ -22,8 +22,6 @@ from cli726.errors import RequestError
 from cli726.exact import number
 from cli726.vectors import vector
 
-__all__ = ["WIDE", "Network", "Pass", "Setting", "build", "forward", "log10", "plain_gradients", "reach"]
-
 # Of Decimals, where nothing else is said; a stack is what shares nothing with others but the output.
 Array: TypeAlias = NDArray[Any]
 

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from cli726.finetune.data.vision import import_torchvision
 
-__all__ = ["draw_randaugment", "randaugment"]
-
 STRONGEST = 30
 OPERATIONS_AN_IMAGE = 2
 # (images (B, 3, H, W), level from -1 to 1, torchvision's functions) -> images

@@ -19,8 +19,6 @@ from cli726.finetune.chance import generator
 from cli726.finetune.recipe import KNOWN
 from cli726.finetune.user_code import is_code, load_function, own_code, source_digest
 
-__all__ = ["KNOWN", "Augmentation", "apply_all", "draw_all", "parse_augmentations"]
-
 Draw = Callable[[int, torch.Generator, float], Tensor]
 Apply = Callable[[Tensor, Tensor], Tensor]
 

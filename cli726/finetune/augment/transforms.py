@@ -14,12 +14,6 @@ from torch import Tensor
 from cli726.finetune.chance import generator
 from cli726.finetune.recipe import KNOWN
 
-__all__ = [
-    "blur", "color", "crop", "draw_blur", "draw_color", "draw_crop", "draw_erase", "draw_flip", "draw_motionblur",
-    "draw_noise", "draw_rotate", "draw_saltpepper", "erase", "flip", "motionblur", "noise", "reflect", "rotate",
-    "saltpepper", "to_bytes",
-]  # fmt: skip
-
 # What torchvision's RandomErasing covers: shares of the image's area, and height over width.
 AREAS = (0.02, 0.33)
 ASPECTS = (0.3, 3.3)

@@ -31,8 +31,6 @@ from cli726.finetune.data.vision import load_python, load_vision
 from cli726.reporting import Reporter
 from cli726.text import counted, typed_path
 
-__all__ = ["SOURCES", "Source", "choose_auto", "fetch_dataset", "inventory", "load_dataset", "open_dataset"]
-
 DIGITS = Path(str(files("cli726") / "assets" / "digits.npz"))
 BY_HAND = "by hand, as torchvision's documentation says"
 

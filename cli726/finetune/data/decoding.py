@@ -20,11 +20,6 @@ from cache.system import memory_limit
 from cache.writing import reserve
 from cli726.finetune.backbones import RESNET20, Backbone, Fit
 
-__all__ = [
-    "HEIC", "PLAIN", "WHITES", "Deep", "Levels", "Pixels", "Treatment", "decode", "fit_size", "flatten", "from_any",
-    "is_picture", "levels_of", "open_picture", "room_for", "shrunk", "side_of",
-]  # fmt: skip
-
 # Formats that decoders handle safely; a name's ending proves nothing, and EPS would start an interpreter.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 SIGNATURES = (

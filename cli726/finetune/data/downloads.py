@@ -30,11 +30,6 @@ from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.data.names import CIFAR, weights_dir
 from cli726.reporting import Reporter
 
-__all__ = [
-    "PUBLIC_FILES", "check_public_weights", "cifar_folder", "fetch_cifar", "fetch_public_weights",
-    "find_public_weights", "load_cifar",
-]  # fmt: skip
-
 TIMEOUT = 60
 # CIFAR takes 186 MB.
 MOST_UNPACKED = 2**29

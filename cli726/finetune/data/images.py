@@ -29,11 +29,6 @@ from cli726.finetune.data.decoding import (
 from cli726.reporting import Reporter
 from cli726.text import counted
 
-__all__ = [
-    "Dataset", "Images", "Labels", "Pile", "Skipped", "Split", "SplitName", "duplicates_across", "find_duplicates",
-    "lists_of", "make_splits", "settle",
-]  # fmt: skip
-
 # Splits are drawn by a hash of their own, so that runs with different --seed are tested on the same images.
 SPLIT_SEED = b"cmpt726 splits"
 # Of all images, where no share was typed, and no more than so many.

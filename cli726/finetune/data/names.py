@@ -13,8 +13,6 @@ from platformdirs import user_data_path
 from cache.system import user_folder
 from cli726.text import typed_path
 
-__all__ = ["CIFAR", "NAMES", "PREFIXES", "VISION", "WEIGHTS_NAME", "data_dir", "data_dirs", "split_of", "weights_dir"]
-
 # What stands before the place of somebody's own data, and what of it follows.
 PREFIXES = {"folder:": "PATH", "csv:": "FILE", "python:": "FILE.py:FUNCTION"}
 # What `data get` fetches besides data sets.

@@ -33,8 +33,6 @@ from cli726.finetune.data.names import data_dirs, split_of
 from cli726.reporting import Reporter, Silent
 from cli726.text import counted, listed
 
-__all__ = ["Reading", "image_files", "load_csv", "load_folder", "summary_of", "text_of"]
-
 ENDINGS = {
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".heic", ".heif",
 }  # fmt: skip

@@ -23,8 +23,6 @@ from cli726.finetune.data.names import VISION
 from cli726.finetune.data.sources import Reading, summary_of
 from cli726.finetune.user_code import load_function, own_code
 
-__all__ = ["import_torchvision", "load_python", "load_vision", "read_parts"]
-
 # Kept for the life of the process: the operators vanish with the library object.
 DECLARED: list[torch.library.Library] = []
 

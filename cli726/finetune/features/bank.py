@@ -24,13 +24,11 @@ from cli726.finetune import parallel
 from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
 from cli726.finetune.backbones import RESNET20, Backbone
 from cli726.finetune.data.images import Dataset, SplitName
-from cli726.finetune.features.extractor import BLOCK, Extractor, Normalization, Rows, Stored, stack
+from cli726.finetune.features.extractor import BLOCK, Extractor, Rows, Stored, stack
 from cli726.finetune.network.kernels import fuses
-from cli726.finetune.network.resnet import divide, measure
+from cli726.finetune.network.resnet import Normalization, divide, measure
 from cli726.finetune.storage import tensors_digest
 from cli726.reporting import Reporter
-
-__all__ = ["MIRROR", "PLAIN", "Bank", "Used", "Variant"]
 
 Numbers = NDArray[np.intp]
 # Multiply-adds that a stored byte must save. A core does some 90 in the time in which it reads, checks and hands on a

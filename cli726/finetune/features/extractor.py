@@ -19,20 +19,6 @@ from cli726.finetune.network.kernels import fuse_operations, fuses
 from cli726.finetune.network.resnet import Normalization, as_maps, channels_last, fuse
 from cli726.reporting import Reporter
 
-__all__ = [
-    "BLOCK",
-    "Extractor",
-    "Normalization",
-    "Rows",
-    "Stored",
-    "as_maps",
-    "has_bf16",
-    "in_streams",
-    "resolve_precision",
-    "say_if_emulated",
-    "stack",
-]
-
 # What is handed to a stream, read and written at a time.
 BLOCK = 128
 # So many images at once keep a stage's maps in the cache of a core; oneDNN gives the same bits for any number but one.

@@ -13,10 +13,9 @@ from cli726.finetune.augment.table import Augmentation, apply_all, draw_all
 from cli726.finetune.chance import generator
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.features.bank import Bank, Variant
-from cli726.finetune.features.extractor import Extractor, Normalization, Stored, as_maps
+from cli726.finetune.features.extractor import Extractor, Stored
+from cli726.finetune.network.resnet import Normalization, as_maps
 from cli726.text import listed
-
-__all__ = ["Feed", "batch_sizes", "feed_for", "from_images", "from_stored", "from_views"]
 
 Inputs = Callable[[Tensor], Tensor]
 """From rows, positions of images, to what the trained suffix takes."""

@@ -15,8 +15,6 @@ from cli726.finetune.folder import LARGEST_TEXT, RUNS, RunFolder, holder, read_j
 from cli726.finetune.training import Best, EpochMetrics
 from cli726.text import typed_path
 
-__all__ = ["FinishedRun", "RunInfo", "find_run", "finished_run", "list_runs", "read_run"]
-
 State = Literal["finished", "interrupted"]
 # To be found, a run must have this file; the newest one is that whose file is newest.
 NEEDED = {"finished": "best.safetensors", "interrupted": "config.json"}

@@ -12,8 +12,6 @@ from cli726.finetune.backbones import BACKBONES, Backbone
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.network.resnet import build_resnet
 
-__all__ = ["build_backbone", "expected_tensors", "parts_of"]
-
 # EfficientNet-Lite0's blocks: kernel, stride, expansion, output channels, how many (Tan and Le, 2019, table 1; without
 # squeeze and excitation, as Google's "lite" variants have it).
 LITE0 = (

@@ -13,8 +13,6 @@ from cache.system import memory_limit
 from cli726.errors import RequestError
 from cli726.finetune.user_code import is_code, load_function, own_code
 
-__all__ = ["Standardize", "build_head", "build_own_head", "coefficients", "parse_head", "penalty"]
-
 
 class Standardize(nn.Module):
     """Features minus their mean, over their deviation; both buffers, so that the head goes on working by itself."""

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from cli726.finetune.network.build import SameConv2d
 
-__all__ = ["fuse_operations", "fuses"]
-
 KERNELS = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight")
 # What kernels are chosen for; they take any number of images.
 TYPICAL_IMAGES = 16

@@ -14,8 +14,6 @@ from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.backbones import BACKBONES, DEPTHS, IMAGENET, Backbone
 from cli726.finetune.network.build import expected_tensors, parts_of
 
-__all__ = ["Reading", "from_state_dict", "named"]
-
 # The course's model is Sequential(conv1, bn1, relu, layer1, layer2, layer3, avgpool).
 COURSE_STAGES = {"0": "stem.conv1", "1": "stem.bn1", "3": "layer1", "4": "layer2", "5": "layer3"}
 # The beginning of a backbone, in each layout: what stands before it is a prefix.

@@ -24,11 +24,6 @@ from cli726.finetune.backbones import DEPTHS
 CHANNELS = (16, 32, 64)
 M = TypeVar("M", bound=nn.Module)
 
-__all__ = [
-    "BasicBlock", "Network", "Normalization", "as_maps", "build_resnet", "channels_last", "convolution_weights",
-    "divide", "fuse", "measure", "width_of",
-]  # fmt: skip
-
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut: h(F(x) + x)."""

@@ -29,8 +29,6 @@ from cli726.finetune.storage import LARGEST, read_tensors, require_size, tensors
 from cli726.reporting import Reporter, Silent
 from cli726.text import typed_path
 
-__all__ = ["COURSE_NORMALIZATION", "Weights", "load_weights", "save_weights"]
-
 # The course script's constants, for checkpoints in its layout.
 COURSE_NORMALIZATION = Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 # What training programs keep beside tensors: plain numbers and options, which can do nothing.

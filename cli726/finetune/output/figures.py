@@ -29,11 +29,6 @@ from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation
 from cli726.reporting import Reporter
 
-__all__ = [
-    "augmentation_sheet", "confusion_figure", "contact_sheet", "history_figure", "preview_augment", "show_scores",
-    "write_artifacts",
-]  # fmt: skip
-
 # Above so many classes a cell is too small for a number.
 NUMBERED_CLASSES = 20
 DOTTED_EPOCHS = 40

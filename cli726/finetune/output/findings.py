@@ -12,8 +12,6 @@ from cli726.finetune.output.gallery import shown
 from cli726.finetune.training.evaluation import wilson_interval
 from cli726.text import counted, listed, number
 
-__all__ = ["NAME", "Use", "document", "percent", "uses"]
-
 # Letters of a class's or a data set's name that have room.
 NAME = 40
 EXTENSIONS = {

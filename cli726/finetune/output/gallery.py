@@ -26,8 +26,6 @@ from cli726.finetune.data.images import Images, Labels
 from cli726.finetune.storage import replace_file
 from cli726.text import printable
 
-__all__ = ["shown", "sprite_sheets", "write_gallery", "write_page"]
-
 Probabilities = npt.NDArray[np.float64]
 
 # A browser that prints decodes the sheet anew for every tile: sheets of 32 x 32 made that three times slower.

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cli726.finetune.features.extractor import Extractor, Normalization, Stored
-from cli726.finetune.network.resnet import Network, divide
-
-__all__ = ["AVERAGED", "Evaluation", "evaluate", "head_features", "network_scores", "wilson_interval"]
+from cli726.finetune.features.extractor import Extractor, Stored
+from cli726.finetune.network.resnet import Network, Normalization, divide
 
 # How --tta scores.
 AVERAGED = "averaged over each image and its mirror image"

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from cli726.errors import ComputationError, RequestError
 
-__all__ = ["ExactFit", "fit_exact", "solve_head"]
-
 # Rows at a time in float64: what a processor's cache holds.
 BLOCK = 4096
 # Rows on which the preconditioner is estimated; more make it dearer, hardly better.

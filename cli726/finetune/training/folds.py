@@ -26,8 +26,6 @@ from cli726.finetune.training.exact_head import solve_head
 from cli726.reporting import Silent
 from cli726.text import spreadsheet_text
 
-__all__ = ["CrossValidation", "Fold", "cross_validate", "draw_folds"]
-
 Fit = Callable[[Tensor, Tensor, float, str], nn.Module]
 """Fits a new head to features (N, D) and labels (N,) with a penalty; the text is its purpose, for chance."""
 

@@ -16,9 +16,8 @@ from PIL import Image
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.features import bank
-from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.network import resnet
-from cli726.finetune.network.resnet import Network
+from cli726.finetune.network.resnet import Network, Normalization
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import finetune

@@ -14,8 +14,8 @@ from cli726.errors import RequestError
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.augment.transforms import crop, flip
 from cli726.finetune.chance import generator
-from cli726.finetune.features.extractor import Normalization
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
+from cli726.finetune.network.resnet import Normalization
 from tests.cli726.finetune.synthetic import pictures
 
 PLAIN = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

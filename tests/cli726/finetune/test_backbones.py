@@ -22,10 +22,10 @@ from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data import downloads
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.evaluate import score_dataset
-from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
+from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.network.build import SameConv2d, build_backbone, expected_tensors
 from cli726.finetune.network.layouts import from_state_dict
-from cli726.finetune.network.resnet import divide, fuse, measure, width_of
+from cli726.finetune.network.resnet import Normalization, as_maps, divide, fuse, measure, width_of
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.predict import load_model, predict
 from cli726.finetune.run import Run, finetune, resume

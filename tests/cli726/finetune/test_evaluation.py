@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import nn
 
-from cli726.finetune.features.extractor import Extractor, Normalization
-from cli726.finetune.network.resnet import Network, divide
+from cli726.finetune.features.extractor import Extractor
+from cli726.finetune.network.resnet import Network, Normalization, divide
 from cli726.finetune.training.evaluation import evaluate, network_scores, wilson_interval
 from tests.cli726.finetune.synthetic import HEAD_ONLY, lively_backbone, pictures
 

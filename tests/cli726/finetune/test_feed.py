@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from cli726.finetune import parallel
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.features.extractor import Extractor, Normalization
+from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
-from cli726.finetune.network.resnet import divide
+from cli726.finetune.network.resnet import Normalization, divide
 from cli726.finetune.pretrain import PretrainConfig, pretrain
 from cli726.finetune.run import finetune
 from tests.cli726.finetune.synthetic import lively_backbone, pictures, small_dataset

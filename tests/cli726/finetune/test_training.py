@@ -22,10 +22,10 @@ from cli726.errors import ComputationError
 from cli726.finetune import training
 from cli726.finetune.chance import generator
 from cli726.finetune.config import FinetuneConfig, Phase, TrainingConfig, plan_phases
-from cli726.finetune.features.extractor import Extractor, Normalization, as_maps
+from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
 from cli726.finetune.network.heads import build_head, coefficients, penalty
-from cli726.finetune.network.resnet import Network, channels_last, convolution_weights, divide
+from cli726.finetune.network.resnet import Network, Normalization, as_maps, channels_last, convolution_weights, divide
 from cli726.finetune.training import Best, EpochMetrics, Progress, Trainer, make_optimizer, rate_factor
 from cli726.finetune.training.evaluation import Evaluation, evaluate
 from cli726.reporting import Silent
