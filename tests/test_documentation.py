@@ -18,11 +18,14 @@ import torch
 import typer
 from torch import Tensor
 
+from cli726.finetune import backbones
 from cli726.finetune import recipe as kinds
 from cli726.finetune.augment import table as augment
 from cli726.finetune.augment import transforms
 from cli726.finetune.data import names
 from cli726.finetune.data.vision import import_torchvision
+from cli726.finetune.network.build import build_backbone
+from cli726.finetune.network.layouts import from_state_dict
 from commands.app import app
 from tests.cli726.finetune.synthetic import write_pictures
 from tests.harness import REPOSITORY as ROOT
@@ -187,6 +190,23 @@ def test_the_example_of_a_data_set_works() -> None:
     make_it = getattr(import_torchvision().datasets, name)
     for options in source.splits.values():
         inspect.signature(make_it).bind("root", **options, download=False)
+
+
+def test_the_example_of_a_backbone_works() -> None:
+    given: dict[str, Any] = {"torchvision": backbones.torchvision}
+    exec(example("RESNET34"), given)
+    for name in ("RESNET34", "EFFICIENTNET_B0"):
+        kind = given[name]
+        assert kind.name not in backbones.BACKBONES
+        whole = getattr(import_torchvision().models, kind.name)(weights=None).eval()
+        _, tensors, _ = from_state_dict(whole.state_dict(), name, kind)
+        backbone = build_backbone(kind).eval()
+        backbone.load_state_dict(tensors)
+        setattr(whole, "fc" if hasattr(whole, "fc") else "classifier", torch.nn.Identity())
+        x = torch.randn(1, 3, 64, 64)
+        with torch.no_grad():
+            torch.testing.assert_close(backbone(x), whole(x))
+        assert tuple(name for name, _ in backbone.named_children()) == kind.stages
 
 
 def test_the_example_of_a_problem_works(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ class Backbone:
         resampling: The filter that brings images to this size: one of Pillow's names.
         depth: Of a CIFAR ResNet.
         files: Public weights by name, the one that is fetched first; eight digits of their SHA-256 are in their names.
-        sha256: Of the first file.
+        sha256: Of the first file; or its beginning, as the name has it.
     """
 
     name: str

@@ -87,6 +87,18 @@ def test_autograd_finds_no_gradient_at_the_optimum(
     assert fit.gradient_norm <= 1e-10
 
 
+def test_fewer_images_than_features_end_at_the_same_optimum() -> None:
+    x, labels = overlapping(rows=60, features=300, classes=3)
+    fit = fit_exact(x, labels, 3, 1e-2)
+    assert fit.weights.shape == (3, 300)
+    assert fit.converged
+    weights, bias = fit.weights.requires_grad_(), fit.bias.requires_grad_()
+    value = objective_of(weights, bias, x, labels, 1e-2)
+    assert fit.objective == pytest.approx(value.item(), rel=1e-7)
+    assert fit.objective == pytest.approx(scikit_objective(x, labels, 1e-2), rel=1e-6)
+    assert all(float(gradient.norm()) < 1e-6 for gradient in torch.autograd.grad(value, (weights, bias)))
+
+
 def test_gradient_and_curvature_are_autograds() -> None:
     x, labels = overlapping(rows=200, features=5, classes=3)
     objective = Objective(x, labels, 3, 0.05)
