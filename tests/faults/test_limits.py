@@ -88,6 +88,8 @@ LIMITS: dict[str, Limits] = {
     "--val-fraction": FRACTION,
     "--augment": strengths(),
     "--views": ([1, 1000], [0, 1001]),
+    "--folds": ([2, 20], [1, 21]),
+    "--image-size": ([32, 1024], [31, 1025]),
     "--unfreeze-after": ([0, 9, "1:layer3,9:all"], [10, -1, 1.5, "9:layer3,10:all", "10000000000"]),
     "--validate-every": FROM_1,
     "--patience": FROM_1,
