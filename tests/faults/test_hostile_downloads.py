@@ -166,22 +166,31 @@ def test_what_a_server_sends_is_checked_before_it_is_kept(
 
 
 @pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize(
+    ("typed", "kind", "host", "place"),
+    [
+        ("chenyaofo", "resnet20", "PUBLIC_WEIGHTS", "data/weights"),
+        ("resnet18", "resnet18", "TORCHVISION_WEIGHTS", "torch/hub/checkpoints"),
+    ],
+)
 def test_weights_whose_digest_is_in_their_name_are_checked_too(
-    tmp_path: Path, cmpt726: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, server: str, act: str
-) -> None:
+    tmp_path: Path, cmpt726: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, server: str, act: str, typed: str,
+    kind: str, host: str, place: str,
+) -> None:  # fmt: skip
     """Every time, also those that were there before."""
     monkeypatch.setenv("CMPT726_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(downloads, "PUBLIC_WEIGHTS", f"{server}/{act}/")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(downloads, host, f"{server}/{act}/")
     name = f"net-{hashlib.sha256(Answers.content).hexdigest()[:8]}.pt"
-    monkeypatch.setitem(downloads.PUBLIC_FILES, "resnet20", name)
-    done = cmpt726("data", "get", "chenyaofo")
+    monkeypatch.setitem(downloads.PUBLIC_FILES, kind, name)
+    done = cmpt726("data", "get", typed)
     assert done.status == ACTS[act], done.stderr
-    left = [path.name for path in (tmp_path / "data" / "weights").iterdir()]
+    left = [path.name for path in (tmp_path / place).iterdir()]
     assert left == ([name] if act == "good" else [])
     if act == "good":
-        (tmp_path / "data" / "weights" / name).write_bytes(b"tampered")
+        (tmp_path / place / name).write_bytes(b"tampered")
         for status in (3, 0):
-            done = cmpt726("data", "get", "chenyaofo")
+            done = cmpt726("data", "get", typed)
             assert (done.status, "it is removed" in done.stderr) == (status, bool(status))
 
 
