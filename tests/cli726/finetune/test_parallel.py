@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
+from cli726.finetune.network import resnet
 from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors
 from cli726.finetune.training.evaluation import wilson_interval
@@ -235,9 +236,10 @@ def worker(torchrun: int, rank: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for workers in /proc")
 @pytest.mark.parametrize("rank", cases(1, 0))
 def test_a_killed_worker_ends_the_run_which_another_number_goes_on_with(
-    tmp_path: Path, shapes_folder: Path, weights_file: Path, rank: int
+    tmp_path: Path, shapes_folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
-    options = ("--dataset", f"folder:{shapes_folder}", "--weights", weights_file, "--precision", "fp32")
+    monkeypatch.setattr(resnet, "CHANNELS", (16, 32, 64))  # the command's network is not the small one
+    options = ("--dataset", f"folder:{shapes_folder}", "--weights", "random", "--precision", "fp32")
     plan = ("--epochs", 200, "--batch-size", 16, "--no-gallery", "--run-dir", tmp_path / "run")
     process = start(2, "finetune", *options, *plan, cwd=tmp_path)
     assert process.stderr is not None
