@@ -64,7 +64,7 @@ def torchvision_functions() -> Any:
 
 
 def draw_randaugment(images: int, chance: torch.Generator, magnitude: float) -> Tensor:
-    """(number of an operation, its level) for each of two operations: Tensor of shape (images, 2, 2)."""
+    """Draw (number of an operation, its level) for each of two operations: Tensor of shape (images, 2, 2)."""
     size = (images, OPERATIONS_AN_IMAGE)
     which = torch.randint(len(OPERATIONS), size, generator=chance)
     signs = 2 * torch.randint(2, size, generator=chance) - 1
@@ -72,7 +72,7 @@ def draw_randaugment(images: int, chance: torch.Generator, magnitude: float) -> 
 
 
 def randaugment(images: Tensor, drawn: Tensor) -> Tensor:
-    """Two operations one after the other on each uint8 image of (B, H, W, 3)."""
+    """Apply two operations one after the other on each uint8 image of (B, H, W, 3)."""
     operations = list(OPERATIONS.values())
     planes = images.permute(0, 3, 1, 2).contiguous()
     for choice in drawn.unbind(1):  # (B, 2)

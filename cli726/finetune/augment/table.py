@@ -57,7 +57,7 @@ def functions_of(name: str) -> tuple[Draw, Apply]:
 
 
 def parse_augmentations(text: str) -> tuple[Augmentation, ...]:
-    """`--augment`: a comma list such as "flip,crop:2,python:mine.py:darken", in order; "none" for none.
+    """Return what `--augment` names, in order: a comma list as "flip,crop:2,python:mine.py:darken", or "none".
 
     Raises:
         RequestError: for an unknown name, a strength out of its range, or code that can't be loaded.
@@ -112,7 +112,7 @@ def draw_seeds(images: int, chance: torch.Generator, _strength: float) -> Tensor
 
 
 def apply_own(name: str, function: Callable[..., Tensor], images: Tensor, seeds: Tensor) -> Tensor:
-    """FUNCTION(images, generator): uint8 (B, 3, H, W), as torchvision has them, and a CPU generator for this batch.
+    """Apply FUNCTION(images, generator) to uint8 (B, 3, H, W), as torchvision has them; its chance is this batch's.
 
     Raises:
         RequestError: if it raises, or returns anything but uint8 images of the same shape.

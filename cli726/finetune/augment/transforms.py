@@ -53,7 +53,7 @@ def draw_crop(images: int, chance: torch.Generator, pixels: float) -> Tensor:
 
 
 def reflect(positions: Tensor, size: int) -> Tensor:
-    """Positions outside 0..size-1 mirrored at the edge pixel, as `mode="reflect"` does."""
+    """Return positions outside 0..size-1 mirrored at the edge pixel, as `mode="reflect"` does."""
     inside = positions.abs()
     return torch.where(inside >= size, 2 * (size - 1) - inside, inside)
 
@@ -87,7 +87,7 @@ def rotate(images: Tensor, angles: Tensor) -> Tensor:
 
 
 def draw_erase(images: int, chance: torch.Generator, probability: float) -> Tensor:
-    """(top, left, height, width) as shares of the sides; of no size where nothing is to be covered."""
+    """Draw (top, left, height, width) as shares of the sides; of no size where nothing is to be covered."""
     u = torch.rand(images, 5, generator=chance)
     area = AREAS[0] + (AREAS[1] - AREAS[0]) * u[:, 0]
     aspect = ASPECTS[0] * (ASPECTS[1] / ASPECTS[0]) ** u[:, 1]
@@ -119,13 +119,13 @@ def uniform(images: int, chance: torch.Generator, low: float, high: float, numbe
 
 
 def draw_color(images: int, chance: torch.Generator, strength: float) -> Tensor:
-    """Factors of brightness, contrast and saturation, about 1, and a turn of the hue, about 0."""
+    """Draw factors of brightness, contrast and saturation, about 1, and a turn of the hue, about 0."""
     factors = uniform(images, chance, 1 - strength, 1 + strength, 3)
     return torch.cat([factors, uniform(images, chance, -HUE_SHARE * strength, HUE_SHARE * strength)], 1)
 
 
 def turn_hue(planes: Tensor, turns: Tensor) -> Tensor:
-    """Red, green and blue planes (3, ...) with the hue of the HSV model moved by `turns` (..., from 0 to 1)."""
+    """Return red, green and blue planes (3, ...) with the hue of the HSV model moved by `turns` (..., from 0 to 1)."""
     red, green, blue = planes
     value, lowest = planes.amax(0), planes.amin(0)
     chroma = value - lowest
@@ -142,7 +142,7 @@ def turn_hue(planes: Tensor, turns: Tensor) -> Tensor:
 
 
 def color(images: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, contrast, saturation, hue, in this order, each clipped as torchvision's ColorJitter does."""
+    """Change brightness, contrast, saturation, hue, in this order, each clipped as torchvision's ColorJitter does."""
     brightness, contrast, saturation, turns = factors.to(images.device).T[:, :, None, None]  # (B, 1, 1) each
     grey = torch.tensor(GREY, device=images.device)
     planes = images.permute(3, 0, 1, 2).contiguous().float()  # (3, B, H, W)
@@ -160,7 +160,7 @@ def draw_blur(images: int, chance: torch.Generator, widest: float) -> Tensor:
 
 @cache
 def reflected_shifts(size: int, reach: int, device: torch.device) -> Tensor:
-    """For each shift from -reach to reach the matrix that reads a line of pixels there: (2 reach + 1, S, S)."""
+    """Return for each shift from -reach to reach the matrix that reads a line of pixels there: (2 reach + 1, S, S)."""
     shifts = torch.arange(-reach, reach + 1)[:, None]
     sources = reflect(torch.arange(size) + shifts, size)
     return torch.nn.functional.one_hot(sources, size).float().to(device)
@@ -188,7 +188,7 @@ def blur(images: Tensor, widths: Tensor) -> Tensor:
 
 
 def draw_motionblur(images: int, chance: torch.Generator, longest: float) -> Tensor:
-    """(down, right) from the beginning of a motion to its end, in pixels: any direction, any length."""
+    """Draw (down, right) from the beginning of a motion to its end, in pixels: any direction, any length."""
     length, angle = uniform(images, chance, 0, 1, 2).unbind(1)
     direction = torch.stack([(math.pi * angle).sin(), (math.pi * angle).cos()], 1)
     return longest * length[:, None] * direction
@@ -211,7 +211,7 @@ def motionblur(images: Tensor, motions: Tensor) -> Tensor:
 
 
 def draw_noise(images: int, chance: torch.Generator, strongest: float) -> Tensor:
-    """(how much, where in the table) for each image."""
+    """Draw (how much, where in the table) for each image."""
     # A double holds every place exactly.
     places = torch.randint(TABLE, (images, 1), generator=chance).double()
     return torch.cat([uniform(images, chance, 0, strongest).double(), places], 1)
@@ -222,13 +222,13 @@ draw_saltpepper = draw_noise
 
 @cache
 def noise_table(kind: str, device: torch.device) -> Tensor:
-    """Normal or uniform random numbers, always the same."""
+    """Return normal or uniform random numbers, always the same."""
     draw = {"normal": torch.randn, "uniform": torch.rand}[kind]
     return draw(TABLE, generator=generator("noise table", kind)).to(device)
 
 
 def read_noise(kind: str, places: Tensor, numbers: int, device: torch.device) -> Tensor:
-    """`numbers` successive values of a table from each place on: (B, numbers)."""
+    """Return `numbers` successive values of a table from each place on: (B, numbers)."""
     windows = noise_table(kind, device).unfold(0, numbers, 1)
     return windows[(places.long() % len(windows)).to(device)]
 

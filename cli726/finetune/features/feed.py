@@ -58,7 +58,7 @@ class Feed:
     source: Source
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(inputs, labels) of this process's part of each batch, in this epoch's order."""
+        """Yield (inputs, labels) of this process's part of each batch, in this epoch's order."""
         purpose = (*self.purpose, epoch)
         inputs = self.source(purpose)
         order = torch.randperm(len(self.labels), generator=generator(*purpose, "order"))
@@ -67,19 +67,19 @@ class Feed:
             yield inputs(rows), self.labels[rows.to(self.labels.device)]
 
     def plain(self, limit: int) -> Iterator[Tensor]:
-        """Inputs of up to `limit` images, without augmentation, in their own order and in even batches."""
+        """Yield inputs of up to `limit` images, without augmentation, in their own order and in even batches."""
         inputs, images = self.source(None), min(limit, len(self.labels))
         for rows in torch.arange(images).split(batch_sizes(images, PLAIN_BATCH)):
             yield inputs(rows)
 
 
 def from_stored(features: Stored) -> Source:
-    """Features that were computed once, as stored: (N, D) or (N, H, W, C)."""
+    """Return features that were computed once, as stored: (N, D) or (N, H, W, C)."""
     return lambda _: lambda rows: as_maps(features[rows.to(features.device)])
 
 
 def from_views(views: Sequence[Stored]) -> Source:
-    """Features of several augmented versions of each image, by number; each epoch draws one for each."""
+    """Return features of several augmented versions of each image, by number; each epoch draws one for each."""
 
     def source(purpose: tuple[int | str, ...] | None) -> Inputs:
         count = len(views[0])
@@ -103,7 +103,7 @@ def from_views(views: Sequence[Stored]) -> Source:
 def from_images(
     pixels: Stored, normalization: Normalization, prefix: Extractor | None, augmentations: Sequence[Augmentation] = ()
 ) -> Source:
-    """uint8 images (N, H, W, 3), augmented afresh in every epoch; without a prefix they are only normalised."""
+    """Return uint8 images (N, H, W, 3), augmented afresh in every epoch; without a prefix they are only normalised."""
 
     def source(purpose: tuple[int | str, ...] | None) -> Inputs:
         used = () if purpose is None else tuple(augmentations)

@@ -41,7 +41,7 @@ class Standardize(nn.Module):
 
 
 def parse_head(text: str) -> tuple[int, ...]:
-    """`--head`: the widths of the hidden layers; none for "linear" and for the user's own code.
+    """Return the widths of the hidden layers that `--head` names; none for "linear" and for the user's own code.
 
     Raises:
         RequestError: for anything but "linear", "mlp:WIDTH,WIDTH" and "python:FILE.py:FUNCTION".
@@ -67,7 +67,7 @@ def build_head(
     batch_norm: bool = False,
     standardize: bool = True,
 ) -> nn.Sequential:
-    """A classifier on (standardised) features.
+    """Return a classifier on (standardised) features.
 
     Args:
         features: Length of a feature vector.
@@ -118,7 +118,7 @@ def build_head(
 
 
 def build_own_head(features: int, classes: int, chance: torch.Generator, name: str) -> nn.Sequential:
-    """`--head python:FILE.py:FUNCTION`: FUNCTION(features, classes) gives a module, put behind the standardisation.
+    """Return the module that FUNCTION(features, classes) gives for `--head python:...`, behind the standardisation.
 
     Raises:
         RequestError: if it fails, or its module doesn't map (N, features) to (N, classes).
@@ -138,7 +138,7 @@ def build_own_head(features: int, classes: int, chance: torch.Generator, name: s
 
 
 def coefficients(head: nn.Module) -> list[nn.Parameter]:
-    """The weights that `--l2` penalises: those of linear layers, not their biases."""
+    """Return the weights that `--l2` penalises: those of linear layers, not their biases."""
     weights = (cast(nn.Parameter, module.weight) for module in head.modules() if isinstance(module, nn.Linear))
     # Layers of the user's own may share theirs.
     return list(dict.fromkeys(weights))

@@ -149,12 +149,12 @@ def width_of(backbone: nn.Module) -> int:
 
 
 def convolution_weights(module: nn.Module) -> list[nn.Parameter]:
-    """The convolutions' weights: what weight decay acts on (BatchNorm's scales and shifts are left alone)."""
+    """Return the convolutions' weights: what weight decay acts on (BatchNorm's scales and shifts are left alone)."""
     return [cast(nn.Parameter, m.weight) for m in module.modules() if isinstance(m, nn.Conv2d)]
 
 
 def channels_last(module: M, precision: torch.dtype | None = None) -> M:
-    """`module`, in place, with weights laid out for convolutions over channels-last maps."""
+    """Return `module`, in place, with weights laid out for convolutions over channels-last maps."""
     return module.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
