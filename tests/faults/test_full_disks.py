@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune.data import images
+from cli726.finetune.data import decoding, images
 from cli726.finetune.predict import load_model
 from tests.cli726.finetune.synthetic import assert_same_result
 from tests.conftest import Completed
@@ -76,7 +76,7 @@ def test_images_that_must_be_mapped_fail_before_the_first_is_read(monkeypatch: p
     """Writing to a map of a full disk would end in SIGBUS."""
     with small_disk(1) as disk:
         monkeypatch.setattr("tempfile.tempdir", str(disk))
-        monkeypatch.setattr(images, "memory_limit", lambda: 0)
+        monkeypatch.setattr(decoding, "memory_limit", lambda: 0)
 
         def fill(count: int) -> None:
             images.Pile(count).pixels[:] = 7
