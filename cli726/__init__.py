@@ -28,7 +28,7 @@ EXPORTS = {
     "list_runs": "cli726.finetune.folder.runs",
     "load_model": "cli726.finetune.predict",
     "predict": "cli726.finetune.predict",
-    "run_finetune": "cli726.finetune.run",
+    "run_finetune": "cli726.finetune.api",
 }
 __all__ = ["EXPORTS", "__version__", *EXPORTS]
 

@@ -81,13 +81,13 @@ def finetune(
             figures.preview_augment(config, preview_augment, reporter)
         emit({}, lambda: (), as_json=as_json, figures=[preview_augment])
         return
-    from cli726.finetune import run
+    from cli726.finetune import api
 
     with progress() as reporter:
         if resume is not None:
-            result = run.resume(resume, config.code, reporter=reporter)
+            result = api.resume(resume, config.code, reporter=reporter)
         else:
-            result = run.finetune(config, run_dir, reporter=reporter)
+            result = api.finetune(config, run_dir, reporter=reporter)
     emit(result.to_json(), lambda: document(result.document()), as_json=as_json)
     if not as_json:
         for line in next_steps(result):

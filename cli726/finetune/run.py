@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import shlex
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -22,25 +21,27 @@ from cli726 import launch
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.chance import generator
-from cli726.finetune.config import FinetuneConfig, Phase, plan_phases, settled
+from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.features.feed import Feed, feed_for
-from cli726.finetune.folder import RunFolder, new_run_dir, read_checkpoint
-from cli726.finetune.folder.runs import find_run
+from cli726.finetune.folder import RunFolder, read_checkpoint
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
 from cli726.finetune.network.resnet import Network, channels_last, width_of
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
 from cli726.finetune.output.figures import write_artifacts
 from cli726.finetune.result import Finetuned, Trial, summarise
-from cli726.finetune.training import EpochMetrics, Progress, Trainer
+from cli726.finetune.training import PROBE, Best, EpochMetrics, Progress, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.training.exact_head import solve_head
 from cli726.finetune.training.folds import CrossValidation, Fold, cross_validate, draw_folds
 from cli726.finetune.user_code import is_code
-from cli726.reporting import Reporter, Silent
+from cli726.reporting import Reporter
 from cli726.text import typed_path
+
+# The penalty of the linear head that large networks are measured against: that of the advice for few photographs.
+PROBE_L2 = 0.1
 
 
 class Run(Trainer):
@@ -176,8 +177,37 @@ class Run(Trainer):
             self.l2 = self.crossed.best_l2
         else:
             self.l2 = self.config.l2[0] if len(self.config.l2) == 1 else self.choose_l2()
+        fresh = self.folder is not None and self.progress == Progress() and self.crossed is None
+        if fresh and self.weights.kind.depth is None and self.config.solver != "exact":
+            self.probe()
         self.network = self.new_network()
         self.run_phases(self.phases)
+
+    def linear_head(self) -> nn.Sequential:
+        """Return the probe's head, untrained."""
+        width, classes = width_of(self.bank.backbone), len(self.bank.dataset.class_names)
+        return build_head(width, classes, generator(self.config.seed, "probe")).to(self.device)
+
+    def probe(self) -> None:
+        """Say how far a linear head on the frozen features comes, the first candidate for the best model.
+
+        With few images training more of a large network may gain nothing: no run ends below it on validation images.
+        """
+        began, folder, cut = time.perf_counter(), cast(RunFolder, self.folder), len(self.phases[0].stages)
+        head = self.linear_head()
+        self.network = Network(self.weights.build().to(self.device), head)
+        features, labels = self.bank.features("train", cut)[:], self.bank.labels("train").cpu()
+        cast(Standardize, head[0]).fit(features)
+        parallel.tell(lambda: solve_head(self.network.head, features, labels, PROBE_L2))
+        parallel.follow_first(self.network)
+        scores = self.score("validation", cut)
+        found = parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
+        self.progress = Progress(best=Best(PROBE, 0, found.error, found.loss))
+        folder.model = {**self.model_facts(), "head": {"kind": "linear", "dropout": 0.0, "batch_norm": False}}
+        folder.keep_best(self.network, self.best)
+        folder.model = self.model_facts()
+        seconds = time.perf_counter() - began
+        self.reporter.say(f"probe: {found.correct} of {found.images} validation images right after {seconds:.0f} s")
 
     def cross_validate(self, count: int) -> CrossValidation:
         """Score every training image by a head that was fitted without it and its copies."""
@@ -281,9 +311,12 @@ class Run(Trainer):
     def test(self) -> Finetuned:
         """Score the best model on the test images, which nothing has seen before."""
         folder, best, data = cast(RunFolder, self.folder), self.best, self.bank.dataset
+        if best.phase == PROBE:
+            self.network.head, self.l2 = self.linear_head(), PROBE_L2
         folder.load_best(self.network)
         # The phase decides from which features the best model is scored: those that it was validated on.
-        cut = next(phase.cut for phase in self.phases if phase.name == best.phase)
+        cuts = {phase.name: phase.cut for phase in self.phases}
+        cut = cuts.get(best.phase, len(self.phases[0].stages))
         plain = scores = self.score("test", cut) if len(data.splits["test"]) else None
         if plain is not None and self.config.tta:
             scores = (plain + self.score("test", cut, MIRROR)) / 2
@@ -337,52 +370,3 @@ class Run(Trainer):
         lines += [f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}"] if best else []
         if lines:
             self.reporter.say("; ".join(lines))
-
-
-def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: Reporter | None = None) -> Finetuned:
-    """Run a configuration in a new run folder; started by torchrun, together with the other processes.
-
-    Raises:
-        RequestError, UntrustedDataError, EnvironmentFailure, ComputationError: see `cli726.errors`.
-        ToldElsewhere: if another process says what is wrong.
-    """
-    with parallel.join(reporter or Silent()) as reporter:
-        run = Run.setup(config, reporter)
-        facts, name = run.facts(), run.bank.dataset.name
-        folder = parallel.tell(lambda: RunFolder.create(run_dir or new_run_dir(name), config, facts))
-        reporter.say(f"run: {folder.path}")
-        return run.carry_out(folder)
-
-
-def run_finetune(*, run_dir: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Finetuned:
-    """Run `cmpt726 finetune` from Python.
-
-    Args:
-        run_dir: Where the run is written; by default runs/DATASET-TIMESTAMP.
-        options: Those of the command line by their names, as `FinetuneConfig` takes them: dataset="folder:PHOTOS",
-            epochs=20, unfreeze_after="5", cache=True.
-    """
-    return finetune(FinetuneConfig(**options), None if run_dir is None else Path(run_dir), reporter=reporter)
-
-
-def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter | None = None) -> Finetuned:
-    """Go on with an interrupted run; the result is that of an uninterrupted one.
-
-    Args:
-        name: Its folder, its name in `runs/`, or latest.
-        code: What was typed now of the form python:FILE.py:FUNCTION; nothing else that the run's file names is run.
-
-    Raises:
-        RequestError: if there is nothing to resume, or the run names code that wasn't typed again.
-        UntrustedDataError: if data or weights have changed since.
-    """
-    with parallel.join(reporter or Silent()) as reporter:
-        path = parallel.tell(lambda: find_run(name, "interrupted"))
-        folder, config, facts = parallel.tell(lambda: RunFolder.open_again(path, code))
-        run = Run.setup(settled(config, facts), reporter)
-        for name, now in run.digests().items():
-            if name.endswith("_digest") and facts.get(name) != now:
-                what = name.removesuffix("_digest")
-                raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
-        reporter.say(f"resuming {path}")
-        return run.carry_out(folder)

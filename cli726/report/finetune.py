@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from cli726.errors import Cmpt726Error
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig, settled
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import Dataset
@@ -26,7 +27,6 @@ from cli726.finetune.output.gallery import shown
 from cli726.finetune.predict import load_model
 from cli726.finetune.recipe import KNOWN as AUGMENTATIONS
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import finetune
 from cli726.finetune.user_code import is_code
 from cli726.report.sections import Draw, Section
 from cli726.reporting import Reporter

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.run import finetune
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune.synthetic import write_pictures
 

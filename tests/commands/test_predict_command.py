@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.run import finetune
 from tests.cli726.finetune.own import HEADS, write_code, write_table
 
 Run = Callable[..., Any]

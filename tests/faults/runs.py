@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from cli726.finetune import run as finetuning
+from cli726.finetune import api as finetuning
+from cli726.finetune import run as running
 from cli726.finetune.config import FinetuneConfig
 from tests.cli726.finetune.conftest import shrunk
 from tests.harness import child
@@ -35,7 +36,7 @@ def go_on(config: FinetuneConfig, place: Path) -> None:
 
 def main() -> None:
     folder, pictures, count = sys.argv[1:]
-    finetuning.write_artifacts = lambda *_: []
+    running.write_artifacts = lambda *_: []
     torch.set_num_threads(1)
 
     def config(cache: Path) -> FinetuneConfig:

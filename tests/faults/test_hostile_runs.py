@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli726.finetune import run as finetuning
+from cli726.finetune import api as finetuning
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.storage import read_tensors, write_tensors
 from tests.cli726.finetune.synthetic import stopped

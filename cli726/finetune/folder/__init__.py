@@ -24,7 +24,7 @@ from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.storage import encode_tensors, read_tensors, replace_file, sweep_parts, write_tensors
-from cli726.finetune.training import Best, EpochMetrics, Progress
+from cli726.finetune.training import PROBE, Best, EpochMetrics, Progress
 
 __all__ = ["RunFolder", "holder", "new_run_dir", "read_checkpoint", "restore_checkpoint", "write_checkpoint"]
 
@@ -155,7 +155,7 @@ def agree(progress: Progress, history: Sequence[EpochMetrics], phases: Sequence[
         and epochs == sorted(set(epochs))
         and epochs[-1:] == [progress.epoch]
         and over <= {name for name, _ in judged}
-        and (best in judged if judged else best is None)
+        and (best == (PROBE, 0) or (best in judged if judged else best is None))
     )
 
 

@@ -31,6 +31,8 @@ __all__ = ["Best", "EpochMetrics", "Progress", "Trainer"]
 # BatchNorm's running averages (momentum 0.1) need so many steps to forget where they started.
 SETTLING_STEPS = 200
 STATISTICS_IMAGES = 2048
+# The "phase" of the best model where that is the linear head on the frozen features; its epoch is 0.
+PROBE = "probe"
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 

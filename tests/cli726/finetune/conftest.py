@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.features import bank
@@ -20,7 +21,6 @@ from cli726.finetune.network import resnet
 from cli726.finetune.network.resnet import Network, Normalization
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import finetune
 from tests.cli726.finetune.synthetic import (
     CLASSES,
     Listener,

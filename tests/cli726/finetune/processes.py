@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from cache.store import Store
 from cli726 import launch
 from cli726.errors import Cmpt726Error, RequestError
+from cli726.finetune import api as finetuning
 from cli726.finetune import parallel
-from cli726.finetune import run as finetuning
+from cli726.finetune import run as running
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
@@ -89,7 +90,7 @@ def statistics() -> dict[str, Tensor]:
 
 def runs(folder: Path, shapes: Path, weights: Path, *, long: bool = True) -> dict[str, Any]:
     """Whole runs by whoever is here, in FOLDER; an interrupted one that is there is gone on with."""
-    finetuning.write_artifacts = lambda *_: []  # type: ignore[attr-defined]
+    running.write_artifacts = lambda *_: []  # type: ignore[attr-defined]
     listener = Listener()
     results = {"head": finetuning.finetune(head(shapes, weights), folder / "head", reporter=listener)}
     if long:

@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cli726.finetune.api import finetune
 from cli726.finetune.backbones import RESNET20, cuts_of
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset, Images, make_splits
 from cli726.finetune.folder import RunFolder
 from cli726.finetune.network import resnet
 from cli726.finetune.network.resnet import build_resnet
-from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors
 
 # Of the network that most tests use.

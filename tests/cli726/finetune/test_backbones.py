@@ -14,12 +14,17 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from cli726.errors import RequestError, UntrustedDataError
+from cli726.finetune.api import finetune, resume
 from cli726.finetune.backbones import BACKBONES, IMAGENET, PHOTOS, Backbone, backbone_of
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data import downloads
+from cli726.finetune.data.images import SplitName
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.evaluate import score_dataset
 from cli726.finetune.features.extractor import Extractor
@@ -28,10 +33,10 @@ from cli726.finetune.network.layouts import from_state_dict
 from cli726.finetune.network.resnet import Normalization, as_maps, divide, fuse, measure, width_of
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.predict import load_model, predict
-from cli726.finetune.run import Run, finetune, resume
+from cli726.finetune.run import Run
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
-from tests.cli726.finetune.synthetic import lively, metrics, same_bits
+from tests.cli726.finetune.synthetic import Listener, lively, metrics, same_bits
 from tests.harness import times
 
 TORCHVISION = [kind for kind in IMAGENET if kind.family == "torchvision"]
@@ -290,6 +295,40 @@ def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
     assert (scored.split, scored.result.accuracy) == ("test", whole.test.accuracy)
 
 
+@pytest.mark.faults
+def test_no_run_ends_below_the_linear_head_on_the_frozen_features(tmp_path: Path, photographs: Path) -> None:
+    torch.save(trained("mobilenet_v3_small").state_dict(), tmp_path / "w.pt")
+    options: dict[str, Any] = {"weights": str(tmp_path / "w.pt"), "image_size": 64, "precision": "fp32"}
+    options |= {"dataset": f"folder:{photographs}", "epochs": 2, "head": "mlp:4", "lr": 1e-30}
+    told = Listener()
+    whole = finetune(FinetuneConfig(**options), tmp_path / "whole", reporter=told)
+    probe = next(line for line in told.lines if line.startswith("probe: "))
+    found = re.fullmatch(r"probe: (\d+) of (\d+) validation images right after \d+ s", probe)
+    assert found is not None
+    assert (whole.best.phase, whole.best.epoch) == ("probe", 0)
+    assert 1 - whole.best.val_error == int(found[1]) / int(found[2])
+
+    # The oracle: scikit-learn on the features of the model's own backbone, standardised.
+    model, data = load_model(tmp_path / "whole"), whole.dataset
+    features_of = Extractor(model.network.backbone, torch.float32, model.normalization)
+    splits: tuple[SplitName, ...] = ("train", "validation", "test")
+    features = {split: features_of(torch.from_numpy(data.pixels(split))).double().numpy() for split in splits}
+    # Of two classes scikit-learn has one vector of weights, we have two, each half as long: half the penalty.
+    classifier = LogisticRegression(C=2 / (0.1 * len(features["train"])), tol=1e-10, max_iter=10_000)
+    oracle = make_pipeline(StandardScaler(), classifier).fit(features["train"], data.labels("train"))
+    assert oracle.score(features["validation"], data.labels("validation")) == int(found[1]) / int(found[2])
+    expected = torch.from_numpy(oracle.predict_proba(features["test"]))
+    torch.testing.assert_close(whole.test_scores.double().softmax(1), expected, rtol=0, atol=1e-3)
+    predictions = predict(model, [photographs / name for name in data.images("test").names])
+    shares = torch.tensor([one.probabilities for one in predictions], dtype=torch.float64)
+    torch.testing.assert_close(shares, expected, rtol=0, atol=1e-3)
+
+    stop_after_first(tmp_path / "stopped", options)
+    resumed = resume(tmp_path / "stopped")
+    assert resumed.best == whole.best
+    assert torch.equal(resumed.test_scores, whole.test_scores)
+
+
 def trained(name: str) -> nn.Module:
     """Return a backbone whose BatchNorm has the statistics of images, as a pre-trained one's."""
     torch.manual_seed(0)
@@ -305,7 +344,7 @@ def trained(name: str) -> nn.Module:
 
 def stop_after_first(folder: Path, options: dict[str, Any]) -> None:
     """Leave a run as it was killed with after its first epoch."""
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
     def kill(self: Any, metrics: Any) -> None:
         keep(self, metrics)

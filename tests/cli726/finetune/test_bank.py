@@ -16,12 +16,12 @@ import torch
 from cache import reading
 from cache.keys import differences
 from cache.store import Store
+from cli726.finetune.api import finetune
 from cli726.finetune.data.images import Dataset, Images
 from cli726.finetune.features import bank as module
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.features.extractor import Extractor, Rows
 from cli726.finetune.network.resnet import Normalization, divide
-from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import (

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from cli726.finetune.api import finetune
 from cli726.finetune.chance import generator
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.weights import load_weights
-from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors
 from tests.cli726.finetune.conftest import SMALL
 from tests.cli726.finetune.synthetic import metrics

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from cli726.errors import ComputationError
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.export import export
 from cli726.finetune.predict import load_model
-from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import write_pictures
 from tests.harness import REPOSITORY

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
+from cli726.finetune.api import finetune
 from cli726.finetune.augment.table import parse_augmentations
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
 from cli726.finetune.network.resnet import Normalization, divide
 from cli726.finetune.pretrain import PretrainConfig, pretrain
-from cli726.finetune.run import finetune
 from tests.cli726.finetune.synthetic import lively_backbone, pictures, small_dataset
 
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from cli726.errors import ComputationError, EnvironmentFailure, RequestError
+from cli726.finetune.api import finetune
 from cli726.finetune.config import PRESETS, FinetuneConfig
 from cli726.finetune.folder import new_run_dir
 from cli726.finetune.network.heads import coefficients
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import Run, finetune
+from cli726.finetune.run import Run
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION

@@ -15,11 +15,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from cli726.errors import RequestError
+from cli726.finetune.api import finetune, resume
 from cli726.finetune.chance import drawing_from, generator
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, coefficients, parse_head
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import Run, finetune, resume
+from cli726.finetune.run import Run
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
 from tests.cli726.finetune.own import HEADS, write_code

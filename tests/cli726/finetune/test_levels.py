@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from cli726.finetune.api import finetune
 from cli726.finetune.data.datasets import load_dataset
 from cli726.finetune.data.decoding import Deep, decode, flatten, levels_of
 from cli726.finetune.data.images import Pile, settle
 from cli726.finetune.data.sources import Reading
 from cli726.finetune.evaluate import score_dataset
 from cli726.finetune.predict import load_model, predict, stated_levels
-from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import Listener, pictures, small_run
 

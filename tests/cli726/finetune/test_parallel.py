@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.finetune import parallel
+from cli726.finetune.api import finetune, resume
 from cli726.finetune.network import resnet
-from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune import processes

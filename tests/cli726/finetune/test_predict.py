@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from cli726.errors import RequestError, UntrustedDataError
+from cli726.finetune.api import finetune
 from cli726.finetune.predict import Prediction, collect_images, load_model, predict
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import finetune
 from cli726.finetune.storage import read_tensors, write_tensors
 from tests.cli726.finetune.own import CANARY, HEADS, write_code
 from tests.cli726.finetune.synthetic import small_run

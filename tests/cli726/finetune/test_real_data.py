@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from cli726.finetune.api import run_finetune
 from cli726.finetune.features.extractor import has_bf16
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import run_finetune
 from tests.cli726.finetune.synthetic import development_data
 from tests.harness import FULL, ONLY_FULL
 

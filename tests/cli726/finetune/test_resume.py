@@ -16,9 +16,9 @@ import torch
 
 from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune import storage
+from cli726.finetune.api import finetune, resume
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import finetune, resume
 from cli726.finetune.storage import read_tensors, replace_file, write_tensors
 from tests.cli726.finetune.synthetic import (
     Listener,
@@ -119,7 +119,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.run import finetune
+from cli726.finetune.api import finetune
 from tests.cli726.finetune.conftest import shrunk
 
 options, path, where, time = json.loads(sys.argv[1]), *sys.argv[2:]

@@ -13,11 +13,11 @@ import pytest
 
 from cli726.errors import RequestError
 from cli726.finetune import folder
+from cli726.finetune.api import finetune, resume
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.folder import RunFolder
 from cli726.finetune.folder.runs import find_run, finished_run, list_runs
 from cli726.finetune.result import Finetuned
-from cli726.finetune.run import finetune, resume
 from tests.cli726.finetune.synthetic import stopped
 
 pytestmark = pytest.mark.usefixtures("small_network")

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli726.errors import RequestError
+from cli726.finetune.api import finetune, resume
 from cli726.finetune.features.bank import MIRROR, PLAIN, Variant
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
-from cli726.finetune.run import Run, finetune, resume
+from cli726.finetune.run import Run
 from cli726.reporting import Silent
 from tests.cli726.finetune.own import AUGMENTATIONS, HEADS, write_code
 from tests.cli726.finetune.synthetic import (

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 import torch
 
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.run import finetune
 from tests.cli726.finetune.synthetic import write_pictures
 
 # Of the three classes that `write_pictures` draws.

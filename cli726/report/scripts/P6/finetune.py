@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))  # the modules that came with this script
 
+from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.run import finetune
 from cli726.reporting import Silent
 
 
