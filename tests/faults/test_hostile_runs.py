@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cli726.finetune import api as finetuning
+from cli726.finetune import run as running
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.storage import read_tensors, write_tensors
 from tests.cli726.finetune.synthetic import stopped
@@ -32,7 +33,7 @@ def runs(pictures: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory
         unfreeze_after="1", unfreeze="layer3",
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(finetuning, "write_artifacts", lambda *_: [])
+        patched.setattr(running, "write_artifacts", lambda *_: [])
         finetuning.finetune(config, folder / "finished")
         with stopped(2):
             finetuning.finetune(config, folder / "interrupted")
