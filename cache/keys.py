@@ -67,7 +67,7 @@ class Request:
 
     @property
     def family(self) -> str:
-        """A name that all versions of the same thing share: 16 hexadecimal digits."""
+        """Return a name that all versions of the same thing share: 16 hexadecimal digits."""
         return digest(self.provenance)[:16]
 
 

@@ -43,12 +43,12 @@ class Backbone:
 
     @property
     def label(self) -> str:
-        """Its name in tables and figures."""
+        """Return its name in tables and figures."""
         return self.name if self.depth is None else f"ResNet{self.depth}"
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """What a model's file and a cache's key say of it."""
+        """Return what a model's file and a cache's key say of it."""
         which = {"name": self.name} if self.depth is None else {"depth": self.depth}
         return {"family": self.family, **which}
 

@@ -209,6 +209,8 @@ class FinetuneConfig(TrainingConfig):
             given = [name for name, value in apart.items() if value not in {None, False}]
             if given:
                 found.append(f"--folds trains the head alone, on stored features; got {given[0]} too; leave it out")
+            if self.folds == 2 and len(self.l2) > 1:
+                found.append("several --l2 are chosen within the other folds, so --folds must be 3 or more; got 2")
         if self.backbone != "auto" and self.backbone not in BACKBONES:
             near = did_you_mean(self.backbone, BACKBONES)
             return [*found, f"--backbone must be auto or one of {', '.join(BACKBONES)}; got {self.backbone}{near}"]
@@ -228,12 +230,12 @@ class FinetuneConfig(TrainingConfig):
 
     @property
     def kind(self) -> Backbone | None:
-        """The backbone that was chosen; None for auto."""
+        """Return the backbone that was chosen; None for auto."""
         return BACKBONES.get(self.backbone)
 
     @property
     def code(self) -> list[str]:
-        """Everything in it that names code: python:FILE.py:FUNCTION."""
+        """Return everything in it that names code: python:FILE.py:FUNCTION."""
         named = [self.dataset, self.head, *(part.strip() for part in self.augment.split(","))]
         return [name for name in named if name.startswith("python:")]
 

@@ -45,7 +45,7 @@ class Option:
 
     @property
     def bounds(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
-        """The limits: in words, as a comparison, and where they are."""
+        """Return the limits: in words, as a comparison, and where they are."""
         stated = (
             ("at least", operator.ge, self.low), ("above", operator.gt, self.above),
             ("at most", operator.le, self.high), ("below", operator.lt, self.below),
@@ -54,7 +54,7 @@ class Option:
 
     @property
     def rule(self) -> str:
-        """The limits in words; empty without any."""
+        """Return the limits in words; empty without any."""
         return " and ".join(f"{words} {bound:g}" for words, _, bound in self.bounds)
 
     def admits(self, value: float) -> bool:

@@ -46,12 +46,12 @@ class Phase:
 
     @property
     def trains(self) -> tuple[str, ...]:
-        """The stages that train, from the input on, and the head."""
+        """Return the stages that train, from the input on, and the head."""
         return (*(stage for stage in self.stages[self.cut :] if stage != "pool"), "head")
 
     @property
     def label(self) -> str:
-        """The trained layers in a few words, for a bar of progress."""
+        """Return the trained layers in a few words, for a bar of progress."""
         if self.cut == 0:
             return "the whole network"
         return listed([*self.trains[:-1], "the head"])

@@ -115,7 +115,7 @@ class TrainingConfig:
 
     @property
     def code(self) -> list[str]:
-        """Everything in it that names code of the user's own."""
+        """Return everything in it that names code of the user's own."""
         return []
 
     def conflicts(self) -> list[str]:

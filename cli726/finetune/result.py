@@ -110,7 +110,7 @@ class Finetuned:
 
     @property
     def judged(self) -> tuple[SplitName, Evaluation, Tensor]:
-        """The images that the model, or heads like its own, had not seen: split, result, scores."""
+        """Return the images that the model, or heads like its own, had not seen: split, result, scores."""
         if self.test is not None and self.test_scores is not None:
             return "test", self.test, self.test_scores
         if self.crossed is None:

@@ -203,9 +203,10 @@ class Run(Trainer):
         scores = self.score("validation", cut)
         found = parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
         self.progress = Progress(best=Best(PROBE, 0, found.error, found.loss))
-        folder.model = {**self.model_facts(), "head": {"kind": "linear", "dropout": 0.0, "batch_norm": False}}
+        facts = folder.model
+        folder.model = {**facts, "head": {"kind": "linear", "dropout": 0.0, "batch_norm": False}}
         folder.keep_best(self.network, self.best)
-        folder.model = self.model_facts()
+        folder.model = facts
         seconds = time.perf_counter() - began
         self.reporter.say(f"probe: {found.correct} of {found.images} validation images right after {seconds:.0f} s")
 
@@ -215,11 +216,11 @@ class Run(Trainer):
         folds = draw_folds(data.labels("train"), data.image_digests("train"), data.class_names, count, config.seed)
         features, labels = self.bank.features("train", cut)[:], self.bank.labels("train")
         tried = len(config.l2)
-        heads = count if tried == 1 else count * ((count - 1) * tried + 1) + count * tried
-        self.reporter.start("cross-validation", heads)
+        self.reporter.start("cross-validation", count if tried == 1 else count * (count + 1) // 2 * tried)
+        backbone = copy.deepcopy(self.bank.backbone)  # no fold trains or runs it: all may have the same one
 
         def fit(features: Tensor, labels: Tensor, l2: float, purpose: str) -> nn.Module:
-            network = Network(copy.deepcopy(self.bank.backbone), self.new_head().to(self.device))
+            network = Network(backbone, self.new_head().to(self.device))
             Fold(config, network, features, labels, l2, purpose).run_phases(self.phases)
             self.reporter.advance(1)
             return network.head.eval()

@@ -105,7 +105,7 @@ class GradientDescent:
 
     @property
     def form(self) -> Form:
-        """The numbers by which centring is judged."""
+        """Return the numbers by which centring is judged."""
         return Form(self.lambda_max.bound, self.optimum.condition, self.epochs, len(self.risen), self.final)
 
 

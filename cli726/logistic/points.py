@@ -40,7 +40,7 @@ class Points:
 
     @cached_property
     def signed(self) -> Array:
-        """The rows of X times +1 for class 1, -1 for class 0, shape (N, D): correct where `signed @ w` is positive."""
+        """Return the rows of X times +1 for class 1, -1 for class 0, (N, D): correct where `signed @ w` is positive."""
         return self.X * (2 * self.t - 1)[:, None]
 
     @property

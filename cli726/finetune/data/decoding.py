@@ -60,7 +60,7 @@ class Treatment:
 
     @property
     def words(self) -> str:
-        """The treatment in words; part of every cache key, with Pillow's version, which does the resampling."""
+        """Return the treatment in words; part of every cache key, with Pillow's version, which does the resampling."""
         square = {"crop": "centre square", "pad": "padded to a square", "squash": "squashed to a square"}[self.fit]
         return (
             f"upright by EXIF; {square}; {self.size} x {self.size} {self.kind.resampling.capitalize()}, antialiased; "
@@ -69,7 +69,7 @@ class Treatment:
 
     @property
     def coarse(self) -> tuple[int, int]:
-        """The size at which a JPEG file is decoded, at the least: large photographs at a fraction of theirs."""
+        """Return the size at which a JPEG file is decoded, at the least: large photographs at a fraction of theirs."""
         return (4 * self.size,) * 2 if self.size <= PLAIN.size else (2 * self.size,) * 2
 
     def __call__(self, picture: Image.Image) -> Image.Image:

@@ -198,12 +198,12 @@ class Dataset:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """The names of images that are broken or couldn't be read."""
+        """Return the names of images that are broken or couldn't be read."""
         return tuple(one.name for one in self.left_out if one.kind == "broken")
 
     @property
     def treatment(self) -> str:
-        """The treatment of each image, in words."""
+        """Return the treatment of each image, in words."""
         words = self.treated.words
         return words if self.levels is None else f"{words}; levels {self.levels[0]:g} to {self.levels[1]:g}"
 

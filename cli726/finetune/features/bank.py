@@ -55,7 +55,7 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """Its name, for people."""
+        """Return its name, for people."""
         return f"view {self.number + 1}" if self.name == "view" else self.name
 
 

@@ -72,7 +72,7 @@ class Reading:
 
     @property
     def misfits(self) -> float:
-        """How much there is of another network; 0 for the whole backbone and no more."""
+        """Return how much there is of another network; 0 for the whole backbone and no more."""
         return (len(self.missing) + len(self.misshapen) + len(self.surplus)) / len(self.expected)
 
     @property

@@ -65,7 +65,7 @@ class Weights:
 
     @property
     def trained_on(self) -> str | None:
-        """The data set's name, where known."""
+        """Return the data set's name, where known."""
         data = self.facts.get("data")
         return str(data["name"]) if isinstance(data, dict) and "name" in data else None
 

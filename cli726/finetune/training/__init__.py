@@ -229,7 +229,7 @@ class Trainer:
 
     @property
     def best(self) -> Best:
-        """The best model so far; there is one once a phase is over, as its last epoch is always validated."""
+        """Return the best model so far; there is one once a phase is over, as its last epoch is always validated."""
         if self.progress.best is None:
             raise AssertionError("nothing has been validated")
         return self.progress.best

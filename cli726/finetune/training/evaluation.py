@@ -66,7 +66,7 @@ class Evaluation:
 
     @property
     def text(self) -> str:
-        """Such as "34 of 45 right: 76 % (95 % interval 61 to 86 %)", with as many digits as so many images bear."""
+        """Return "34 of 45 right: 76 % (95 % interval 61 to 86 %)", with as many digits as so many images bear."""
         digits = 0 if self.images < 1000 else 1 if self.images < 10_000 else 2
         share, low, high = (f"{100 * value:.{digits}f}" for value in (self.accuracy, *self.interval))
         return f"{self.correct:,} of {self.images:,} right: {share} % (95 % interval {low} to {high} %)"
@@ -88,7 +88,7 @@ class Evaluation:
 
     @property
     def calibration(self) -> str:
-        """The calibration error in words."""
+        """Return the calibration error in words."""
         return f"expected calibration error: {100 * self.calibration_error:.2f} points"
 
     def to_json(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -152,11 +153,15 @@ def cross_validate(
     numbers = torch.from_numpy(folds)
     everything = sorted(set(folds.tolist()))
 
+    @cache
+    def head_of(rest: tuple[int, ...], l2: float) -> nn.Module:
+        """Return the head of some folds; leaving out one fold and then another gives the same one either way round."""
+        rows = torch.isin(numbers, torch.tensor(rest))
+        return fit(features[rows], labels[rows], l2, f"folds {','.join(map(str, rest))}")
+
     def held_out(fold: int, within: Sequence[int], l2: float) -> Tensor:
         """Return the scores of a fold, from the head of the others among `within`."""
-        rest = [other for other in within if other != fold]
-        rows = torch.isin(numbers, torch.tensor(rest))
-        head = fit(features[rows], labels[rows], l2, f"folds {','.join(map(str, rest))}")
+        head = head_of(tuple(other for other in within if other != fold), l2)
         with torch.inference_mode():
             scores: Tensor = head(features[numbers == fold])
         return scores

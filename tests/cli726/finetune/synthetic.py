@@ -139,18 +139,26 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stopped(after: int, *, written: bool = True, error: BaseException | None = None) -> Iterator[None]:
-    """What is run meanwhile must end after that epoch: once it has been written down, or just before."""
-    keep, ends = RunFolder.keep_epoch, error or Stopped()
+def stopped(
+    after: int,
+    *,
+    written: bool = True,
+    error: BaseException | None = None,
+    keeper: type = RunFolder,
+    by: str = "keep_epoch",
+) -> Iterator[None]:
+    """What is run meanwhile must end after that epoch: once it has been written down by `keeper`, or just before."""
+    keep, ends = getattr(keeper, by), error or Stopped()
 
-    def stopping(self: RunFolder, network: Any, optimizer: Any, progress: Any, line: Any) -> None:
-        if written or line.epoch < after:
-            keep(self, network, optimizer, progress, line)
-        if line.epoch == after:
+    def stopping(self: Any, *arguments: Any) -> None:
+        epoch = arguments[-1].epoch
+        if written or epoch < after:
+            keep(self, *arguments)
+        if epoch == after:
             raise ends
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(RunFolder, "keep_epoch", stopping)
+        patched.setattr(keeper, by, stopping)
         try:
             yield
         except type(ends):

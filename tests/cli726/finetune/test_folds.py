@@ -197,3 +197,6 @@ def test_what_cannot_go_with_folds_is_named(finetune: Any) -> None:
         assert done.status == 2
         assert f"--folds trains the head alone, on stored features; got {words[0]} too" in " ".join(done.stderr.split())
     assert finetune("shapes", "--folds", 21).status == 2
+    done = finetune("shapes", "--folds", 2, "--l2", 0.1, "--l2", 0)
+    assert done.status == 2
+    assert "--folds must be 3 or more; got 2" in done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from cli726.finetune.network.weights import load_weights
 from cli726.finetune.pretrain import Pretrained, Pretraining, channel_statistics, pretrain, training_images
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
-from tests.cli726.finetune.synthetic import CLASSES, pictures, same_bits, small_dataset
+from tests.cli726.finetune.synthetic import CLASSES, pictures, same_bits, small_dataset, stopped
 
 CONFIG: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 0.02, "precision": "fp32"}
 DATA = small_dataset(48)
@@ -30,25 +28,6 @@ pytestmark = pytest.mark.usefixtures("small_network")
 def trained(tmp_path_factory: pytest.TempPathFactory, small_network: None) -> Pretrained:
     torch.set_num_threads(1)
     return pretrain(DATA, PretrainConfig(**CONFIG), tmp_path_factory.mktemp("new") / "deep" / "weights.safetensors")
-
-
-@contextmanager
-def stopped(after: int) -> Iterator[None]:
-    """What is trained meanwhile must end after that epoch."""
-    keep = Pretraining.keep
-
-    def stopping(self: Pretraining, line: Any) -> None:
-        keep(self, line)
-        if line.epoch == after:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Pretraining, "keep", stopping)
-        try:
-            yield
-        except KeyboardInterrupt:
-            return
-    raise AssertionError("nothing ended")
 
 
 def test_it_writes_weights_that_finetuning_takes(trained: Pretrained) -> None:
@@ -100,7 +79,7 @@ def test_device_and_threads_are_heeded(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_stopped_training_ends_as_an_unstopped_one(tmp_path: Path, trained: Pretrained, after: int) -> None:
     output = tmp_path / "weights.safetensors"
-    with stopped(after):
+    with stopped(after, keeper=Pretraining, by="keep"):
         pretrain(DATA, PretrainConfig(**CONFIG), output)
     assert not output.exists()
     again = pretrain(DATA, PretrainConfig(**CONFIG), output, resume=True)
@@ -112,7 +91,7 @@ def test_only_the_same_recipe_on_the_same_data_is_gone_on_with(tmp_path: Path) -
     output = tmp_path / "weights.safetensors"
     with pytest.raises(RequestError):
         pretrain(DATA, PretrainConfig(**CONFIG), output, resume=True)
-    with stopped(1):
+    with stopped(1, keeper=Pretraining, by="keep"):
         pretrain(DATA, PretrainConfig(**CONFIG), output)
     with pytest.raises(RequestError, match="recipe"):
         pretrain(DATA, PretrainConfig(**{**CONFIG, "lr": 0.03}), output, resume=True)
