@@ -14,11 +14,12 @@ from torch import Tensor
 from cli726.document import Document, Table
 from cli726.errors import RequestError
 from cli726.finetune.data.datasets import load_dataset
+from cli726.finetune.data.decoding import shrunk
 from cli726.finetune.data.images import Images
 from cli726.finetune.data.names import data_dirs
 from cli726.finetune.data.sources import Reading
 from cli726.finetune.folder import RunFolder
-from cli726.finetune.output.figures import confusion_figure, show_scores
+from cli726.finetune.output.figures import THUMBNAIL, confusion_figure, show_scores
 from cli726.finetune.predict import Model
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation, evaluate
 from cli726.reporting import Reporter
@@ -34,6 +35,7 @@ class Scored:
     Attributes:
         data: The data set's name.
         split: "test", or "all" where the data set has no test images of its own and none of it was trained on.
+        images: As they are shown: of at most 96 pixels.
         scores: Tensor of shape (N, K).
         unknown: Classes of the data set that the model doesn't know; their images are left out.
     """
@@ -106,29 +108,32 @@ def score_dataset(model: Model, name: str, data_dir: str | None, reporter: Repor
     data = load_dataset(name, reading, divide=False)
     split = "test" if "test" in data.pools else "all"
     pool = data.pools["test" if split == "test" else "train"]
+    members = np.arange(len(pool))
     if split == "all" and model.facts.get("dataset") == data.name:
         _, config, facts = RunFolder.open(model.run)
         if model.facts.get("dataset_digest") == data.digest:
             test, validation = config.test_fraction, config.val_fraction
             data = load_dataset(name, reading, test_fraction=test, val_fraction=validation)
-            split, pool = "test", data.images("test")
+            split, (pool, members) = "test", data.chosen("test")
         elif "version" not in facts:
             reporter.say("note: 0.1.0 drew its test images in another way; the run was trained on some of these")
     place = {known: k for k, known in enumerate(model.class_names)}
-    labels = np.array([place.get(known, -1) for known in data.class_names])[pool.labels]
+    labels = np.array([place.get(known, -1) for known in data.class_names])[pool.labels[members]]
     unknown = tuple(known for known in data.class_names if known not in place)
-    keep = np.flatnonzero(labels >= 0)
+    keep, labels = members[labels >= 0], labels[labels >= 0]
     if not len(keep):
         raise RequestError(
             f"--dataset must have a class of the run's, {listed(model.class_names)}; got {listed(data.class_names)}; "
             "rename its folders"
         )
-    images = Images.of(pool.pixels[keep], labels[keep].astype(np.int64), [pool.names[i] for i in keep])
     reporter.start(f"scoring {len(keep):,} images", len(keep))
-    blocks = []
+    blocks, shown = [], []
     for start in range(0, len(keep), BLOCK):
-        blocks.append(model.scores(images.pixels[start : start + BLOCK]))
-        reporter.advance(len(blocks[-1]))
+        pixels = pool.pixels[keep[start : start + BLOCK]]  # never all at once: they may lie on a disk
+        blocks.append(model.scores(pixels))
+        shown.append(shrunk(pixels, THUMBNAIL))
+        reporter.advance(len(pixels))
     reporter.finish(f"scored {len(keep):,} images")
     scores = torch.cat(blocks)
+    images = Images.of(np.concatenate(shown), labels, [pool.names[i] for i in keep])
     return Scored(model, data.name, split, images, scores, evaluate(scores, torch.from_numpy(images.labels)), unknown)

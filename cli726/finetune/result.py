@@ -83,6 +83,7 @@ class Finetuned:
         test: Of the test images; None where --folds has all of them.
         test_scores: Of the best model as `predict` gives them, Tensor of shape (test images, classes).
         crossed: What --folds found.
+        probe: Accuracy on validation images, and seconds, of a linear head on the frozen features; None without one.
         test_plain: Without averaging over mirror images; None where --tta wasn't asked for.
         solver: How near --solver exact came to the optimum; None where it wasn't asked for, or solved before resuming.
         figures: What was drawn, and the gallery.
@@ -105,6 +106,7 @@ class Finetuned:
     run_dir: Path
     test_plain: Evaluation | None = None
     crossed: CrossValidation | None = None
+    probe: Mapping[str, float] | None = None
     figures: tuple[Path, ...] = ()
     solver: Mapping[str, Any] | None = None
 
@@ -156,6 +158,7 @@ class Finetuned:
             "cache": dict(self.cache),
             "phases": [result.to_json() for result in self.phases],
             "gain": self.gain,
+            "probe": self.probe,
             "trials": [asdict(trial) for trial in self.trials],
             "best": asdict(self.best),
             "test": self.test and {**self.test.details(), "most_confused": confused},
@@ -183,7 +186,7 @@ class Finetuned:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return what the run ended with: what, and how much."""
-        data, best, l2, copies = self.dataset, self.best, self.l2, self.duplicates
+        data, best, l2, copies, probe = self.dataset, self.best, self.l2, self.duplicates, self.probe
         (_, judged, _), names, crossed = self.judged, data.class_names, self.crossed
         kind = "validation" if crossed is None else "cross-validation"
         sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in SPLITS)
@@ -194,6 +197,7 @@ class Finetuned:
             "weights": f"{self.weights.name} ({self.weights.kind.label})",
             "cache": cache_line(self.cache),
             "unfreezing": gain and f"{gain} of validation accuracy over the first phase",
+            "linear probe": probe and f"{probe['val_accuracy']:.2%} of the validation images, {probe['seconds']:.0f} s",
             "best model": f"epoch {best.epoch} (phase {best.phase}), {kind} accuracy {1 - best.val_error:.2%}",
             counted(len(crossed.parts) if crossed else 0, "fold"): crossed and crossed.result.text,
             "test images": self.test and self.test.text,

@@ -202,12 +202,13 @@ class Run(Trainer):
         parallel.follow_first(self.network)
         scores = self.score("validation", cut)
         found = parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
-        self.progress = Progress(best=Best(PROBE, 0, found.error, found.loss))
         facts = folder.model
         folder.model = {**facts, "head": {"kind": "linear", "dropout": 0.0, "batch_norm": False}}
+        seconds = parallel.tell(lambda: time.perf_counter() - began)
+        probed = {"val_accuracy": found.accuracy, "seconds": seconds}
+        self.progress = Progress(best=Best(PROBE, 0, found.error, found.loss), probe=probed)
         folder.keep_best(self.network, self.best)
         folder.model = facts
-        seconds = time.perf_counter() - began
         self.reporter.say(f"probe: {found.correct} of {found.images} validation images right after {seconds:.0f} s")
 
     def cross_validate(self, count: int) -> CrossValidation:
@@ -337,6 +338,7 @@ class Run(Trainer):
             test_scores=scores,
             test_plain=None if plain is None or not self.config.tta else evaluate(plain, labels),
             crossed=self.crossed,
+            probe=self.progress.probe,
             l2={"l2": self.l2, "penalty": cost, "norm": norm},
             seconds=time.perf_counter() - self.began,
             run_dir=folder.path,

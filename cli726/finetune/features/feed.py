@@ -136,7 +136,7 @@ def feed_for(bank: Bank, phase: Phase, config: FinetuneConfig, augmentations: Se
         text = "augments afresh and computes the frozen part in every epoch"
         stored = False
     elif cut and not bank.pays(cut):
-        text = f"the {listed(phase.stages[:cut])} is run live; its output is too large to be worth keeping"
+        text = f"runs the {listed(phase.stages[:cut])} live: what comes out is too large to be worth keeping"
     elif cut == 0 and config.cache:
         text = "trains from images; there is nothing frozen to cache"
     elif cut and not stored and not config.recompute:

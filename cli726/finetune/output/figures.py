@@ -23,6 +23,7 @@ from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.decoding import shrunk
 from cli726.finetune.data.images import Dataset, Images
+from cli726.finetune.network.weights import load_weights
 from cli726.finetune.output.gallery import write_gallery
 from cli726.finetune.result import Finetuned
 from cli726.finetune.training import Best, EpochMetrics
@@ -187,7 +188,8 @@ def preview_augment(config: FinetuneConfig, path: Path, reporter: Reporter) -> N
     if path.suffix.removeprefix(".") not in UNDATED:
         kinds = ", ".join(f".{kind}" for kind in UNDATED)
         raise RequestError(f"--preview-augment must name a file that ends in one of {kinds}; got {path}")
-    pixels = open_dataset(config, reporter).pixels("train")
+    named = None if config.weights == "auto" else load_weights(config.weights, config.kind, reporter=reporter).kind
+    pixels = open_dataset(config, reporter, named).pixels("train")
     draw({path: lambda: augmentation_sheet(pixels, augmentations, config.seed)})
 
 

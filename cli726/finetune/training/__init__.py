@@ -70,6 +70,7 @@ class Progress:
         waited: Validations of this phase since its best.
         phase_best: This phase's lowest (error, loss).
         ended: The phase was ended by --patience; the next one begins at its own first epoch.
+        probe: CLI.md's `probe`, of runs that begin with one.
     """
 
     epoch: int = 0
@@ -77,6 +78,7 @@ class Progress:
     waited: int = 0
     phase_best: tuple[float, float] | None = None
     ended: bool = False
+    probe: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,13 +86,14 @@ class Progress:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Progress:
         """Return what `to_json` was called on; KeyError, TypeError or ValueError for anything else."""
-        best, phase_best = stored["best"], stored["phase_best"]
+        best, phase_best, probe = stored["best"], stored["phase_best"], stored.get("probe")
         return cls(
             int(stored["epoch"]),
             best and Best(str(best["phase"]), int(best["epoch"]), float(best["val_error"]), float(best["val_loss"])),
             int(stored["waited"]),
             phase_best and (float(phase_best[0]), float(phase_best[1])),
             bool(stored["ended"]),
+            probe and {name: float(probe[name]) for name in ("val_accuracy", "seconds")},
         )
 
 
@@ -265,7 +268,7 @@ class Trainer:
                 continue
             begun = progress.epoch >= phase.first
             if progress.epoch < phase.first:
-                self.progress = Progress(phase.first - 1, progress.best)
+                self.progress = Progress(phase.first - 1, progress.best, probe=progress.probe)
             self.optimizer = None
             solved = self.solve(phase)
             if solved is not None:
@@ -368,13 +371,13 @@ def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: Train
     """Return the progress after an epoch: is this the best model, and is patience at its end?"""
     epoch, best = metrics.epoch, progress.best
     if metrics.val_error is None or metrics.val_loss is None:
-        return Progress(epoch, best, progress.waited, progress.phase_best)
+        return replace(progress, epoch=epoch, ended=False)
     result = (metrics.val_error, metrics.val_loss)
     if best is None or result < (best.val_error, best.val_loss):
         best = Best(phase.name, epoch, *result)
     if progress.phase_best is None or result < progress.phase_best:
-        return Progress(epoch, best, 0, result)
+        return replace(progress, epoch=epoch, best=best, waited=0, phase_best=result, ended=False)
     waited = progress.waited + 1
     patience = config.patience_for(phase)
     ended = patience is not None and waited >= patience and epoch < phase.last
-    return Progress(epoch, best, waited, progress.phase_best, ended)
+    return replace(progress, epoch=epoch, best=best, waited=waited, ended=ended)

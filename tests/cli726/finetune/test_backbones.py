@@ -28,10 +28,12 @@ from cli726.finetune.data.images import SplitName
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.evaluate import score_dataset
 from cli726.finetune.features.extractor import Extractor
+from cli726.finetune.folder import read_checkpoint
 from cli726.finetune.network.build import SameConv2d, build_backbone, expected_tensors
 from cli726.finetune.network.layouts import from_state_dict
 from cli726.finetune.network.resnet import Normalization, as_maps, divide, fuse, measure, width_of
 from cli726.finetune.network.weights import load_weights
+from cli726.finetune.output import figures
 from cli726.finetune.predict import load_model, predict
 from cli726.finetune.run import Run
 from cli726.finetune.storage import read_tensors
@@ -307,6 +309,9 @@ def test_no_run_ends_below_the_linear_head_on_the_frozen_features(tmp_path: Path
     assert found is not None
     assert (whole.best.phase, whole.best.epoch) == ("probe", 0)
     assert 1 - whole.best.val_error == int(found[1]) / int(found[2])
+    stated = whole.to_json()["probe"]
+    assert stated["val_accuracy"] == int(found[1]) / int(found[2])
+    assert 0 < stated["seconds"] < whole.seconds
 
     # The oracle: scikit-learn on the features of the model's own backbone, standardised.
     model, data = load_model(tmp_path / "whole"), whole.dataset
@@ -324,9 +329,25 @@ def test_no_run_ends_below_the_linear_head_on_the_frozen_features(tmp_path: Path
     torch.testing.assert_close(shares, expected, rtol=0, atol=1e-3)
 
     stop_after_first(tmp_path / "stopped", options)
+    kept = read_checkpoint(tmp_path / "stopped" / "last.safetensors")[0].probe
     resumed = resume(tmp_path / "stopped")
     assert resumed.best == whole.best
+    assert resumed.to_json()["probe"] == kept
+    assert kept["val_accuracy"] == stated["val_accuracy"]
     assert torch.equal(resumed.test_scores, whole.test_scores)
+
+
+def test_the_preview_shows_what_the_network_of_a_weights_file_sees(
+    tmp_path: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(build_backbone("mobilenet_v3_small").state_dict(), tmp_path / "w.pt")
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(figures, "augmentation_sheet", lambda pixels, *_: shapes.append(pixels.shape[1:]))
+    monkeypatch.setattr(figures, "draw", lambda drawn: [make() for make in drawn.values()])
+    for options in ({"weights": str(tmp_path / "w.pt")}, {"backbone": "resnet32"}):
+        config = FinetuneConfig(dataset=f"folder:{photographs}", augment="flip", **options)
+        figures.preview_augment(config, tmp_path / "sheet.png", Silent())
+    assert shapes == [(224, 224, 3), (32, 32, 3)]
 
 
 def trained(name: str) -> nn.Module:

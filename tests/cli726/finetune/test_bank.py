@@ -274,7 +274,7 @@ def test_the_stem_alone_is_never_kept_and_the_run_says_so(
     result = finetune(config, tmp_path / "run", reporter=listener)
     assert result.cache["state"] == "off"
     assert not (tmp_path / "cache").exists()
-    assert [line for line in listener.lines if "stem is run live" in line]
+    assert [line for line in listener.lines if "runs the stem live" in line]
 
 
 def test_features_too_large_for_memory_are_computed_in_every_epoch_with_the_same_result(
