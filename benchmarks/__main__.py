@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_extraction, bench_growth, bench_parts, bench_runs
+from benchmarks import bench_backbones, bench_extraction, bench_growth, bench_parts, bench_runs
 from benchmarks.data import kind
 from benchmarks.measure import Row, machine
 
@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 PLOT = HERE / "growth.png"
 SECTIONS: dict[str, tuple[str, Callable[[int], list[Row]]]] = {
     "extraction": ("The frozen part", bench_extraction.rows),
+    "backbones": ("The larger backbones, 224 x 224", bench_backbones.rows),
     "runs": ("Whole runs", bench_runs.rows),
     "parts": ("Start-up, solvers, cache, augmentation", bench_parts.rows),
     "growth": ("Memory and growth", lambda rounds: bench_growth.rows(rounds, PLOT)),

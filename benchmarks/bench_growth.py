@@ -32,20 +32,21 @@ from cli726.finetune.features.bank import PLAIN, Bank
 from cli726.finetune.features.extractor import resolve_precision
 from cli726.finetune.network.resnet import Normalization
 from cli726.finetune.data.images import Dataset, Images, Split
-from cli726.finetune.network.resnet import build_resnet
+from cli726.finetune.backbones import BACKBONES
+from cli726.finetune.network.build import build_backbone
 from cli726.reporting import Silent
 
 def memory(name):
     # Not from getrusage: its peak is inherited from the process that started this one.
     return 1024 * int(re.search(name + r":\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
-count, cut = int(sys.argv[1]), int(sys.argv[2])
-pool = Images(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), ())
+kind, count, cut = BACKBONES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
+pool = Images(np.zeros((count, kind.size, kind.size, 3), np.uint8), np.zeros(count, np.int64), ())
 everything = {name: Split("train", np.arange(count)) for name in ("train", "validation", "test")}
 data = Dataset("zeros", ("a", "b"), {"train": pool}, everything)
 cpu = torch.device("cpu")
-bank = Bank(data, build_resnet(), Normalization((.5, .5, .5), (.25, .25, .25)), resolve_precision("auto", cpu), cpu,
-            Silent())
+bank = Bank(data, build_backbone(kind), Normalization(kind.mean, kind.std), resolve_precision("auto", cpu), cpu,
+            Silent(), kind=kind)
 pool.pixels[...] = 1
 before = memory("VmRSS")
 kept = bank.pool_features("train", cut, PLAIN)
@@ -53,25 +54,19 @@ print(json.dumps({"before": before, "after": memory("VmHWM"), "input": pool.pixe
 """
 
 
-def memory_rows() -> list[Row]:
-    """What extraction adds to a process that holds the images, beside its output."""
+def memory_row(name: str, count: int, cut: int, title: str, allowed: float) -> list[Row]:
+    """What extraction adds to a process that holds the images, beside its output; `allowed` in MB."""
     if not Path("/proc/self/status").is_file():
         return []
-    found = []
-    for cut, title in ((5, "64 features"), (3, "maps after layer2")):
-        count = MEMORY_IMAGES if cut == 5 else MEMORY_IMAGES // 5
-        done = subprocess.run([PYTHON, "-c", MEMORY, str(count), str(cut)], capture_output=True, text=True, check=True,
-                              cwd=ROOT)  # fmt: skip
-        seen = json.loads(done.stdout)
-        extra = (seen["after"] - seen["before"] - seen["output"]) / 1e6
-        allowed = 300.0
-        found.append(
-            Row(f"memory: extraction of {count:,} images, {title}", "input + output + 300 MB",
-                f"input + output + {max(extra, 0):,.0f} MB", f"{(seen['input'] + seen['output']) / 1e6:,.0f} + 300 MB",
-                allowed / max(extra, 1), allowed / max(extra, 1), allowed / max(extra, 1), 1,
-                "beside what the process held before")
-        )  # fmt: skip
-    return found
+    words = [PYTHON, "-c", MEMORY, name, str(count), str(cut)]
+    seen = json.loads(subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+    extra = (seen["after"] - seen["before"] - seen["output"]) / 1e6
+    ratio = allowed / max(extra, 1)
+    return [
+        Row(f"memory: {title}", f"input + output + {allowed:,.0f} MB", f"input + output + {max(extra, 0):,.0f} MB",
+            f"{(seen['input'] + seen['output']) / 1e6:,.0f} + {allowed:,.0f} MB", ratio, ratio, ratio, 1,
+            "beside what the process held before")
+    ]  # fmt: skip
 
 
 def straightness(x: np.ndarray, y: np.ndarray) -> float:
@@ -116,4 +111,8 @@ def growth(rounds: int) -> tuple[list[Row], Figure]:
 def rows(rounds: int, plot: Path) -> list[Row]:
     grown, figure = growth(max(rounds, 3))
     figure.savefig(plot, dpi=110)
-    return [*memory_rows(), *grown]
+    return [
+        *memory_row("resnet20", MEMORY_IMAGES, 5, f"extraction of {MEMORY_IMAGES:,} images, 64 features", 300),
+        *memory_row("resnet20", MEMORY_IMAGES // 5, 3, f"{MEMORY_IMAGES // 5:,} images, maps after layer2", 300),
+        *grown,
+    ]
