@@ -14,7 +14,8 @@ from torch import Tensor
 from benchmarks import course
 from benchmarks.data import images
 from benchmarks.measure import Row, compare, in_turn, per_second
-from cli726.finetune.features.extractor import Extractor, has_bf16
+from cli726.finetune.features.extractor import Extractor
+from cli726.finetune.network.kernels import has_bf16
 from cli726.finetune.network.resnet import Normalization, channels_last, fuse
 from cli726.finetune.network.weights import load_weights
 

@@ -19,7 +19,7 @@ from statistics import median
 
 import torch
 
-from cli726.finetune.features.extractor import has_bf16
+from cli726.finetune.network.kernels import has_bf16
 
 ROOT = Path(__file__).resolve().parent.parent
 

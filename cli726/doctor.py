@@ -84,7 +84,7 @@ def devices() -> Iterator[Check]:
     """Look at processors, threads, bfloat16 and GPUs."""
     import torch
 
-    from cli726.finetune.features.extractor import has_bf16
+    from cli726.finetune.network.kernels import has_bf16
 
     yield Check("processors", f"{os.cpu_count()}; torch uses {torch.get_num_threads()} threads")
     yield Check(

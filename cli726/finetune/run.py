@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -30,7 +32,6 @@ from cli726.finetune.folder import RunFolder, read_checkpoint
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
 from cli726.finetune.network.resnet import Network, channels_last, width_of
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
-from cli726.finetune.output.figures import write_artifacts
 from cli726.finetune.result import Finetuned, Trial, summarise
 from cli726.finetune.training import PROBE, Best, EpochMetrics, Progress, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
@@ -42,6 +43,13 @@ from cli726.text import typed_path
 
 # The penalty of the linear head that large networks are measured against: that of the advice for few photographs.
 PROBE_L2 = 0.1
+
+
+def write_artifacts(result: Finetuned, reporter: Reporter) -> Sequence[Path]:
+    """Draw a run's figures and its gallery; matplotlib, half a second, is imported when all has been trained."""
+    drawing = importlib.import_module("cli726.finetune.output.figures")
+    written: Sequence[Path] = drawing.write_artifacts(result, reporter)
+    return written
 
 
 class Run(Trainer):

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from cli726.finetune import parallel
-from cli726.finetune.network.kernels import fuse_operations, fuses
+from cli726.finetune.network.kernels import fuse_operations, fuses, has_bf16, keep_memory
 from cli726.finetune.network.resnet import Normalization, as_maps, channels_last, fuse
 from cli726.reporting import Reporter
 
 # What is handed to a stream, read and written at a time.
 BLOCK = 128
-# So many images at once keep a stage's maps in the cache of a core; oneDNN gives the same bits for any number but one.
-IN_CACHE = {torch.float32: 16, torch.bfloat16: 64}
-SMALLEST_BLOCK = 4
+# So many images at once keep a stage's maps in the cache of a core; processors with bfloat16 have a larger one. oneDNN
+# gives the same bits for any number but one.
+IN_CACHE = {torch.float32: 64 if has_bf16() else 16, torch.bfloat16: 128}
+SMALLEST_BLOCK, SMALLEST_POOLED = 4, 16
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -75,13 +76,6 @@ def stack(blocks: Iterable[Tensor], rows: int) -> Tensor:
     if whole is None or start != rows:
         raise ValueError(f"expected {rows} rows; got {start}")
     return whole
-
-
-def has_bf16() -> bool:
-    """Return whether this processor multiplies bfloat16 matrices in hardware."""
-    # torch has no public name for these questions; where it loses the private ones, float32 is always right.
-    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, question, bool)()) for question in questions)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
@@ -169,12 +163,15 @@ class Extractor:
         body = nn.Sequential(OrderedDict((name, stage) for name, stage in fused.named_children() if name != "pool"))
         device = next((parameter.device for parameter in body.parameters()), torch.device("cpu"))
         self.on_cpu = device.type == "cpu"
-        self.body = fuse_operations(body) if fuses(precision, device) else channels_last(body, precision)
+        body = channels_last(body, precision)
+        self.body = fuse_operations(body) if fuses(precision, device) else body
+        if self.on_cpu:
+            keep_memory()
         self.precision = precision
         self.normalization = normalization
         # Squeeze and excitation averages over an image: then oneDNN's choice for such small maps depends on the batch.
         pools = any(isinstance(module, nn.AdaptiveAvgPool2d) for module in body.modules())
-        self.least = IN_CACHE[torch.float32] if pools else SMALLEST_BLOCK
+        self.least = SMALLEST_POOLED if pools else SMALLEST_BLOCK
 
     @torch.no_grad()
     def run(self, block: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from cli726.finetune.backbones import BACKBONES, Backbone
 from cli726.finetune.data.vision import import_torchvision
@@ -112,7 +114,14 @@ def build_backbone(backbone: Backbone | str = "resnet20") -> nn.Sequential:
     return nn.Sequential(stages)
 
 
+class Unfilled(TorchFunctionMode):
+    """Tensors without memory are not filled: torch's way of doing nothing there imports its compiler, for a second."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        return arguments[0] if function == Tensor.normal_ else function(*arguments, **(named or {}))
+
+
 def expected_tensors(backbone: Backbone) -> dict[str, Tensor]:
     """Return a network's state dict as names and shapes alone."""
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         return dict(build_backbone(backbone).state_dict())

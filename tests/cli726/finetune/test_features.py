@@ -13,15 +13,15 @@ from cli726.finetune.features.extractor import (
     Extractor,
     Normalization,
     as_maps,
-    has_bf16,
     resolve_precision,
     say_if_emulated,
 )
+from cli726.finetune.network.kernels import has_bf16
 from cli726.finetune.network.resnet import divide, measure
 from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, lively_backbone, pictures
 
 NORMALIZATION = Normalization((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
-COUNT = 70  # more than one block in either precision
+COUNT = 150  # more than one block in either precision
 PIXELS = torch.from_numpy(pictures(COUNT)[0])
 PRECISIONS = [torch.float32, torch.bfloat16]
 
@@ -50,7 +50,7 @@ def test_the_same_bits_in_any_company(cut: int, precision: torch.dtype, chosen: 
 @pytest.mark.parametrize("cut", [2, 3, HEAD_ONLY])
 def test_the_same_bits_whether_whole_or_in_batches_of_any_size(cut: int, precision: torch.dtype) -> None:
     prefix, features = whole(cut, precision)
-    for size in (1, 2, 3, 4, 5, 31, 64, COUNT):
+    for size in (1, 2, 3, 4, 5, 31, 64, 129, COUNT):
         assert torch.equal(torch.cat([prefix(part) for part in PIXELS.split(size)]), features), size
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cli726.finetune.api import run_finetune
-from cli726.finetune.features.extractor import has_bf16
+from cli726.finetune.network.kernels import has_bf16
 from cli726.finetune.result import Finetuned
 from tests.cli726.finetune.synthetic import development_data
 from tests.harness import FULL, ONLY_FULL
