@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import settings
 
 from commands import app as edge
 
+# That and when files are synced is asked for; no disk need do it.
+os.fsync = lambda _: None
 # How long an example takes says more about what else the machine is doing than about the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -31,6 +34,15 @@ class Completed:
             raise ValueError(f"{name} is not strict JSON")
 
         return json.loads(self.stdout, parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def small_network() -> Iterator[None]:
+    """`pytestmark = pytest.mark.usefixtures("small_network")` in modules that test plumbing."""
+    from tests.cli726.finetune.conftest import shrunk
+
+    with shrunk():
+        yield
 
 
 @pytest.fixture

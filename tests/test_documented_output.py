@@ -67,6 +67,12 @@ def test_pages_of_the_problems_show_output() -> None:
         assert SHOWN.search((DOCS / f"{name}.md").read_text()), name
 
 
+@pytest.fixture(autouse=True)
+def figures_unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laying them out and saving them takes longer than all else here, and each command's own tests do it."""
+    monkeypatch.setattr("cli726.drawing.save", lambda _, path: path.touch())
+
+
 LINES = {" ".join(line): line for page in PAGES for line in documented(page)}
 
 

@@ -14,6 +14,7 @@ from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.training.evaluation import wilson_interval
 from tests.cli726.finetune.synthetic import write_pictures
 
+pytestmark = pytest.mark.usefixtures("small_network")
 Run = Callable[..., Any]
 
 
@@ -25,7 +26,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_pictures(root / name, count, seed=number)
     (root / "other" / "columns").rename(root / "other" / "zebras")
     where = f"folder:{root / 'mine'}"
-    config = FinetuneConfig(dataset=where, epochs=2, precision="fp32", threads=1, gallery=False, tta=True)
+    plain = {"weights": "random", "precision": "fp32", "threads": 1, "gallery": False}
+    config = FinetuneConfig(dataset=where, epochs=2, tta=True, **plain)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
         finetune(config, root / "runs" / "mine")

@@ -21,6 +21,7 @@ from tests.cli726.finetune.own import AUGMENTATIONS, CANARY, DATA, HEADS, write_
 from tests.cli726.finetune.synthetic import metrics, write_pictures
 from tests.harness import unless_given
 
+pytestmark = pytest.mark.usefixtures("small_network")
 Run = Callable[..., Any]
 
 

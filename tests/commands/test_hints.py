@@ -94,11 +94,12 @@ def test_what_is_like_nothing_gets_no_suggestion() -> None:
     assert did_you_mean("stl1", ["digits", "STL10"]) == "; did you mean STL10?"
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_finished_run_says_what_comes_next_and_that_works(cmpt726: Run, tmp_path: Path) -> None:
     """A small run in a folder with a space in its name."""
     folder = write_pictures(tmp_path / "data" / "shapes", 36)
-    options = ("--dataset", f"folder:{folder}", "--epochs", 1, "--threads", 1, "--run-dir", "runs/my first")
-    done = cmpt726("finetune", *options)
+    options = ("--dataset", f"folder:{folder}", "--weights", "random", "--epochs", 1, "--threads", 1)
+    done = cmpt726("finetune", *options, "--run-dir", "runs/my first")
     assert done.status == 0, done.stderr
     commands = re.findall(r"cmpt726 (.+?)(?:    |$)", done.stderr, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["predict", "report"]

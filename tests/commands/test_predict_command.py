@@ -19,6 +19,7 @@ from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
 from tests.cli726.finetune.own import HEADS, write_code, write_table
 
+pytestmark = pytest.mark.usefixtures("small_network")
 Run = Callable[..., Any]
 CLASSES = ("=1+1", "@risk", "[/red]", "plain", "\u202egpj")
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli726.finetune.synthetic import write_pictures
 
+pytestmark = pytest.mark.usefixtures("small_network")
 Run = Callable[..., Any]
 
 

@@ -13,7 +13,7 @@ import torch
 from cli726.finetune.network import resnet
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import save_weights
-from tests.cli726.finetune.conftest import NORMALIZATION, shrunk
+from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import lively_backbone, write_pictures
 from tests.harness import peak_memory
 
@@ -22,13 +22,6 @@ from tests.harness import peak_memory
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 PNGs of three classes."""
     return write_pictures(tmp_path_factory.mktemp("pictures") / "shapes", 60)
-
-
-@pytest.fixture(scope="module")
-def small_network() -> Iterator[None]:
-    """A network of a few channels, for modules whose commands run in this process."""
-    with shrunk():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from tests.cli726.finetune.synthetic import assert_same_result
 from tests.harness import cases
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("small_network")]
 
 
 def lead_elsewhere(path: Path) -> None:

@@ -112,11 +112,11 @@ def test_a_foreign_matplotlibrc_or_backend_changes_no_figure(
 ) -> None:
     import matplotlib as mpl
 
-    done = in_shell("cmpt726 glm --out one --format svg", tmp_path, MPLBACKEND="nonsense")
+    done = in_shell("cmpt726 backprop --out one --format svg", tmp_path, MPLBACKEND="nonsense")
     assert (done.returncode, done.stderr) == (0, "")
     monkeypatch.setitem(mpl.rcParams, "text.usetex", True)
     monkeypatch.setitem(mpl.rcParams, "font.family", ["monospace"])
-    assert cmpt726("glm", "--out", "two", "--format", "svg").status == 0
+    assert cmpt726("backprop", "--out", "two", "--format", "svg").status == 0
     assert mpl.rcParams["text.usetex"]
     for figure in (tmp_path / "one").iterdir():
         assert figure.read_bytes() == (tmp_path / "two" / figure.name).read_bytes()

@@ -20,7 +20,7 @@ from cli726.finetune.folder import new_run_dir
 from cli726.text import printable
 from tests.cli726.finetune.synthetic import pictures
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("small_network")]
 
 # Three classes: terminals, Rich, the right-to-left override, HTML, a title; spreadsheets; bytes that are no text,
 # line ends, templates, shells and mathematics. The last two also as labels of a table.

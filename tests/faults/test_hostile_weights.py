@@ -25,6 +25,7 @@ from cli726.finetune.network.resnet import Network
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.storage import read_tensors
 from cli726.finetune.training import Progress
+from tests.cli726.finetune.conftest import SMALL, shrunk
 from tests.cli726.finetune.synthetic import lively_backbone, same_bits
 
 pytestmark = pytest.mark.faults
@@ -207,7 +208,8 @@ def unharmed(path: Path, network: Network) -> bool:
 
 def test_every_thousandth_byte_flipped_in_a_checkpoint_is_found(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
-    network = Network(lively_backbone(), torch.nn.Linear(64, 3))
+    with shrunk():
+        network = Network(lively_backbone(), torch.nn.Linear(SMALL[-1], 3))
     write_checkpoint(path, network, None, Progress(3), {})
     whole = bytearray(path.read_bytes())
     start = 8 + int.from_bytes(whole[:8], "little")

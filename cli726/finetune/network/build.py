@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -121,7 +123,8 @@ class Unfilled(TorchFunctionMode):
         return arguments[0] if function == Tensor.normal_ else function(*arguments, **(named or {}))
 
 
-def expected_tensors(backbone: Backbone) -> dict[str, Tensor]:
+@cache
+def expected_tensors(backbone: Backbone) -> Mapping[str, Tensor]:
     """Return a network's state dict as names and shapes alone."""
     with torch.device("meta"), Unfilled():
         return dict(build_backbone(backbone).state_dict())

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from cli726.errors import RequestError
 from cli726.finetune.backbones import DEPTHS
@@ -168,9 +168,12 @@ def fuse(stages: nn.Sequential) -> nn.Sequential:
     """
     fused = copy.deepcopy(stages).eval()
     for parent in list(fused.modules()):
-        for (name, convolution), (after, norm) in pairwise(list(parent.named_children())):
+        for (_, convolution), (after, norm) in pairwise(list(parent.named_children())):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, _BatchNorm):
-                setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
+                mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+                )
                 setattr(parent, after, nn.Identity())
     return fused
 

@@ -18,6 +18,7 @@ from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.data.images import Dataset
 from cli726.finetune.features import bank
 from cli726.finetune.network import resnet
+from cli726.finetune.network.build import expected_tensors
 from cli726.finetune.network.resnet import Network, Normalization
 from cli726.finetune.network.weights import save_weights
 from cli726.finetune.result import Finetuned
@@ -73,14 +74,9 @@ def shrunk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(resnet, "CHANNELS", SMALL)
         patched.setattr(bank, "WORTH", 20)  # fewer channels, less work for a byte
+        expected_tensors.cache_clear()
         yield
-
-
-@pytest.fixture(scope="module")
-def small_network() -> Iterator[None]:
-    """`pytestmark = pytest.mark.usefixtures("small_network")` in modules that test plumbing; with `small_weights`."""
-    with shrunk():
-        yield
+    expected_tensors.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -285,17 +285,25 @@ def test_more_strength_changes_more(name: str) -> None:
     assert 0 < change(high / 8) < change(high / 2)
 
 
-def test_torchvision_is_imported_only_for_what_needs_it() -> None:
+def test_torchvision_is_imported_only_for_what_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
     code = """if True:
         import sys, torch
+        from contextlib import suppress
+        from pathlib import Path
+        from cli726.errors import RequestError
         from cli726.finetune.augment.table import apply_all, draw_all, parse_augmentations
+        from cli726.finetune.data.datasets import load_dataset
+        from cli726.finetune.data.sources import Reading
         chosen = parse_augmentations("flip,crop,color,rotate,erase,blur,noise,motionblur,saltpepper")
         images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
         apply_all(chosen, images, draw_all(chosen, 2, 0))
         parse_augmentations("randaugment")
+        with suppress(RequestError):
+            load_dataset("cifar10", Reading(folders=[Path(sys.argv[1])]))
         assert "torchvision" not in sys.modules
     """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
 
 
 def test_own_function_gets_planes_and_a_generator(own: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import pairwise
@@ -35,10 +34,9 @@ from cli726.finetune.network.resnet import Normalization, as_maps, divide, fuse,
 from cli726.finetune.network.weights import load_weights
 from cli726.finetune.output import figures
 from cli726.finetune.predict import load_model, predict
-from cli726.finetune.run import Run
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
-from tests.cli726.finetune.synthetic import Listener, lively, metrics, same_bits
+from tests.cli726.finetune.synthetic import Listener, lively, metrics, same_bits, stopped
 from tests.harness import times
 
 TORCHVISION = [kind for kind in IMAGENET if kind.family == "torchvision"]
@@ -270,8 +268,8 @@ def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
     cached = finetune(FinetuneConfig(**options, cache=True, cache_dir=str(tmp_path / "cache")), tmp_path / "cached")
     assert cached.cache["state"] == "built"
 
-    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
-    stop_after_first(tmp_path / "stopped", options)
+    with stopped(1):
+        finetune(FinetuneConfig(**options), tmp_path / "stopped")
     resumed = resume(tmp_path / "stopped")
     for other in (cached, resumed):
         assert metrics(other.run_dir) == metrics(whole.run_dir)
@@ -328,7 +326,8 @@ def test_no_run_ends_below_the_linear_head_on_the_frozen_features(tmp_path: Path
     shares = torch.tensor([one.probabilities for one in predictions], dtype=torch.float64)
     torch.testing.assert_close(shares, expected, rtol=0, atol=1e-3)
 
-    stop_after_first(tmp_path / "stopped", options)
+    with stopped(1):
+        finetune(FinetuneConfig(**options), tmp_path / "stopped")
     kept = read_checkpoint(tmp_path / "stopped" / "last.safetensors")[0].probe
     resumed = resume(tmp_path / "stopped")
     assert resumed.best == whole.best
@@ -361,22 +360,6 @@ def trained(name: str) -> nn.Module:
         for _ in range(2):
             backbone(torch.randn(16, 3, 64, 64))
     return backbone
-
-
-def stop_after_first(folder: Path, options: dict[str, Any]) -> None:
-    """Leave a run as it was killed with after its first epoch."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-    def kill(self: Any, metrics: Any) -> None:
-        keep(self, metrics)
-        if metrics.epoch == 1:
-            raise KeyboardInterrupt
-
-    keep = Run.keep
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Run, "keep", kill)
-        with pytest.raises(KeyboardInterrupt):
-            finetune(FinetuneConfig(**options), folder)
 
 
 @pytest.mark.faults

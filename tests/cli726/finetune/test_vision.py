@@ -7,8 +7,6 @@ import hashlib
 import os
 import pickle
 import struct
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -229,17 +227,3 @@ def test_what_no_published_file_can_be_is_not_opened(
     again = ".* `cmpt726 data get cifar10`"
     with pytest.raises(wrong, match=said.get(kind, "data_batch_3 must be an ordinary file") + again):
         load_dataset("cifar10", Reading(folders=[tmp_path]))
-
-
-def test_torchvision_is_not_imported_for_it(tmp_path: Path) -> None:
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    code = (
-        "import sys\n"
-        "from pathlib import Path\nfrom cli726.errors import RequestError\n"
-        "from cli726.finetune.data.sources import Reading\n"
-        "from cli726.finetune.data.datasets import load_dataset\n"
-        "try:\n    load_dataset('cifar10', Reading(folders=[Path(sys.argv[1])]))\n"
-        "except RequestError:\n    print('torchvision' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -10,6 +10,7 @@ import torch
 
 from cli726.finetune.api import finetune
 from cli726.finetune.config import FinetuneConfig
+from tests.cli726.finetune.conftest import shrunk
 from tests.cli726.finetune.synthetic import write_pictures
 
 # Of the three classes that `write_pictures` draws.
@@ -27,7 +28,8 @@ def run(tmp_path_factory):
     config = FinetuneConfig(
         dataset=f"folder:{folder}", weights="random", epochs=2, unfreeze_after="1", l2=(0.0, 0.1), precision="fp32"
     )
-    path = finetune(config, tmp_path_factory.mktemp("runs") / "shapes-run").run_dir
+    with shrunk():
+        path = finetune(config, tmp_path_factory.mktemp("runs") / "shapes-run").run_dir
     torch.set_num_threads(threads)
     return path
 

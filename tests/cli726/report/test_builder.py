@@ -13,6 +13,7 @@ from cli726.report.builder import Request, build, covered, timestamp
 from cli726.report.sections import SECTIONS
 from tests.cli726.finetune.synthetic import Listener
 
+pytestmark = pytest.mark.usefixtures("small_network")
 EPOCH = "1700000000"  # 14 November 2023
 
 

@@ -18,6 +18,8 @@ from cli726.report.finetune import ROWS, gallery, score_again
 from cli726.report.sections import SECTIONS
 from cli726.reporting import Silent
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 def test_points_of_ones_own(tmp_path):
     chance = np.random.default_rng(0)
