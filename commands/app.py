@@ -19,8 +19,6 @@ from commands import (
     cache,
     check,
     data,
-    doctor,
-    export,
     finetune,
     glm,
     logistic,
@@ -76,7 +74,7 @@ HANDING_IN, KEEPING = "Report and code", "Data, cache, machine"
 app.command(epilog=finetune.EPILOG, rich_help_panel=TUNING)(finetune.finetune)
 app.command(epilog=predict.EPILOG, rich_help_panel=TUNING)(predict.predict)
 app.command(epilog=predict.EPILOG_EVALUATE, rich_help_panel=TUNING)(predict.evaluate)
-app.command(epilog=export.EPILOG, rich_help_panel=TUNING)(export.export)
+app.command(epilog=predict.EPILOG_EXPORT, rich_help_panel=TUNING)(predict.export)
 app.add_typer(runs.app, name="runs", rich_help_panel=TUNING)
 app.command(epilog=finetune.EPILOG_PRETRAIN, rich_help_panel=TUNING)(finetune.pretrain)
 for problem in (softmax, glm, backprop, vanishing):
@@ -88,7 +86,7 @@ app.command(epilog=report.EPILOG, rich_help_panel=HANDING_IN)(report.report)
 app.command(epilog=report.EPILOG_PACKAGE, rich_help_panel=HANDING_IN)(report.package)
 app.add_typer(data.app, name="data", rich_help_panel=KEEPING)
 app.add_typer(cache.app, rich_help_panel=KEEPING)
-app.command(epilog=doctor.EPILOG, rich_help_panel=KEEPING)(doctor.doctor)
+app.command(epilog=data.EPILOG_DOCTOR, rich_help_panel=KEEPING)(data.doctor)
 
 
 def fail(message: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""`cmpt726 data`: which data sets are known, which are on this machine; fetch one, checked."""
+"""`cmpt726 data` and `cmpt726 doctor`: the data sets that are known, and on this machine; the machine itself."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ app = App(
     epilog=examples("cmpt726 data ls", "cmpt726 data get cifar10"),
 )
 
+EPILOG_DOCTOR = examples("cmpt726 doctor", "cmpt726 doctor --json")
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -54,3 +55,18 @@ def get_data(
         path = fetch_dataset(name, None if data_dir is None else str(data_dir), reporter)
     result = {"name": name, "path": str(path)}
     emit(result, lambda: [table(None, "data set", "is in", rows=[(name, path)], numeric=9)], as_json=as_json)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look at this machine and say what to do about each problem."""
+    from cli726.doctor import examine
+
+    checks = list(examine())
+    rows = [("" if check.ok else "!", check.name, check.value, check.remedy) for check in checks]
+    bad = sum(not check.ok for check in checks)
+    title = "All is well" if not bad else f"{bad} problem{'s' if bad > 1 else ''}"
+    emit(
+        {"checks": checks, "problems": bad},
+        lambda: [table(title, "", "what", "found", "what to do", rows=rows, numeric=9)],
+        as_json=as_json,
+    )

@@ -1,4 +1,4 @@
-"""`cmpt726 predict` and `cmpt726 evaluate`: a finished run on the user's own images, and on labelled ones."""
+"""`cmpt726 predict`, `evaluate` and `export`: a finished run on own images, on labelled ones, and without torch."""
 
 import os
 import sys
@@ -28,6 +28,9 @@ EPILOG = examples(
 )
 EPILOG_EVALUATE = examples(
     "cmpt726 evaluate latest --dataset digits", "cmpt726 evaluate latest --dataset digits --gallery scores.html --json"
+)
+EPILOG_EXPORT = examples(
+    "cmpt726 export latest --output model.onnx", "cmpt726 export runs/digits-20260101-120000 --output model.onnx --json"
 )
 # So many classes are listed beside the most probable one.
 RUNNERS_UP = 3
@@ -131,3 +134,29 @@ def evaluate(
         if gallery is not None:
             notice(scored.write_gallery(gallery))
     output.present(scored.to_json(), scored.document(), scored.figures)
+
+
+def export(
+    run: RunName,
+    output: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE.onnx", help="The file to write.")],
+    head: OwnHead = None,
+    as_json: Json = False,
+) -> None:
+    """Write a finished run's best model as one ONNX graph, from uint8 pixels to probabilities."""
+    from cli726.finetune.export import export as write
+    from cli726.finetune.folder.runs import find_run
+    from cli726.finetune.predict import load_model
+
+    model = load_model(find_run(run), head)
+    made = write(model, output)
+    checked = "not checked: ONNX Runtime isn't installed" if made.difference is None else f"{made.difference:.1e}"
+    rows = [
+        ("file", f"{made.path} ({made.bytes / 1e6:.1f} MB)"),
+        ("input", f"images: uint8 ({', '.join(map(str, made.input))}), red, green, blue"),
+        (
+            "output",
+            f"probabilities: float32 ({', '.join(map(str, made.output))}), in the order of the metadata's classes",
+        ),
+        ("largest difference from the network", checked),
+    ]
+    emit(made, lambda: [table(None, "", "", rows=rows)], as_json=as_json)

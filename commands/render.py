@@ -118,7 +118,7 @@ def document(content: Document) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
-    from cli726.document.content import plain
+    from cli726.document import plain
 
     for line in content.lead:
         yield Text(printable(plain(line)))

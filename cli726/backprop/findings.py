@@ -13,8 +13,7 @@ import numpy as np
 
 from cli726.backprop import Backprop, Derivative, Variable, asked
 from cli726.choices import Hidden
-from cli726.document import Document, Finding, Math, Table, m
-from cli726.document.content import Content, parts
+from cli726.document import Content, Document, Finding, Math, Table, m, parts
 from cli726.text import counted
 
 PLACES = [place for place in ("Output layer", "Penultimate layer", "First weights") for _ in range(2)]

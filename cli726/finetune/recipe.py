@@ -26,7 +26,7 @@ PHASES, RECIPE, MACHINE = "What is trained, and when", "Recipe", "Machine and ru
 
 @dataclass(frozen=True)
 class Kind:
-    """An augmentation; the functions NAME and draw_NAME of `augment.transforms`, or of `augment.randaugment`, do it.
+    """An augmentation; the functions NAME and draw_NAME of `augment.transforms` do it.
 
     Attributes:
         meaning: What its strength is, in words.

@@ -23,8 +23,8 @@ from typing import Any
 
 import typst
 
-from cli726.document.content import plain
-from cli726.document.content import typeset as typeset_content
+from cli726.document import plain
+from cli726.document import typeset as typeset_content
 from cli726.drawing import draw_all
 from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
 from cli726.finetune.folder.runs import finished_run

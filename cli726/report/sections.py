@@ -14,8 +14,7 @@ from cli726.backprop import figures as backprop_figures
 from cli726.backprop import findings as backprop_findings
 from cli726.backprop.example import example
 from cli726.choices import Connect, Hidden
-from cli726.document import Document, m
-from cli726.document.content import Content
+from cli726.document import Content, Document, m
 from cli726.glm import figures as glm_figures
 from cli726.glm import findings as glm_findings
 from cli726.logistic import figures as logistic_figures

@@ -9,8 +9,7 @@ from decimal import MAX_EMAX, MIN_EMIN, ROUND_UP, Context, Decimal
 import numpy as np
 
 from cli726.choices import Connect, Dtype, Hidden
-from cli726.document import Document, Finding, Math, Table, m
-from cli726.document.content import Content
+from cli726.document import Content, Document, Finding, Math, Table, m
 from cli726.text import counted
 from cli726.vanishing import Vanishing, formula
 from cli726.vanishing.network import log10

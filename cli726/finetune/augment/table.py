@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cli726.errors import RequestError, did_you_mean
-from cli726.finetune.augment import randaugment, transforms
+from cli726.finetune.augment import transforms
 from cli726.finetune.chance import generator
 from cli726.finetune.recipe import KNOWN
 from cli726.finetune.user_code import is_code, load_function, own_code, source_digest
@@ -50,12 +50,6 @@ class Augmentation:
         return f"{self.name}:{self.strength:g}" if self.meaning else self.name.rpartition(":")[0]
 
 
-def functions_of(name: str) -> tuple[Draw, Apply]:
-    """Return what draws an augmentation's parameters, and what it does with them."""
-    place = transforms if hasattr(transforms, name) else randaugment
-    return getattr(place, f"draw_{name}"), getattr(place, name)
-
-
 def parse_augmentations(text: str) -> tuple[Augmentation, ...]:
     """Return what `--augment` names, in order: a comma list as "flip,crop:2,python:mine.py:darken", or "none".
 
@@ -89,7 +83,8 @@ def parse_one(part: str) -> Augmentation:
             f"--augment {name} takes {numbers} ({kind.meaning}) from {kind.low} to {kind.high}; got "
             f"{number or 'nothing'}; for example {name}:{kind.default:g}"
         )
-    return Augmentation(name, strength, *functions_of(name), kind.meaning, kind.torchvision)
+    draw, apply = getattr(transforms, f"draw_{name}"), getattr(transforms, name)
+    return Augmentation(name, strength, draw, apply, kind.meaning, kind.torchvision)
 
 
 def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int | str) -> list[Tensor]:

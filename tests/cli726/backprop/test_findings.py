@@ -19,8 +19,7 @@ from cli726.backprop.findings import certain, document, symbol
 from cli726.check.grammar import parse
 from cli726.check.values import evaluate, network
 from cli726.choices import Hidden
-from cli726.document import Document
-from cli726.document.content import plain
+from cli726.document import Document, plain
 from cli726.errors import RequestError
 
 COUNT, DIGITS = 210, 300

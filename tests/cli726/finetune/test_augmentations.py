@@ -19,9 +19,20 @@ from torch import Tensor
 from cli726.drawing import styled
 from cli726.errors import RequestError
 from cli726.finetune.augment import transforms
-from cli726.finetune.augment.randaugment import OPERATIONS, draw_randaugment, randaugment
 from cli726.finetune.augment.table import Augmentation, apply_all, draw_all, parse_augmentations
-from cli726.finetune.augment.transforms import blur, color, draw_erase, erase, motionblur, noise, rotate, saltpepper
+from cli726.finetune.augment.transforms import (
+    OPERATIONS,
+    blur,
+    color,
+    draw_erase,
+    draw_randaugment,
+    erase,
+    motionblur,
+    noise,
+    randaugment,
+    rotate,
+    saltpepper,
+)
 from cli726.finetune.chance import generator
 from cli726.finetune.data.vision import import_torchvision
 from cli726.finetune.output.figures import augmentation_sheet

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from cli726.document.content import plain
+from cli726.document import plain
 from cli726.exact import decimal, equation, marked, polynomial
 from cli726.glm import analyse, evaluate
 from cli726.glm.findings import document

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from cli726 import exact
-from cli726.document.content import plain
+from cli726.document import plain
 from cli726.softmax import ASSIGNMENT, NAMES, analyse, evaluate, probabilities
 from cli726.softmax.figures import figures
 from cli726.softmax.findings import document, point_document

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from cli726.choices import Connect, Dtype, Hidden
-from cli726.document.content import plain
+from cli726.document import plain
 from cli726.errors import RequestError
 from cli726.vanishing import PUSHES, Setting, Vanishing, analyse, count_zeros
 from cli726.vanishing.findings import at_most, document, magnitude

@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 from rich.console import Console
 
-from cli726.document import Document, Finding, Table, m, mathtext
-from cli726.document.content import plain, typeset
-from cli726.document.mathematics import FOREIGN, GREEK, OPERATORS
+from cli726.document import FOREIGN, GREEK, OPERATORS, Document, Finding, Table, m, mathtext, plain, typeset
 from commands.render import document as in_terminal
 
 # As sentences have them: source, what a terminal shows, what a figure is given.
