@@ -9,22 +9,26 @@ import typer
 
 from cli726.finetune.config import FinetuneConfig
 from cli726.text import printable, typed_path
-from commands.options import App, Json, examples
-from commands.render import emit, table
+from commands import completion
+from commands.options import RUN, App, Json, examples
+from commands.render import document, emit, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cli726.finetune.folder.runs import RunInfo
 
-app = App(help="List fine-tuning runs.", epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere"))
+app = App(
+    help="List and compare fine-tuning runs.",
+    epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere", "cmpt726 runs compare first latest"),
+)
 # Columns of their own, or nothing that a result depends on.
 APART = {"dataset", "data_dir", "cache_dir", "workers", "threads", "gallery"}
 
 
 @app.callback()
 def root() -> None:
-    """List fine-tuning runs."""
+    """List and compare fine-tuning runs."""
 
 
 def differing(runs: "list[RunInfo]") -> list[str]:
@@ -80,3 +84,16 @@ def list_runs(
 
     runs = find(folder)
     emit({"runs": runs}, lambda: tables(runs), as_json=as_json)
+
+
+def run_argument(name: str) -> Any:
+    return typer.Argument(metavar=name, help=RUN, autocompletion=completion.finished_runs)
+
+
+@app.command(epilog=examples("cmpt726 runs compare first latest", "cmpt726 runs compare first latest --json"))
+def compare(a: Annotated[str, run_argument("A")], b: Annotated[str, run_argument("B")], as_json: Json = False) -> None:
+    """Compare two finished runs image by image: is one better, or is it chance? (exact McNemar test)"""
+    from cli726.finetune.compare import compare as compare_runs
+
+    result = compare_runs(a, b)
+    emit(result, lambda: document(result.document()), as_json=as_json)

@@ -159,6 +159,9 @@ class FinetuneConfig(TrainingConfig):
         "repeated: each is tried in the head phase, the best by validation goes on.",
         RECIPE, low=0, high=LARGEST_NUMBER, metavar="L2",
     )  # fmt: skip
+    balance: bool = option(
+        False, "Let every class count alike, however few images it has, in training and for the best epoch.", RECIPE
+    )
     tta: bool = option(False, "Average the scores of each test image and its mirror image.", RECIPE)
     workers: int | None = option(
         None, "Threads that read image files (default: by processors).", MACHINE, low=1, high=MOST_THREADS

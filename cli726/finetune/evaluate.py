@@ -68,15 +68,13 @@ class Scored:
         """Return what a person reads: the result, each class, and what is confused."""
         names, result = self.model.class_names, self.result
         lead = [self.title, result.calibration]
+        if imbalance := result.imbalance(names):
+            lead.append(f"balanced accuracy: {imbalance}")
         if self.model.tta:
             lead.append(f"scores are {AVERAGED}")
         if self.unknown:
             lead.append(f"left out, as the model doesn't know them: {listed(self.unknown)}")
-        rows = [
-            (name, f"{sum(row):,}", f"{row[k]:,}", "-" if share is None else f"{share:.1%}")
-            for k, (name, row, share) in enumerate(zip(names, result.confusion, result.class_accuracy, strict=True))
-        ]
-        tables = [Table("Classes", ("class", "images", "right", "accuracy"), rows)]
+        tables = [result.by_class(names)]
         confused = [(names[true], names[guess], f"{count:,}") for true, guess, count in result.most_confused()]
         if confused:
             tables.append(Table("Most confused", ("true", "predicted", "images"), confused, numeric=2))

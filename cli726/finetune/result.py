@@ -40,7 +40,7 @@ class Trial:
     @property
     def row(self) -> tuple[str, ...]:
         best = self.best
-        judged = (f"{1 - best.val_error:.2%}", f"{best.val_loss:.4f}", f"{best.epoch}")
+        judged = (best.accuracy, f"{best.val_loss:.4f}", f"{best.epoch}")
         return (f"{self.l2:g}", *judged, f"{self.penalty:.4g}", f"{self.norm:.4g}")
 
 
@@ -51,26 +51,25 @@ class PhaseResult:
     Attributes:
         seconds: Training time, without validation.
         images_per_second: Training images over that time.
-        best_epoch, best_val_error, best_val_loss: Its best validation.
+        best: Its best validation.
     """
 
     phase: Phase
     epochs: int
     seconds: float
     images_per_second: float
-    best_epoch: int
-    best_val_error: float
-    best_val_loss: float
+    best: Best
 
     @property
     def row(self) -> tuple[str, ...]:
-        best = (f"{1 - self.best_val_error:.2%}", f"{self.best_epoch}")
+        best = (self.best.accuracy, f"{self.best.epoch}")
         speed = (f"{self.images_per_second:,.0f}", f"{self.seconds:.1f} s")
         return (self.phase.name, " ".join(self.phase.trains), f"{self.epochs}", *best, *speed)
 
     def to_json(self) -> dict[str, Any]:
-        stated = {name: value for name, value in vars(self).items() if name != "phase"}
-        return {"name": self.phase.name, "trains": list(self.phase.trains), **stated}
+        stated = {name: value for name, value in vars(self).items() if name not in {"phase", "best"}}
+        best = {f"best_{name}": value for name, value in asdict(self.best).items() if name != "phase"}
+        return {"name": self.phase.name, "trains": list(self.phase.trains), **stated, **best}
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,11 @@ class Finetuned:
 
     @property
     def gain(self) -> float | None:
-        """Validation accuracy of the best later phase minus that of the first; None with one phase."""
+        """Validation accuracy, or the balanced one, of the best later phase minus the first's; None with one phase."""
         if len(self.phases) < 2:
             return None
-        return self.phases[0].best_val_error - min(result.best_val_error for result in self.phases[1:])
+        first, *later = (result.best.rank[0] for result in self.phases)
+        return first - min(later)
 
     @overload
     def predict(self, images: Picture) -> Prediction: ...  # type: ignore[overload-overlap] # a str is a sequence, too
@@ -182,6 +182,9 @@ class Finetuned:
         if self.trials:
             tables.append(Table(f"L2 in the head phase {images}", penalties, [trial.row for trial in self.trials]))
         tables.append(Table("Result", ("what", "value"), self.lines(), numeric=2))
+        (_, judged, _), names = self.judged, self.dataset.class_names
+        if judged.imbalance(names):
+            tables.append(judged.by_class(names))
         return Document([], {}, [], tables)
 
     def lines(self) -> list[tuple[str, str]]:
@@ -192,16 +195,18 @@ class Finetuned:
         sizes = ", ".join(f"{len(data.splits[name]):,} {name}" for name in SPLITS)
         confused = [f"{names[true]} as {names[guess]} ({count})" for true, guess, count in judged.most_confused(3)]
         gain = "" if self.gain is None else f"{100 * self.gain:+.2f} points"
+        balanced = "balanced " if self.config.balance else ""
         lines = {
             "data": f"{data.name}: {len(names)} classes; {sizes}",
             "weights": f"{self.weights.name} ({self.weights.kind.label})",
             "cache": cache_line(self.cache),
-            "unfreezing": gain and f"{gain} of validation accuracy over the first phase",
+            "unfreezing": gain and f"{gain} of {balanced}validation accuracy over the first phase",
             "linear probe": probe and f"{probe['val_accuracy']:.2%} of the validation images, {probe['seconds']:.0f} s",
-            "best model": f"epoch {best.epoch} (phase {best.phase}), {kind} accuracy {1 - best.val_error:.2%}",
+            "best model": f"epoch {best.epoch} (phase {best.phase}), {kind} accuracy {best.accuracy}",
             counted(len(crossed.parts) if crossed else 0, "fold"): crossed and crossed.result.text,
             "test images": self.test and self.test.text,
             "scores": self.test_plain and f"{AVERAGED}; without: {self.test_plain.accuracy:.2%}",
+            "balanced accuracy": judged.imbalance(names),
             "most confused": ", ".join(confused),
             "calibration": judged.calibration,
             "exact head": self.solver and f"gradient norm {self.solver['gradient_norm']:.1e} at the end",
@@ -228,10 +233,5 @@ def summarise(phase: Phase, history: list[EpochMetrics], images: int) -> PhaseRe
     """Return one phase's part of the history."""
     lines = [line for line in history if line.phase == phase.name]
     seconds = sum(line.seconds for line in lines)
-    validated = [
-        (line.val_error, line.val_loss, line.epoch)
-        for line in lines
-        if line.val_error is not None and line.val_loss is not None
-    ]
-    error, loss, epoch = min(validated)
-    return PhaseResult(phase, len(lines), seconds, images * len(lines) / seconds, epoch, error, loss)
+    best = min(filter(None, (line.judged for line in lines)), key=lambda judged: (*judged.rank, judged.epoch))
+    return PhaseResult(phase, len(lines), seconds, images * len(lines) / seconds, best)

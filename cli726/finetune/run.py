@@ -23,6 +23,8 @@ from cli726 import launch
 from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.chance import generator
+from cli726.finetune.compare import FILE as PREDICTIONS
+from cli726.finetune.compare import predictions_csv
 from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
@@ -79,7 +81,7 @@ class Run(Trainer):
         Of several processes the first one reads and downloads, and decides what depends on the machine.
         """
         run = cls(config, reporter)
-        run.began = time.perf_counter()
+        run.began, run.balance = time.perf_counter(), config.balance
         parse_head(config.head)
         if config.folds is not None:
             launch.require_one("--folds")
@@ -206,15 +208,17 @@ class Run(Trainer):
         self.network = Network(self.weights.build().to(self.device), head)
         features, labels = self.bank.features("train", cut)[:], self.bank.labels("train").cpu()
         cast(Standardize, head[0]).fit(features)
-        parallel.tell(lambda: solve_head(self.network.head, features, labels, PROBE_L2))
+        parallel.tell(lambda: solve_head(self.network.head, features, labels, PROBE_L2, balance=self.balance))
         parallel.follow_first(self.network)
         scores = self.score("validation", cut)
         found = parallel.tell(lambda: evaluate(scores, self.bank.labels("validation").cpu()))
+        balanced = found.balanced_error if self.balance else None
         facts = folder.model
         folder.model = {**facts, "head": {"kind": "linear", "dropout": 0.0, "batch_norm": False}}
         seconds = parallel.tell(lambda: time.perf_counter() - began)
         probed = {"val_accuracy": found.accuracy, "seconds": seconds}
-        self.progress = Progress(best=Best(PROBE, 0, found.error, found.loss), probe=probed)
+        best = Best(PROBE, 0, found.error, found.loss, balanced)
+        self.progress = Progress(best=best, probe=probed)
         folder.keep_best(self.network, self.best)
         folder.model = facts
         self.reporter.say(f"probe: {found.correct} of {found.images} validation images right after {seconds:.0f} s")
@@ -234,7 +238,7 @@ class Run(Trainer):
             self.reporter.advance(1)
             return network.head.eval()
 
-        crossed = cross_validate(features, labels, folds, config.l2, fit)
+        crossed = cross_validate(features, labels, folds, config.l2, fit, balance=self.balance)
         self.reporter.finish(f"{count} folds: {crossed.result.text}")
         cast(RunFolder, self.folder).write_lists({"folds.csv": crossed.to_csv(data.images("train"), data.class_names)})
         return crossed
@@ -247,7 +251,7 @@ class Run(Trainer):
             trial.folder, trial.progress, trial.l2, trial.network = None, Progress(), l2, self.new_network()
             trial.run_phases(self.phases[:1])
             trials.append(Trial(l2, trial.best, *penalty(trial.network.head, l2)))
-        best = min(trials, key=lambda trial: (trial.best.val_error, trial.best.val_loss))
+        best = min(trials, key=lambda trial: trial.best.rank)
         self.reporter.say(f"L2: {best.l2:g} is the best of {len(trials)} by validation")
         self.trials = tuple(trials)
         return best.l2
@@ -280,7 +284,7 @@ class Run(Trainer):
             self.reporter.say(f"phase {phase.name}: the exact solver {text}")
         labels = self.bank.labels("train").cpu()
         features = self.bank.features("train", phase.cut)
-        fit = parallel.tell(lambda: solve_head(self.network.head, features[:], labels, self.l2))
+        fit = parallel.tell(lambda: solve_head(self.network.head, features[:], labels, self.l2, balance=self.balance))
         parallel.follow_first(self.network)
         seconds = time.perf_counter() - began
         if fit.separable and self.l2 == 0:
@@ -294,7 +298,7 @@ class Run(Trainer):
         judged = cast(Evaluation, self.validate(phase))
         return EpochMetrics(
             phase.name, phase.last, trained.loss, trained.accuracy, judged.loss, judged.error, 0.0,
-            len(labels) / seconds, seconds,
+            len(labels) / seconds, seconds, judged.balanced_error if self.balance else None,
         )  # fmt: skip
 
     def keep(self, metrics: EpochMetrics) -> None:
@@ -307,7 +311,7 @@ class Run(Trainer):
             self.folder.keep_best(self.network, self.best)
         self.folder.keep_epoch(self.network, self.optimizer, self.progress, metrics)
         kind = "validation" if self.crossed is None else "cross-validation"
-        validated = "" if metrics.val_error is None else f", {kind} accuracy {1 - metrics.val_error:.2%}"
+        validated = "" if metrics.judged is None else f", {kind} accuracy {metrics.judged.accuracy}"
         self.reporter.say(
             f"epoch {metrics.epoch:>3} {metrics.phase:<7} loss {metrics.train_loss:.4f}{validated}, "
             f"{metrics.images_per_second:,.0f} images/s{' (best so far)' if is_best else ''}"
@@ -355,9 +359,11 @@ class Run(Trainer):
 
     def save(self, result: Finetuned) -> Finetuned:
         """Draw figures and gallery, and write the summary, which says that the run is finished."""
+        folder = cast(RunFolder, self.folder)
         if parallel.first():
             result = replace(result, figures=tuple(write_artifacts(result, self.reporter)))
-        cast(RunFolder, self.folder).write_summary(result.to_json())
+            folder.write_lists({PREDICTIONS: predictions_csv(result)})
+        folder.write_summary(result.to_json())
         return result
 
     def carry_out(self, folder: RunFolder) -> Finetuned:

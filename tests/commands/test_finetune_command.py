@@ -295,3 +295,29 @@ def test_a_folder_of_photos_needs_no_other_option(finetune: Run, tmp_path: Path)
     assert (data["duplicates"], data["skipped"]) == (0, ["sky/broken.jpg"]), "copies go to one split"
     assert high - low > 0.2, "honest: these are few images"
     assert {"inputs.png", "gallery.html", "best.safetensors", "skipped.txt"} <= {path.name for path in run.iterdir()}
+
+
+def test_classes_of_different_sizes_are_told_apart(finetune: Run, cmpt726: Run, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "uneven", 60)
+    for path in sorted((folder / "rows").iterdir())[6:]:
+        path.unlink()
+    tried = {}
+    for options in ((), ("--balance",)):
+        run = "balanced" if options else "plain"
+        done = finetune("--dataset", f"folder:{folder}", *options, *PARTLY, "--run-dir", run)
+        assert done.status == 0, done.stderr
+        summary = json.loads((tmp_path / run / "summary.json").read_bytes())
+        tried[run] = summary["test"]["class_accuracy"]
+        balanced = np.mean(tried[run])
+        assert summary["test"]["balanced_accuracy"] == pytest.approx(balanced)
+        said = " ".join(done.stdout.split())
+        assert f"balanced accuracy {100 * balanced:.1f} %, the mean of the classes' recalls; always columns has" in said
+        assert re.search(r"class +images +right +recall", done.stdout)
+        lines = metrics(tmp_path / run)
+        ranks = [(line["val_balanced_error" if options else "val_error"], line["val_loss"]) for line in lines]
+        assert summary["best"]["epoch"] == 1 + ranks.index(min(ranks))
+        assert ["val_balanced_error" in line for line in lines] == [bool(options)] * 3
+        assert ("(balanced " in done.stderr) is bool(options)
+    found = cmpt726("evaluate", "plain", "--dataset", f"folder:{folder}", "--no-figures")
+    assert "balanced accuracy: " in found.stdout
+    assert lines[0]["train_loss"] != metrics(tmp_path / "plain")[0]["train_loss"]

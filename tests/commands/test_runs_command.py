@@ -1,4 +1,4 @@
-"""`cmpt726 runs ls` as a user sees it."""
+"""`cmpt726 runs` as a user sees it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cli726.finetune.api import finetune
+from cli726.finetune.config import FinetuneConfig
+from tests.cli726.finetune.own import write_table
 
 Run = Callable[..., Any]
 
@@ -77,3 +81,40 @@ def test_another_folder_and_none_at_all(cmpt726: Run, runs: Path) -> None:
     empty = "No runs yet: make one with cmpt726 finetune --cache --unfreeze-after 5\n"
     assert cmpt726("runs", "ls").stdout == empty
     assert cmpt726("runs", "ls", "--json").json == {"runs": []}
+
+
+def test_compare_reads_alike_in_table_and_json(cmpt726: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli726.finetune.run.write_artifacts", lambda *_: [])
+    where = f"csv:{write_table(tmp_path / 'photos', ('[/red]', '=1+1', 'plain'), each=12)}"
+    for name, epochs in (("first", 1), ("second", 3)):
+        config = FinetuneConfig(dataset=where, weights="random", epochs=epochs, precision="fp32", threads=1)
+        finetune(config, Path("runs", name))
+    document = cmpt726("runs", "compare", "first", "latest", "--json").json
+    assert (document["a"], document["b"], document["images"]) == ("runs/first", "runs/second", 6)
+    assert sum(document[name] for name in ("both_right", "only_a", "only_b", "both_wrong")) == 6
+    for side, alone in (("a", "only_a"), ("b", "only_b")):
+        summary = json.loads(Path(document[side], "summary.json").read_text())
+        assert document["runs"][side]["accuracy"] == pytest.approx(summary["test"]["accuracy"])
+        assert 6 * summary["test"]["accuracy"] == pytest.approx(document["both_right"] + document[alone])
+    for row in document["flipped"]:
+        assert {row["a"], row["b"], row["true"]} <= {"[/red]", "=1+1", "plain"}
+    done = cmpt726("runs", "compare", "first", "runs/second")
+    assert done.status == 0, done.stderr
+    assert f"p = {document['p_value']:.3g} (exact McNemar test)" in " ".join(done.stdout.split())
+    assert f"{document['runs']['b']['bytes'] / 1e6:.2f} MB" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("nowhere", "done"), "got nowhere"),
+        (("half done", "done"), "RUN must be"),
+        (("done", "done"), "predictions.csv"),
+        (("done",), "B"),
+    ],
+)
+def test_what_cannot_be_compared(cmpt726: Run, runs: Path, names: tuple[str, ...], said: str) -> None:
+    (runs / "done" / "best.safetensors").touch()
+    done = cmpt726("runs", "compare", *names)
+    assert (done.status, done.stdout) == (2, "")
+    assert said in done.stderr

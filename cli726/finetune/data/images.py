@@ -232,6 +232,11 @@ class Dataset:
         pool, indices = self.chosen(split)
         return pool.digests[indices]
 
+    def identities(self, split: SplitName) -> Pixels:
+        """Return a digest of each image of one split, uint8 of shape (N, 32), that is the same for all backbones."""
+        pool, indices = self.chosen(split)
+        return (pool.digests if pool.places is None else pool.places)[indices]
+
     def images(self, split: SplitName) -> Images:
         """Return the images of one split, copied out of their pool."""
         pool, indices = self.chosen(split)

@@ -136,7 +136,12 @@ def read_history(path: Path) -> list[EpochMetrics]:
     for line in history:
         needed = (line.epoch, line.train_loss, line.train_accuracy, line.lr, line.images_per_second, line.seconds)
         validated = [value for value in (line.val_loss, line.val_error) if value is not None]
-        if not all(math.isfinite(value) for value in (*needed, *validated)) or len(validated) == 1 or line.seconds <= 0:
+        balanced = line.val_balanced_error or 0
+        if (
+            not all(math.isfinite(value) for value in (*needed, *validated, balanced))
+            or len(validated) == 1
+            or line.seconds <= 0
+        ):
             raise ValueError(f"epoch {line.epoch}")
         if type(line.epoch) is not int or not isinstance(line.phase, str):
             raise TypeError(f"epoch {line.epoch}")
@@ -297,7 +302,7 @@ class RunFolder:
         self.history.append(metrics)
         if not parallel.first():
             return
-        lines = [json.dumps(asdict(line), allow_nan=False) + "\n" for line in self.history]
+        lines = [json.dumps(line.to_json(), allow_nan=False) + "\n" for line in self.history]
         replace_file(self.path / "metrics.jsonl", "".join(lines).encode())
         # Last: whatever stands in the checkpoint has been written down before.
         write_checkpoint(self.checkpoint, network, optimizer, progress, {})

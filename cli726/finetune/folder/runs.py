@@ -126,7 +126,7 @@ def finished_run(name: str) -> Path:
     path = find_run(name)
     if not (path / "summary.json").is_file():
         raise RequestError(
-            f"--run must name a finished run; {path} has no summary.json; go on with it by "
+            f"RUN must be a finished run; {path} has no summary.json; go on with it by "
             f"`cmpt726 finetune --resume {path}`"
         )
     return path

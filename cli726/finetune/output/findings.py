@@ -119,7 +119,7 @@ def run_table(first: FinishedRun, second: FinishedRun | None) -> Table | None:
 def explain_stages(run: FinishedRun) -> Iterator[Finding]:
     """Say whether it does better once more of the network trains."""
     first, *later = run.summary["phases"]
-    if not later:
+    if not later or run.config.balance:  # which decides by another measure than accuracy
         return
     best = min(later, key=lambda phase: (phase["best_val_error"], phase["best_val_loss"]))
     before, after = first["best_val_error"], best["best_val_error"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +20,10 @@ from cli726.finetune.chance import drawing_from
 from cli726.finetune.config import Phase, TrainingConfig
 from cli726.finetune.features.extractor import resolve_precision, say_if_emulated
 from cli726.finetune.features.feed import Feed
-from cli726.finetune.network.heads import coefficients
-from cli726.finetune.network.resnet import Network, convolution_weights, divide
+from cli726.finetune.network.resnet import Network, divide
 from cli726.finetune.training.evaluation import Evaluation
+from cli726.finetune.training.exact_head import class_weights
+from cli726.finetune.training.optimizer import make_optimizer, rate_factor
 from cli726.reporting import Reporter
 
 __all__ = ["Best", "EpochMetrics", "Progress", "Trainer"]
@@ -33,7 +33,6 @@ SETTLING_STEPS = 200
 STATISTICS_IMAGES = 2048
 # The "phase" of the best model where that is the linear head on the frozen features; its epoch is 0.
 PROBE = "probe"
-Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,39 @@ class EpochMetrics:
     lr: float
     images_per_second: float
     seconds: float
+    val_balanced_error: float | None = None  # with --balance
+
+    @property
+    def judged(self) -> Best | None:
+        """Return the epoch as a candidate for the best model; None where it wasn't validated."""
+        if self.val_error is None or self.val_loss is None:
+            return None
+        return Best(self.phase, self.epoch, self.val_error, self.val_loss, self.val_balanced_error)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("val_balanced_error", None)}
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best model so far: lowest validation error, then lowest validation loss, then the earliest."""
+    """The best model so far: of the lowest rank, then the earliest."""
 
     phase: str
     epoch: int
     val_error: float
     val_loss: float
+    val_balanced_error: float | None = None  # with --balance
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Return what decides: the validation error, with --balance the balanced one; then the validation loss."""
+        return self.val_error if self.val_balanced_error is None else self.val_balanced_error, self.val_loss
+
+    @property
+    def accuracy(self) -> str:
+        """Return the validation accuracy in words, with the balanced one where that decides."""
+        balanced = "" if self.val_balanced_error is None else f" (balanced {1 - self.val_balanced_error:.2%})"
+        return f"{1 - self.val_error:.2%}{balanced}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +90,7 @@ class Progress:
     Attributes:
         epoch: Epochs done, over all phases.
         waited: Validations of this phase since its best.
-        phase_best: This phase's lowest (error, loss).
+        phase_best: This phase's lowest rank.
         ended: The phase was ended by --patience; the next one begins at its own first epoch.
         probe: CLI.md's `probe`, of runs that begin with one.
     """
@@ -87,68 +109,18 @@ class Progress:
     def from_json(cls, stored: dict[str, Any]) -> Progress:
         """Return what `to_json` was called on; KeyError, TypeError or ValueError for anything else."""
         best, phase_best, probe = stored["best"], stored["phase_best"], stored.get("probe")
+        if best:
+            balanced = best.get("val_balanced_error")
+            errors = float(best["val_error"]), float(best["val_loss"]), None if balanced is None else float(balanced)
+            best = Best(str(best["phase"]), int(best["epoch"]), *errors)
         return cls(
             int(stored["epoch"]),
-            best and Best(str(best["phase"]), int(best["epoch"]), float(best["val_error"]), float(best["val_loss"])),
+            best,
             int(stored["waited"]),
             phase_best and (float(phase_best[0]), float(phase_best[1])),
             bool(stored["ended"]),
             probe and {name: float(probe[name]) for name in ("val_accuracy", "seconds")},
         )
-
-
-def plain(kind: type[Kind]) -> type[Kind]:
-    """Return an optimiser of torch's, the same in every number, without torch's compiler.
-
-    torch's own import it to hide themselves from it, which takes longer than training a head: some methods at their
-    first call, `step` at each. Nothing here is compiled: the plain methods do. In a version of torch that hides them
-    otherwise this is without effect, and starting is slower.
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        hidden = getattr(method, "__wrapped__", None)
-        if hidden is not None and not hasattr(hidden, "__dynamo_disable"):
-            setattr(hidden, "__dynamo_disable", hidden)  # what it remembers as hidden: itself
-    made: type[Kind] = type(f"Plain{kind.__name__}", (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
-    return made
-
-
-def make_optimizer(
-    network: Network, phase: Phase, config: TrainingConfig, batch: int, l2: float
-) -> torch.optim.Optimizer:
-    """Return a fresh optimiser of what the phase trains: the head's coefficients and biases, convolutions and the rest.
-
-    The L2 penalties l2/2 sum w^2 (coefficients) and weight_decay/2 sum w^2 (convolutions) enter as their gradients;
-    AdamW takes them as decoupled decay instead (Loshchilov and Hutter, 2019).
-    """
-    head_rate, backbone_rate = config.rates_for(phase, batch)
-    _, suffix = divide(network.backbone, phase.cut)
-    parts = (
-        (network.head, coefficients(network.head), head_rate, l2),
-        (suffix, convolution_weights(suffix), backbone_rate, config.weight_decay),
-    )
-    groups: list[dict[str, Any]] = []
-    for module, decayed, rate, decay in parts:
-        apart = {id(parameter) for parameter in decayed}
-        others = [parameter for parameter in module.parameters() if id(parameter) not in apart]
-        groups.append({"params": decayed, "lr": rate, "peak": rate, "weight_decay": decay})
-        groups.append({"params": others, "lr": rate, "peak": rate, "weight_decay": 0.0})
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "adamw":
-        return plain(torch.optim.AdamW)(groups, betas=(config.momentum, 0.999))
-    return plain(torch.optim.SGD)(
-        groups, lr=head_rate, momentum=config.momentum, nesterov=config.nesterov and config.momentum > 0
-    )
-
-
-def rate_factor(config: TrainingConfig, phase: Phase, step: int, steps: int) -> float:
-    """Return what the peak rate is multiplied with in step 0..steps-1 of a phase."""
-    warmup = 0 if phase.head_only or config.schedule == "constant" else int(config.warmup * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if config.schedule == "constant":
-        return 1.0
-    done = (step - warmup) / max(steps - warmup, 1)
-    return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
 @contextmanager
@@ -209,12 +181,14 @@ class Trainer:
         device, precision: bfloat16 for mixed precision in the unfrozen stages.
         augmentations: What --augment says.
         l2: Penalty on the head's coefficients.
+        balance: Every class counts alike, whatever number of training images it has.
         optimizer: That of the phase; None where a solver takes its place.
     """
 
     network: Network
     optimizer: torch.optim.Optimizer | None = None
     l2: float = 0.0
+    balance: bool = False
 
     def __init__(self, config: TrainingConfig, reporter: Reporter) -> None:
         """Choose the device and what is computed on it.
@@ -303,7 +277,10 @@ class Trainer:
                 result = self.validate(phase)
                 if result is not None:
                     require_finite(result.loss, epoch, phase, optimizer)
-                    metrics = replace(metrics, val_loss=result.loss, val_error=result.error)
+                    balanced = result.balanced_error if self.balance else None
+                    metrics = replace(
+                        metrics, val_loss=result.loss, val_error=result.error, val_balanced_error=balanced
+                    )
             self.record(phase, metrics)
             self.reporter.note(standing(metrics, phase, self.progress.best))
             if self.progress.ended:
@@ -317,6 +294,7 @@ class Trainer:
         began = time.perf_counter()
         config, images, steps = self.config, len(feed.labels), len(feed.sizes)
         smoothing, taken = config.smoothing_for(phase), (epoch - phase.first) * steps
+        weights = class_weights(feed.labels).float().to(self.device) if self.balance else None
         losses, hits = [], []
         purpose = (config.seed, phase.name, epoch, *parallel.own_purpose())
         trains = only_suffix_trains(self.network, phase.cut, gentle=phase.gentle)
@@ -327,7 +305,7 @@ class Trainer:
                 for options in optimizer.param_groups:
                     options["lr"] = options["peak"] * factor
                 scores = forward(inputs)
-                loss = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
+                loss = cross_entropy(scores, labels, smoothing, weights)
                 optimizer.zero_grad()
                 (loss * weight).backward()
                 optimizer.step()
@@ -349,12 +327,20 @@ class Trainer:
         self.keep(metrics)
 
 
+def cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    """Return the mean over a batch; with weights (K,) each image counts as its class's, over an epoch 1 in the mean."""
+    if weights is None:
+        return nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
+    each = nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing, reduction="none")
+    return (weights[labels] * each).mean()
+
+
 def standing(metrics: EpochMetrics, phase: Phase, best: Best | None) -> str:
     """Return the epoch, its validation accuracy and the best so far, for a bar of progress."""
     text = f"epoch {metrics.epoch} of {phase.last}"
-    if metrics.val_error is not None:
-        text += f", accuracy {1 - metrics.val_error:.2%}"
-    return text + (f", best {1 - best.val_error:.2%}" if best is not None else "")
+    if metrics.judged is not None:
+        text += f", accuracy {metrics.judged.accuracy}"
+    return text + (f", best {best.accuracy}" if best is not None else "")
 
 
 def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
@@ -369,14 +355,13 @@ def require_finite(loss: float, epoch: int, phase: Phase, optimizer: torch.optim
 
 def judge(progress: Progress, metrics: EpochMetrics, phase: Phase, config: TrainingConfig) -> Progress:
     """Return the progress after an epoch: is this the best model, and is patience at its end?"""
-    epoch, best = metrics.epoch, progress.best
-    if metrics.val_error is None or metrics.val_loss is None:
+    epoch, best, judged = metrics.epoch, progress.best, metrics.judged
+    if judged is None:
         return replace(progress, epoch=epoch, ended=False)
-    result = (metrics.val_error, metrics.val_loss)
-    if best is None or result < (best.val_error, best.val_loss):
-        best = Best(phase.name, epoch, *result)
-    if progress.phase_best is None or result < progress.phase_best:
-        return replace(progress, epoch=epoch, best=best, waited=0, phase_best=result, ended=False)
+    if best is None or judged.rank < best.rank:
+        best = judged
+    if progress.phase_best is None or judged.rank < progress.phase_best:
+        return replace(progress, epoch=epoch, best=best, waited=0, phase_best=judged.rank, ended=False)
     waited = progress.waited + 1
     patience = config.patience_for(phase)
     ended = patience is not None and waited >= patience and epoch < phase.last

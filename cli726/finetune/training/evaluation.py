@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cli726.document import Table
 from cli726.finetune.features.extractor import Extractor, Stored
 from cli726.finetune.network.resnet import Network, Normalization, divide
 
@@ -60,6 +62,16 @@ class Evaluation:
         return 1 - self.accuracy
 
     @property
+    def balanced_accuracy(self) -> float:
+        """Mean share recognised of the classes that have images."""
+        shares = [share for share in self.class_accuracy if share is not None]
+        return sum(shares) / len(shares)
+
+    @property
+    def balanced_error(self) -> float:
+        return 1 - self.balanced_accuracy
+
+    @property
     def interval(self) -> tuple[float, float]:
         """95 % Wilson interval of the accuracy."""
         return wilson_interval(self.correct, self.images)
@@ -75,6 +87,27 @@ class Evaluation:
     def class_accuracy(self) -> tuple[float | None, ...]:
         """Share of each class that was recognised; None for a class without images."""
         return tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(self.confusion))
+
+    def imbalance(self, names: Sequence[str]) -> str:
+        """Return balanced accuracy in words, and how often the largest class is right; "" unless it is twice another.
+
+        Args:
+            names: The classes.
+        """
+        sizes = [sum(row) for row in self.confusion]
+        largest = max(sizes)
+        if largest < 2 * min(filter(None, sizes)):
+            return ""
+        always = f"always {names[sizes.index(largest)]} has {100 * largest / self.images:.1f} % right"
+        return f"{100 * self.balanced_accuracy:.1f} %, the mean of the classes' recalls; {always}"
+
+    def by_class(self, names: Sequence[str]) -> Table:
+        """Return images and recall of each class, as a table."""
+        rows = [
+            (name, f"{sum(row):,}", f"{row[k]:,}", "-" if share is None else f"{share:.1%}")
+            for k, (name, row, share) in enumerate(zip(names, self.confusion, self.class_accuracy, strict=True))
+        ]
+        return Table("Classes", ("class", "images", "right", "recall"), rows)
 
     def most_confused(self, most: int = 5) -> tuple[tuple[int, int, int], ...]:
         """Return (true class, predicted class, images) of the commonest mistakes, most first."""
@@ -97,7 +130,7 @@ class Evaluation:
 
     def details(self) -> dict[str, Any]:
         """Return the same, class by class."""
-        names = ("calibration_error", "confusion", "class_accuracy")
+        names = ("balanced_accuracy", "calibration_error", "confusion", "class_accuracy")
         return {**self.to_json(), **{name: getattr(self, name) for name in names}}
 
 

@@ -1,9 +1,9 @@
 """Multinomial logistic regression to its optimum: the linear head of `--solver exact`.
 
-Newton's method on E(W, b) = 1/N sum_n -ln p(t_n | x_n) + l2/2 sum W^2. Each Newton equation is solved by conjugate
-gradients, which need only products with the Hessian, at the price of a gradient each; the Hessian's diagonal blocks,
-one a class, estimated on a sample of the rows, precondition them. Values and gradients are summed in float64 and set
-the accuracy; curvature, in float32, only sets how fast it is reached.
+Newton's method on E(W, b) = 1/N sum_n -c_n ln p(t_n | x_n) + l2/2 sum W^2, with all c_n = 1 unless classes are
+weighted. Each Newton equation is solved by conjugate gradients, which need only products with the Hessian, at the price
+of a gradient each; the Hessian's diagonal blocks, one a class, estimated on a sample of the rows, precondition them.
+Values and gradients are summed in float64 and set the accuracy; curvature, in float32, only sets the speed.
 
 Source: Bishop (2006), eqs. 4.104 to 4.110 (gradient and Hessian); Nocedal and Wright (2006), chapter 7 (inexact
 Newton methods); Albert and Anderson (1984), Biometrika 71 (when there is no optimum).
@@ -44,7 +44,7 @@ class ExactFit:
     Attributes:
         weights: float64 Tensor of shape (K, D); over the classes they sum to 0.
         bias: float64 Tensor of shape (K,), likewise.
-        objective: Mean cross-entropy (nats) plus the penalty.
+        objective: Mean (weighted) cross-entropy (nats) plus the penalty.
         gradient_norm: Euclidean norm of its gradient there, by weights and biases.
         iterations: Newton steps.
         converged: Whether the gradient vanished there, to the tolerance asked for, and there is an optimum.
@@ -97,10 +97,14 @@ def centered(weights: Tensor) -> Tensor:
 class Objective:
     """E(W, b) of one data set, its gradient and its curvature."""
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int, l2: float) -> None:
+    def __init__(
+        self, features: Tensor, labels: Tensor, classes: int, l2: float, weights: Tensor | None = None
+    ) -> None:
         ones = torch.ones(len(features), 1, device=features.device)
         self.inputs = torch.cat([features.float(), ones], 1)  # (N, D + 1)
         self.labels = labels[None]
+        # What each row counts, (N,); multiplying by 1 changes no bit.
+        self.counts = ones[:, 0].double() if weights is None else weights[labels]
         self.classes = classes
         self.l2 = l2
         # The biases are not penalised.
@@ -116,20 +120,19 @@ class Objective:
         gradient = self.penalty * weights
         probabilities = torch.empty(self.classes, len(self.inputs), device=weights.device)
         margin = torch.inf
-        rows = len(self.inputs)
-        blocks = zip(self.inputs.split(BLOCK), self.labels.split(BLOCK, 1), probabilities.split(BLOCK, 1), strict=True)
-        for inputs, labels, kept in blocks:
+        rows, wide = len(self.inputs), (self.labels.split(BLOCK, 1), probabilities.split(BLOCK, 1))
+        for inputs, counts, labels, kept in zip(self.inputs.split(BLOCK), self.counts.split(BLOCK), *wide, strict=True):
             x = inputs.double()
             scores = weights @ x.T  # (K, rows of the block)
             own = scores.gather(0, labels)
             total = scores.logsumexp(0, keepdim=True)
-            value = value + (total - own).sum() / rows
+            value = value + ((total - own) * counts).sum() / rows
             if not self.l2:
                 rivals = scores.scatter(0, labels, -torch.inf).amax(0)
                 margin = min(margin, float((own - rivals).min()))
             p = (scores - total).exp_()
             kept.copy_(p)
-            gradient += p.scatter_add_(0, labels, -torch.ones_like(own)) @ x / rows
+            gradient += p.scatter_add_(0, labels, -torch.ones_like(own)).mul_(counts) @ x / rows
         return Point(weights, float(value), gradient, probabilities, margin)
 
     def leads(self, direction: Tensor) -> Tensor:
@@ -145,14 +148,16 @@ class Objective:
         """
         p = point.probabilities
         gains = self.leads(direction).mul_(p)
-        change = gains.sub_(p * gains.sum(0))
+        change = gains.sub_(p * gains.sum(0)).mul_(self.counts.float())
         return change @ self.inputs / len(self.inputs) + self.penalty.float() * direction
 
     def preconditioner(self, point: Point) -> Tensor:
         """Estimate Cholesky factors of the Hessian's diagonal blocks on the sample: float64, (K, D + 1, D + 1)."""
         x = self.inputs[self.sample]
         p = point.probabilities[:, self.sample]
-        blocks = torch.stack([(x * q[:, None]).T @ x for q in p * (1 - p)]).double() / len(x)
+        blocks = torch.stack(
+            [(x * q[:, None]).T @ x for q in p * (1 - p) * self.counts[self.sample].float()]
+        ).double() / len(x)
         blocks += torch.diag(self.penalty)
         blocks.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE).add_(FLOOR)
         factors: Tensor = torch.linalg.cholesky(blocks)
@@ -227,9 +232,22 @@ def check(features: Tensor, labels: Tensor, classes: int) -> None:
         raise ComputationError("the features must be finite numbers; got inf or nan; check the weights")
 
 
+def class_weights(labels: Tensor) -> Tensor:
+    """Return what an image of each class counts, float64 (K,), so that all classes count alike and the mean image 1.
+
+    N / (K n_k), K being the number of classes that have images; 0 for one that has none.
+
+    Source: King and Zeng (2001), "Logistic regression in rare events data", section 4.2.
+    """
+    images = torch.bincount(labels.cpu()).double()
+    present = images > 0
+    return torch.where(present, len(labels) / (present.sum() * images), 0.0)
+
+
 def fit_exact(
-    features: Tensor, labels: Tensor, classes: int, l2: float, *, tolerance: float = 1e-10, max_iterations: int = 50
-) -> ExactFit:
+    features: Tensor, labels: Tensor, classes: int, l2: float, weights: Tensor | None = None, *,
+    tolerance: float = 1e-10, max_iterations: int = 50,
+) -> ExactFit:  # fmt: skip
     """Minimise mean cross-entropy + l2/2 sum W^2 over weights W and unpenalised biases.
 
     Args:
@@ -237,6 +255,7 @@ def fit_exact(
         labels: int64 Tensor of shape (N,), 0 to classes - 1, each at least once.
         classes: K, at least 2.
         l2: Strength of the penalty, finite, 0 or more.
+        weights: What a row of each class counts, float64 Tensor of shape (K,), above 0; None: 1.
         tolerance: Norm of the gradient at which to stop.
         max_iterations: Newton steps at most.
 
@@ -249,9 +268,11 @@ def fit_exact(
     if images < width and width >= WIDE and l2 > 0:
         # The optimum lies among the images' own directions: turned there, it has no more features than images.
         basis, turned = torch.linalg.qr(features.double().T)  # (D, N), (N, N)
-        fit = fit_exact(turned.T.float(), labels, classes, l2, tolerance=tolerance, max_iterations=max_iterations)
+        fit = fit_exact(
+            turned.T.float(), labels, classes, l2, weights, tolerance=tolerance, max_iterations=max_iterations
+        )
         return replace(fit, weights=fit.weights @ basis.T)
-    objective = Objective(features, labels, classes, l2)
+    objective = Objective(features, labels, classes, l2, weights)
     size = (classes, objective.inputs.shape[1])
     point = objective.at(torch.zeros(size, dtype=torch.float64, device=features.device))
     iterations, separable = 0, False
@@ -279,10 +300,11 @@ def fit_exact(
 
 
 @torch.no_grad()
-def solve_head(head: nn.Module, features: Tensor, labels: Tensor, l2: float) -> ExactFit:
+def solve_head(head: nn.Module, features: Tensor, labels: Tensor, l2: float, *, balance: bool) -> ExactFit:
     """Take a head of standardisation and one linear layer to its optimum on features (N, D) and labels (N,)."""
     standardize, linear = cast("tuple[nn.Module, nn.Linear]", tuple(head.children()))
-    fit = fit_exact(standardize(features).cpu(), labels, linear.out_features, l2)
+    weights = class_weights(labels) if balance else None
+    fit = fit_exact(standardize(features).cpu(), labels, linear.out_features, l2, weights)
     linear.weight.copy_(fit.weights.float())
     linear.bias.copy_(fit.bias.float())
     return fit

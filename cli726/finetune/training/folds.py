@@ -82,13 +82,14 @@ class Fold(Trainer):
     ) -> None:
         super().__init__(config, Silent())
         self.network, self.features, self.labels, self.l2, self.purpose = network, features, labels, l2, purpose
+        self.balance = config.balance
         if config.standardize:
             next(module for module in network.head.modules() if isinstance(module, Standardize)).fit(features)
 
     def solve(self, phase: Phase) -> EpochMetrics | None:
         if self.config.solver != "exact":
             return None
-        fit = solve_head(self.network.head, self.features, self.labels.cpu(), self.l2)
+        fit = solve_head(self.network.head, self.features, self.labels.cpu(), self.l2, balance=self.balance)
         return EpochMetrics(phase.name, phase.last, fit.objective, 0, None, None, 0, 0, 0)
 
     def feed(self, phase: Phase) -> Feed:
@@ -135,8 +136,9 @@ def draw_folds(
 
 
 def cross_validate(
-    features: Tensor, labels: Tensor, folds: NDArray[np.intp], penalties: Sequence[float], fit: Fit
-) -> CrossValidation:
+    features: Tensor, labels: Tensor, folds: NDArray[np.intp], penalties: Sequence[float], fit: Fit, *,
+    balance: bool = False,
+) -> CrossValidation:  # fmt: skip
     """Score each fold with a head that was fitted to the others.
 
     Of several penalties the one is taken for a fold that is best in a cross-validation of the other folds alone, so
@@ -147,6 +149,7 @@ def cross_validate(
         labels: int64, (N,).
         folds: (N,), from `draw_folds`.
         penalties: --l2.
+        balance: Whether a penalty is chosen by the balanced error.
 
     Source: Varma and Simon (2006), "Bias in error estimation when using cross-validation for model selection".
     """
@@ -170,7 +173,7 @@ def cross_validate(
         """Return error and loss over some folds."""
         scores = torch.cat([held_out(fold, within, l2) for fold in within])
         result = evaluate(scores, torch.cat([labels[numbers == fold] for fold in within]))
-        return result.error, result.loss
+        return result.balanced_error if balance else result.error, result.loss
 
     def best(within: Sequence[int]) -> float:
         return penalties[0] if len(penalties) == 1 else min(penalties, key=lambda l2: over(within, l2))

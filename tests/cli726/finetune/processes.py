@@ -22,7 +22,7 @@ from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images
 from cli726.finetune.network.resnet import Network, divide
-from cli726.finetune.training import Trained, settle_statistics
+from cli726.finetune.training import Trained, cross_entropy, settle_statistics
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION, SMALL, shrunk
 from tests.cli726.finetune.synthetic import HEAD_ONLY, Listener, lively_backbone, pictures, small_dataset, small_run
@@ -73,7 +73,7 @@ def gradients(images: int) -> dict[str, Tensor]:
     forward = parallel.share_gradients(Trained(network.backbone, network.head, None))
     mine, (_, weight) = parallel.part(torch.arange(images)), parallel.part_of(images)
     scores = forward(NORMALIZATION(pixels[mine]).double())
-    (nn.functional.cross_entropy(scores, labels[mine], label_smoothing=0.1) * weight).backward()
+    (cross_entropy(scores, labels[mine], 0.1, torch.tensor([0.5, 2, 1]).double()) * weight).backward()
     return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 

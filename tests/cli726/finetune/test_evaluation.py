@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, recall_score
 from torch import nn
 
 from cli726.finetune.features.extractor import Extractor
@@ -49,6 +51,17 @@ def test_confusion_accuracy_and_loss_agree_with_scikit_learn(classes: int, image
     p /= p.sum(1, keepdims=True)
     assert_allclose(result.loss, log_loss(labels, p, labels=range(classes)), rtol=1e-9)
     assert result.images == images
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a class is predicted which has no image
+        assert result.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
+    recalls = recall_score(labels, predicted, labels=np.unique(labels), average=None)
+    assert [share for share in result.class_accuracy if share is not None] == pytest.approx(list(recalls))
+    sizes = np.bincount(labels)
+    said = result.imbalance([f"class {k}" for k in range(classes)])
+    assert bool(said) is bool(sizes.max() >= 2 * sizes[sizes > 0].min())
+    if said:
+        always = np.full(images, sizes.argmax())
+        assert said.endswith(f"always class {sizes.argmax()} has {100 * accuracy_score(labels, always):.1f} % right")
     assert set(result.to_json()) == {"accuracy", "error", "loss", "images", "interval"}
 
 

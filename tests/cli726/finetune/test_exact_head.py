@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from cli726.errors import ComputationError, RequestError
 from cli726.finetune.training import exact_head
-from cli726.finetune.training.exact_head import Objective, fit_exact
+from cli726.finetune.training.exact_head import Objective, class_weights, fit_exact
 
 
 def overlapping(
@@ -57,6 +58,31 @@ def test_objective_is_scikit_learns_and_what_all_classes_share_is_left_out(class
     assert abs(float(fit.bias.sum())) < 1e-12
 
 
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60))
+def test_weights_of_classes_are_scikit_learns(labels: list[int]) -> None:
+    found, present = class_weights(torch.tensor(labels)), np.unique(labels)
+    expected = compute_class_weight("balanced", classes=present, y=labels)
+    np.testing.assert_allclose(found[torch.from_numpy(present)], expected, rtol=1e-14)
+    assert float(found[labels].mean()) == pytest.approx(1)
+    assert bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("features", [12, 300], ids=["many images", "few images"])
+def test_with_balanced_classes_it_is_scikit_learns_class_weight(features: int) -> None:
+    x, labels = overlapping(rows=200, features=features)
+    keep = torch.cat([torch.arange(4), (labels != 1).nonzero()[:, 0], (labels == 1).nonzero()[:12, 0]]).unique()
+    x, labels = x[keep], labels[keep]
+    fit = fit_exact(x, labels, 4, 1e-2, class_weights(labels))
+    model = LogisticRegression(C=100 / len(x), class_weight="balanced", tol=1e-10, max_iter=5000, solver="newton-cg")
+    model.fit(x.double().numpy(), labels.numpy())
+    assert fit.converged
+    np.testing.assert_allclose(fit.weights, model.coef_, atol=1e-6)
+    np.testing.assert_allclose(fit.bias, model.intercept_ - model.intercept_.mean(), atol=1e-6)
+    plain, ones = fit_exact(x, labels, 4, 1e-2), fit_exact(x, labels, 4, 1e-2, torch.ones(4).double())
+    assert torch.equal(plain.weights, ones.weights)
+    assert not torch.allclose(plain.weights, fit.weights, atol=1e-3)
+
+
 def test_hundred_classes() -> None:
     x, labels = overlapping(rows=2000, features=16, classes=100, spread=1.0)
     fit = fit_exact(x, labels, 100, 1e-3)
@@ -99,14 +125,17 @@ def test_fewer_images_than_features_end_at_the_same_optimum() -> None:
     assert all(float(gradient.norm()) < 1e-6 for gradient in torch.autograd.grad(value, (weights, bias)))
 
 
-def test_gradient_and_curvature_are_autograds() -> None:
+@pytest.mark.parametrize("counts", [None, [0.2, 1.0, 3.0]], ids=["plain", "weighted"])
+def test_gradient_and_curvature_are_autograds(counts: list[float] | None) -> None:
     x, labels = overlapping(rows=200, features=5, classes=3)
-    objective = Objective(x, labels, 3, 0.05)
+    counting = None if counts is None else torch.tensor(counts, dtype=torch.float64)
+    objective = Objective(x, labels, 3, 0.05, counting)
     weights = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     direction = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
     def value(w: Tensor) -> Tensor:
-        return objective_of(w[:, :-1], w[:, -1], x, labels, 0.05)
+        each = torch.nn.functional.cross_entropy(x.double() @ w[:, :-1].T + w[:, -1], labels, reduction="none")
+        return ((1 if counting is None else counting[labels]) * each).mean() + 0.025 * w[:, :-1].square().sum()
 
     point = objective.at(weights)
     expected = torch.autograd.functional.jacobian(value, weights)

@@ -75,6 +75,7 @@ def test_a_run_folder_holds_what_the_contract_says(finished: Finished) -> None:
     path = result.run_dir
     assert {file.name for file in path.iterdir()} == {
         "config.json", "metrics.jsonl", "best.safetensors", "model.json", "last.safetensors", "summary.json",
+        "predictions.csv",
     }  # fmt: skip
     stated = json.loads((path / "config.json").read_bytes())
     assert stated["options"] == json.loads(json.dumps(result.config.to_json()))
@@ -119,9 +120,9 @@ def test_the_best_model_is_the_best_line_of_all_phases(finished: Finished) -> No
     for part in result.phases:
         own = [line for line in lines if line["phase"] == part.phase.name]
         assert part.epochs == len(own) == 2
-        assert part.best_val_error == min(line["val_error"] for line in own)
+        assert part.best.val_error == min(line["val_error"] for line in own)
         assert part.images_per_second * part.seconds == pytest.approx(2 * images)
-    assert result.gain == pytest.approx(result.phases[0].best_val_error - result.phases[1].best_val_error)
+    assert result.gain == pytest.approx(result.phases[0].best.val_error - result.phases[1].best.val_error)
     assert finished().gain is None
 
 

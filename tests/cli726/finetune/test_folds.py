@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -117,12 +118,34 @@ def test_penalties_are_chosen_within_the_other_folds(data: Any) -> None:
         assert found.l2[fold] == penalties[max(range(3), key=ranked.__getitem__)]
 
 
+def test_balanced_a_penalty_is_chosen_by_the_balanced_error() -> None:
+    chance = np.random.default_rng(2)
+    labels = np.repeat(np.arange(CLASSES), [60, 30, 12])
+    x = (chance.normal(size=(102, 4)) + 0.8 * labels[:, None] * [1, 0.5, 0, 0]).astype(np.float32)
+    folds, penalties = draw_folds(labels, digests_of(range(102)), "abc", 4, 0), [3.0, 0.1, 1e-3]
+
+    def rank(l2: float) -> tuple[float, float]:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=1, tol=1e-10, max_iter=10_000))
+        shares = np.empty((102, CLASSES))
+        for fold in range(4):
+            rest = folds != fold
+            model.set_params(logisticregression__C=1 / (l2 * rest.sum())).fit(x[rest].astype(float), labels[rest])
+            shares[~rest] = model.predict_proba(x[~rest].astype(float))
+        return -balanced_accuracy_score(labels, shares.argmax(1)), log_loss(labels, shares)
+
+    tried = [torch.from_numpy(x), torch.from_numpy(labels), folds, penalties, Exact]
+    best = {balance: cross_validate(*tried, balance=balance).best_l2 for balance in (False, True)}  # type: ignore[arg-type]
+    assert best[True] == min(penalties, key=rank) != best[False]
+
+
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """45 pictures, three of them copies; and the same with a test and a validation split of its own."""
     root = tmp_path_factory.mktemp("pictures")
     for number, name in enumerate(["shapes", "split/train", "split/val", "split/test"]):
         write_pictures(root / name, (42, 30, 9, 12)[number], seed=number)
+    for number, path in enumerate(sorted(write_pictures(root / "uneven", 45).rglob("*.png"))):
+        path.unlink() if number % 3 and "rows" in str(path) else None
     for number, path in enumerate(sorted((root / "shapes").rglob("*.png"))[:3]):
         shutil.copy(path, path.with_name(f"copy{number}.png"))
     return root
@@ -180,6 +203,28 @@ def test_a_run_with_folds_scores_every_image_and_fits_the_model_to_all(finetune:
     again = finetune("shapes", "--solver", "exact", "--no-gallery", "--run-dir", "other", "--seed", 1)
     assert again.json["cache"]["state"] == "hit"
     assert read_folds(Path("other/folds.csv"))[2].tolist() != folds.tolist()
+
+
+def test_balanced_each_fold_weights_its_own_training_images(finetune: Any) -> None:
+    done = finetune("uneven", "--solver", "exact", "--no-gallery", "--balance")
+    assert done.status == 0, done.stderr
+    _, labels, folds, shares = read_folds(Path("run/folds.csv"))
+    assert np.bincount(labels).tolist() == [15, 15, 5]
+    (entry,) = Path("cache").rglob("features.h5")
+    with h5py.File(entry) as stored:
+        x = stored["features"][:].astype(float)
+    for fold in set(folds):
+        rest = folds != fold
+        logistic = LogisticRegression(
+            C=1 / (1e-3 * rest.sum()), class_weight="balanced", tol=1e-12, max_iter=10**5
+        ).fit(StandardScaler().fit(x[rest]).transform(x[rest]), labels[rest])
+        expected = logistic.predict_proba(StandardScaler().fit(x[rest]).transform(x[~rest]))
+        np.testing.assert_allclose(shares[~rest], expected, atol=1e-5)
+    result = done.json
+    expected = balanced_accuracy_score(labels, shares.argmax(1))
+    assert result["folds"]["balanced_accuracy"] == pytest.approx(expected)
+    assert result["best"]["val_balanced_error"] == pytest.approx(1 - expected)
+    assert result["best"]["val_error"] == pytest.approx(np.mean(shares.argmax(1) != labels))
 
 
 def test_heads_trained_by_epochs_and_several_penalties(finetune: Any) -> None:

@@ -26,8 +26,9 @@ from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
 from cli726.finetune.network.heads import build_head, coefficients, penalty
 from cli726.finetune.network.resnet import Network, Normalization, as_maps, channels_last, convolution_weights, divide
-from cli726.finetune.training import Best, EpochMetrics, Progress, Trainer, make_optimizer, rate_factor
+from cli726.finetune.training import Best, EpochMetrics, Progress, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate
+from cli726.finetune.training.optimizer import make_optimizer, rate_factor
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import SMALL, shrunk
 from tests.cli726.finetune.synthetic import CUTS, HEAD_ONLY, lively_backbone, pictures, same_bits
@@ -36,6 +37,7 @@ from tests.harness import FULL
 pytestmark = pytest.mark.usefixtures("small_network")
 
 PIXELS, LABELS = map(torch.from_numpy, pictures(24))
+FEW = LABELS.clamp_max(1)  # of class 0 8, of class 1 16
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 HEAD, LAYER3, LAYER2, ALL = HEAD_ONLY, CUTS["layer3"], CUTS["layer2"], CUTS["all"]
 with shrunk():
@@ -75,7 +77,9 @@ class Example(Trainer):
 
     def feed(self, phase: Phase) -> Feed:
         features = STORED[phase.cut] if self.stored is None else self.stored
-        return Feed(LABELS, batch_sizes(24, self.batch), (0, phase.name), from_stored(features))
+        return Feed(
+            FEW if self.balance else LABELS, batch_sizes(24, self.batch), (0, phase.name), from_stored(features)
+        )
 
     def validate(self, phase: Phase) -> Evaluation | None:
         return self.judge(self.network, phase)  # type: ignore[no-any-return]
@@ -107,13 +111,16 @@ def two(epochs: int, after: int) -> tuple[Phase, ...]:
 PLAIN_SGD = TrainingConfig(lr=0.05, momentum=0.0, schedule="constant", label_smoothing=0.0, weight_decay=0.0)
 
 
-def by_autograd(cut: int, l2: float, decay: float) -> dict[str, Tensor]:
+def by_autograd(cut: int, l2: float, decay: float, *, balance: bool = False) -> dict[str, Tensor]:
     """One plain step on loss + l2/2 sum w^2 + decay/2 sum w^2, the penalties written out."""
     network = new_network()
     prefix, suffix = divide(network.backbone, cut)
     network.train()
     prefix.eval()
-    loss = nn.functional.cross_entropy(network.head(suffix(as_maps(STORED[cut]))), LABELS)
+    scores = network.head(suffix(as_maps(STORED[cut])))
+    loss = nn.functional.cross_entropy(scores, LABELS)
+    if balance:  # the mean of the two classes' means
+        loss = sum(nn.functional.cross_entropy(scores[FEW.eq(k)], FEW[FEW.eq(k)]) for k in (0, 1)) / 2
     loss = loss + l2 / 2 * sum(w.square().sum() for w in coefficients(network.head))
     loss = loss + decay / 2 * sum((w.square().sum() for w in convolution_weights(suffix)), torch.zeros(()))
     parameters = [*suffix.parameters(), *network.head.parameters()]
@@ -131,6 +138,16 @@ def test_a_step_is_that_of_autograd_on_the_penalised_loss(cut: int, l2: float, d
     assert not same_bits(expected, by_autograd(cut, l2 + 0.1, decay))
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(parameter, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("cut", [HEAD, LAYER3])
+def test_balanced_the_loss_is_the_mean_of_the_classes_own(cut: int) -> None:
+    network, trained = fit(cut, PLAIN_SGD, l2=0.1, balance=True)
+    expected = by_autograd(cut, 0.1, 0.0, balance=True)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+    (line,) = trained.metrics
+    assert (line.val_error, line.val_balanced_error) == (0.5, pytest.approx(1 - always().balanced_accuracy))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -266,6 +283,27 @@ def test_error_then_loss_then_the_earlier_decide(results: list[tuple[float, floa
     assert same_bits(trained.kept, trained.states[best - 1])
 
 
+def of_counts(*confusion: tuple[int, ...]) -> Evaluation:
+    right, images = sum(row[k] for k, row in enumerate(confusion)), sum(map(sum, confusion))
+    return Evaluation(1.0, right, images, confusion, 0.0)
+
+
+def test_balanced_the_balanced_error_decides() -> None:
+    all_of_one, some_of_both, most = (
+        of_counts((90, 0), (10, 0)),
+        of_counts((60, 30), (2, 8)),
+        of_counts((70, 20), (5, 5)),
+    )
+    for balance, best in ((False, 1), (True, 2)):
+        results = iter([all_of_one, some_of_both, most, some_of_both])
+        _, trained = fit(two(4, 2), TrainingConfig(), lambda *_, left=results: next(left), balance=balance)
+        assert trained.best.epoch == best == trained.bests[-1].epoch
+        assert same_bits(trained.kept, trained.states[best - 1])
+        stated = trained.best.val_balanced_error
+        assert stated == (pytest.approx(1 - (60 / 90 + 8 / 10) / 2) if balance else None)
+        assert Progress.from_json(trained.progress.to_json()) == trained.progress
+
+
 def test_validation_every_few_epochs_and_at_each_phases_end() -> None:
     _, trained = fit(two(9, 5), TrainingConfig(validate_every=3))
     assert [line.epoch for line in trained.metrics] == list(range(1, 10))
@@ -391,7 +429,7 @@ import sys
 import torch
 import cli726.finetune.api
 from cli726.finetune.network.weights import load_weights
-from cli726.finetune.training import plain
+from cli726.finetune.training.optimizer import plain
 
 if sys.argv[1] == "plain":
     load_weights("bundled")
