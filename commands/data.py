@@ -1,21 +1,30 @@
-"""`cmpt726 data` and `cmpt726 doctor`: the data sets that are known, and on this machine; the machine itself."""
+"""`cmpt726 data` and `cmpt726 doctor`: the data sets that are known, what is odd in one; the machine itself."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cli726.errors import RequestError
+from cli726.finetune.config import FinetuneConfig
+from cli726.finetune.recipe import DATA, FEATURES, MACHINE, MAIN
 from cli726.text import typed_path
-from commands.completion import downloads
-from commands.options import App, Json, examples
+from commands.completion import data_sets, downloads
+from commands.options import OUTPUT, App, Json, configured, examples
 from commands.progress import progress
-from commands.render import emit, table
+from commands.render import document, emit, table
 
 app = App(
-    help="List and fetch data sets.",
+    help="List and fetch data sets, and look one over.",
     no_args_is_help=True,
-    epilog=examples("cmpt726 data ls", "cmpt726 data get cifar10"),
+    epilog=examples("cmpt726 data ls", "cmpt726 data get cifar10", "cmpt726 data report digits"),
 )
+# What a report takes of a run's options.
+REPORT = (
+    "cache", "data_dir", "backbone", "weights", "image_size", "fit", "cache_dir", "precision", "device", "threads",
+    "workers", "seed",
+)  # fmt: skip
 
 EPILOG_DOCTOR = examples("cmpt726 doctor", "cmpt726 doctor --json")
 DataDir = Annotated[
@@ -70,3 +79,34 @@ def doctor(as_json: Json = False) -> None:
         lambda: [table(title, "", "what", "found", "what to do", rows=rows, numeric=9)],
         as_json=as_json,
     )
+
+
+@app.command(
+    "report",
+    epilog=examples(
+        "cmpt726 data report digits --cache --json",
+        "cmpt726 data report digits --csv > findings.csv",
+    ),
+)
+@configured(FinetuneConfig, (MAIN, DATA, FEATURES, MACHINE), REPORT)
+def report_data(
+    typed: dict[str, Any],
+    dataset: Annotated[
+        str,
+        typer.Argument(metavar="DATASET", help="As for `cmpt726 finetune --dataset`.", autocompletion=data_sets),
+    ],
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel=OUTPUT)] = False,
+    as_json: Json = False,
+) -> None:
+    """Look a data set over: probable label errors, near duplicates, leaks, outliers, odd images. Nothing is changed."""
+    if csv and as_json:
+        raise RequestError("--csv and --json exclude each other; got both; leave one out")
+    config = FinetuneConfig(dataset=dataset, **typed)
+    from cli726.finetune.data_report import report_data as look
+
+    with progress() as reporter:
+        found = look(config, reporter)
+    if csv:
+        sys.stdout.write(found.to_csv())
+    else:
+        emit(found.to_json(), lambda: document(found.document()), as_json=as_json)

@@ -186,14 +186,18 @@ def typer_option(name: str, field: Described) -> tuple[Any, Any]:
     return Annotated[kind | None if field.optional or default is None else kind, told], default
 
 
-def configured(configuration: type[Any], panels: tuple[str, ...]) -> Callable[[Function], Function]:
+def configured(
+    configuration: type[Any], panels: tuple[str, ...], only: Sequence[str] = ()
+) -> Callable[[Function], Function]:
     """Give a command the options of a configuration; those that were typed reach it together, as its argument `typed`.
 
     Args:
         configuration: A dataclass whose fields describe themselves (`cli726.finetune.options`).
         panels: The order in which `--help` lists them.
+        only: The fields to take; all of them where none is named.
     """
-    fields = {name: field for name, field in described(configuration).items() if field.option is not None}
+    every = {name: field for name, field in described(configuration).items() if field.option is not None}
+    fields = {name: field for name, field in every.items() if name in (only or every)}
 
     def order(name: str) -> tuple[int, bool]:
         """Sort by panel; the configuration's own options before inherited ones."""

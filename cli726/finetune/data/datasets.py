@@ -204,8 +204,8 @@ def choose_backbone(side: int) -> tuple[Backbone, str]:
     return best, why if best == IMAGENET[0] else f"{why}; for a better one: {better}"
 
 
-def open_dataset(config: FinetuneConfig, reporter: Reporter, kind: Backbone | None = None) -> Dataset:
-    """Return the data set that a configuration names; the first of several processes reads it for all.
+def reading_for(config: FinetuneConfig, reporter: Reporter, kind: Backbone | None = None) -> Reading:
+    """Return how a configuration has its images read.
 
     Args:
         kind: The backbone, where the weights tell it; else that of the configuration, which may depend on the images.
@@ -221,7 +221,12 @@ def open_dataset(config: FinetuneConfig, reporter: Reporter, kind: Backbone | No
 
     kind = kind or config.kind or (None if config.weights == "auto" else RESNET20)
     treat = Treatment.of(kind, config.image_size, config.fit) if kind else choose
-    reading = Reading(config.strict, config.workers, reporter, data_dirs(config.data_dir), treat=treat)
+    return Reading(config.strict, config.workers, reporter, data_dirs(config.data_dir), treat=treat)
+
+
+def open_dataset(config: FinetuneConfig, reporter: Reporter, kind: Backbone | None = None) -> Dataset:
+    """Return the data set that a configuration names; the first of several processes reads it for all."""
+    reading = reading_for(config, reporter, kind)
     test, validation = config.test_fraction, config.val_fraction
     if config.folds is not None:  # every image that may be trained on is in a fold
         test, validation = test or 0, 0

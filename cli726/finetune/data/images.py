@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +51,7 @@ class Images:
     # Like `digests`, of the images as ResNet20 sees them, where another backbone doesn't: splits are drawn by them, so
     # that all backbones are tested on the same images.
     places: Pixels | None = None
+    files: tuple[Path, ...] = ()  # where each image was read from, if it was a file
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +66,7 @@ class Images:
         """Return these images and more of them."""
         pixels, labels = np.concatenate([self.pixels, more.pixels]), np.concatenate([self.labels, more.labels])
         both = None if self.places is None or more.places is None else np.concatenate([self.places, more.places])
-        return Images(pixels, labels, (*self.names, *more.names), both)
+        return Images(pixels, labels, (*self.names, *more.names), both, (*self.files, *more.files))
 
     @classmethod
     def fitted(cls, arrays: Pixels, labels: Labels, treatment: Treatment) -> Images:
@@ -98,6 +100,7 @@ class Pile:
         self.places: list[bytes] = []
         self.labels: list[Any] = []
         self.names: list[str] = []
+        self.files: list[Path] = []
         # Pictures of other levels than eight bits: as they are, or their white where eight bits hold enough of them.
         self.deep: dict[int, Deep] = {}
         self.whites: dict[int, float] = {}
@@ -154,7 +157,7 @@ def settle(
         kept = pile.pixels[: len(pile.labels)]
         empty += [name for name, image in zip(pile.names, kept, strict=True) if (image == image[0, 0]).all()]
         places = np.frombuffer(b"".join(pile.places), np.uint8).reshape(-1, 32) if pile.places else None
-        pools[split] = Images(kept, np.array(pile.labels, dtype=np.int64), tuple(pile.names), places)
+        pools[split] = Images(kept, np.array(pile.labels, dtype=np.int64), tuple(pile.names), places, tuple(pile.files))
     if empty:
         reporter.say(
             f"note: {counted(len(empty), 'image')} of one colour alone, such as {empty[0]}: nothing to see there"

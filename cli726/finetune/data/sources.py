@@ -111,6 +111,7 @@ def read_files(files: Sequence[tuple[Path, str]], reading: Reading, treatment: T
                     broken.append(reading.leave_out(name, picture))
                 else:
                     pile.add(picture[0], label, name, picture[1])
+                    pile.files.append(path)
     return pile, broken
 
 

@@ -99,13 +99,13 @@ class Fold(Trainer):
 
 
 def draw_folds(
-    labels: NDArray[np.int64], digests: NDArray[np.uint8], names: Sequence[str], count: int, seed: int
+    labels: NDArray[np.int64], groups: NDArray[Any], names: Sequence[str], count: int, seed: int
 ) -> NDArray[np.intp]:
-    """Return the fold of each image: stratified, identical images in one.
+    """Return the fold of each image: stratified, images of one group in one.
 
     Args:
         labels: Shape (N,).
-        digests: Shape (N, 32); equal for identical images.
+        groups: Shape (N,) or (N, D); equal for images that belong together, such as identical ones.
         names: The classes.
         count: How many folds.
         seed: Another one deals the images anew.
@@ -113,7 +113,7 @@ def draw_folds(
     Raises:
         RequestError: if a class has fewer than two different images: a head must know it from another fold.
     """
-    _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    _, first, group = np.unique(groups, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)  # NumPy 2.0 gives it another shape
     sizes, classes = np.bincount(group), labels[first]
     order = torch.randperm(len(first), generator=generator(seed, "folds")).numpy()
