@@ -294,7 +294,7 @@ def label_errors(
     def fit(features: Tensor, labels: Tensor, l2: float, _: str) -> nn.Module:
         head = build_head(features.shape[1], len(known), generator(seed, "labels"))
         cast(Standardize, head[0]).fit(features)
-        solve_head(head, features, labels, l2)
+        solve_head(head, features, labels, l2, balance=False)
         reporter.advance(1)
         return head.eval()
 
