@@ -44,7 +44,7 @@ docs: $(INSTALLED)
 pictures: $(INSTALLED)
 	$(BIN)/python docs/make.py pictures
 
-# Writes benchmarks/RESULTS.md and growth.png; takes a quarter of an hour, and a machine that does nothing else.
+# Writes this machine's part of benchmarks/RESULTS.md; takes an hour, and a machine that does nothing else.
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --constraint constraints.txt --editable '.[test,lint,bench]'
 	$(BIN)/python -m benchmarks

@@ -11,8 +11,9 @@ from benchmarks.bench_extraction import compiled, eager, onnx_runtime
 from benchmarks.bench_growth import memory_row
 from benchmarks.measure import Row, compare, in_turn, per_second
 from cli726.finetune.backbones import IMAGENET, Backbone
-from cli726.finetune.features.extractor import Extractor, has_bf16
+from cli726.finetune.features.extractor import Extractor
 from cli726.finetune.network.build import build_backbone
+from cli726.finetune.network.kernels import has_bf16
 from cli726.finetune.network.resnet import Normalization
 
 COUNT, MEMORY_COUNT = 32, 256

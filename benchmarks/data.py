@@ -8,14 +8,42 @@ import json
 import pickle
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+from PIL import Image
 
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, SkippedError
 from cli726.finetune.data.names import CIFAR
 
 REAL = ROOT.parent / "shared" / "data"
 CLASSES = 10
+
+
+def reader() -> ModuleType:
+    """What reads the real images."""
+    spec = importlib.util.spec_from_file_location("read", REAL / "read.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_folders(root: Path, training: int, test: int) -> Path:
+    """CIFAR-10's training images, as many of each class, in ROOT/train/CLASS/ and ROOT/test/CLASS/.
+
+    Raises:
+        SkippedError: where they aren't at hand.
+    """
+    if not hasattr(reader() if (REAL / "read.py").is_file() else None, "cifar10"):
+        raise SkippedError("CIFAR-10 must be at hand: an accuracy of random images says nothing")
+    pixels, labels, names = reader().cifar10()
+    for label, name in enumerate(names):
+        chosen = np.flatnonzero(labels == label)[: (training + test) // CLASSES]
+        for number, place in enumerate(chosen):
+            folder = root / ("test" if number < test // CLASSES else "train") / name
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[place]).save(folder / f"{number:05}.png")
+    return root
 
 
 @cache
@@ -24,10 +52,7 @@ def images(count: int) -> tuple[np.ndarray, np.ndarray]:
     if not (REAL / "read.py").is_file():
         chance = np.random.default_rng(0)
         return chance.integers(0, 256, (count, 32, 32, 3), np.uint8), chance.integers(0, CLASSES, count)
-    spec = importlib.util.spec_from_file_location("read", REAL / "read.py")
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
-    pixels, labels, _ = reader.cifar100("train")
+    pixels, labels, _ = reader().cifar100("train")
     pixels, labels = (np.resize(array, (count, *array.shape[1:])) for array in (pixels, labels))
     return pixels, labels % CLASSES
 

@@ -54,6 +54,10 @@ class Row:
         return "met" if self.ratio >= self.goal else "missed"
 
 
+class SkippedError(Exception):
+    """Something that can't be measured here, and why."""
+
+
 def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int, warm: bool = True) -> dict[str, list[float]]:
     """Seconds of each contestant in each round; every round runs each once, after a round that doesn't count."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
@@ -111,15 +115,18 @@ def processor() -> str:
     return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
+def setting() -> str:
+    """Versions, threads and date."""
+    packages = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "typer", "rich")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    day, threads = time.strftime("%Y-%m-%d"), torch.get_num_threads()
+    return f"{day}, {threads} threads; {platform.system()}, Python {platform.python_version()}, {versions}"
+
+
 def machine() -> list[str]:
     """What a reader must know of machine and versions."""
-    packages = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "typer", "rich")
     bf16 = "in hardware" if has_bf16() else "not in hardware: emulated, ten times slower than float32"
-    return [
-        f"processor: {processor()}; torch uses {torch.get_num_threads()} threads; bfloat16 {bf16}",
-        f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages),
-        f"{platform.system()}, {time.strftime('%Y-%m-%d')}",
-    ]
+    return [f"processor: {processor()}; bfloat16 {bf16}", setting()]
 
 
 PYTHON = sys.executable

@@ -1,7 +1,6 @@
 """The console entry point: the commands, and the edge where an exception becomes one line and an exit status."""
 
 import errno
-import gc
 import os
 import signal
 import sys
@@ -147,8 +146,6 @@ def finish(status: int) -> int:
 
 def main() -> None:
     """Run the command line and exit."""
-    # Imports make many objects and no garbage: at Python's own threshold it is sought a hundred times in vain.
-    gc.set_threshold(100_000, 50, 50)
     await_interrupts()
     open_streams()
     stderr = sys.stderr

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks.__main__ import line
+from benchmarks.__main__ import SECTIONS, TITLES, line, section, updated
 from benchmarks.bench_growth import straightness
-from benchmarks.measure import Row, compare, in_turn, per_second
+from benchmarks.measure import ROOT, Row, SkippedError, compare, in_turn, per_second
 
 
 def test_a_ratio_is_taken_round_by_round_and_above_1_where_ours_is_faster() -> None:
@@ -51,3 +51,26 @@ def test_where_there_are_no_real_images_random_ones_do(tmp_path: Path, monkeypat
     assert pixels.shape == (64, 32, 32, 3)
     assert pixels.dtype == "uint8"
     assert 0 <= labels.min() <= labels.max() < 10
+
+
+def test_a_part_that_was_measured_anew_leaves_the_others_and_the_other_machine_as_they_were() -> None:
+    frozen, runs = (SECTIONS[name][0] for name in ("extraction", "runs"))
+    ours, theirs = TITLES.values()
+    results = updated("", theirs, "AMD.", {frozen: "old", runs: "slow"})
+    results = updated(results, ours, "Intel.", {runs: "first"})
+    results = updated(results, theirs, "EPYC.", {frozen: "new"})
+    assert f"## {theirs}\n\nEPYC.\n\n### {frozen}\n\nnew\n\n### {runs}\n\nslow\n" in results
+    assert f"## {ours}\n\nIntel.\n\n### {runs}\n\nfirst\n" in results
+    assert updated(results, ours, "Intel.", {runs: "first"}) == results
+    assert updated(results, ours, "Intel.", {runs: section(skip, "")}) == results
+    assert f"### {frozen}\n\nSkipped: absent" in updated(results, ours, "Intel.", {frozen: section(skip, "")})
+
+
+def skip() -> list[Row]:
+    raise SkippedError("absent")
+
+
+def test_the_measured_file_is_as_it_would_be_written() -> None:
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text()
+    lead = results.partition(f"## {TITLES['float32']}\n\n")[2].partition("\n")[0]
+    assert updated(results, TITLES["float32"], lead, {}) == results
