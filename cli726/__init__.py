@@ -16,6 +16,7 @@ from typing import Any
 # `from cli726 import softmax`.
 EXPORTS = {
     "Document": "cli726.document",
+    "Explanation": "cli726.finetune.explain",
     "Finding": "cli726.document",
     "FinetuneConfig": "cli726.finetune.config",
     "Finetuned": "cli726.finetune.result",
@@ -24,6 +25,7 @@ EXPORTS = {
     "RequestError": "cli726.errors",
     "Table": "cli726.document",
     "build_report": "cli726.report.builder:build",
+    "explain": "cli726.finetune.explain",
     "find_run": "cli726.finetune.folder.runs",
     "list_runs": "cli726.finetune.folder.runs",
     "load_model": "cli726.finetune.predict",

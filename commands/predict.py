@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cli726.finetune.predict import Prediction
 
 EPILOG = examples(
-    "cmpt726 predict latest photo.jpg",
+    "cmpt726 predict latest photo.jpg --explain why",
     "cmpt726 predict runs/digits-20260101-120000 photos/ --csv > scores.csv",
     "find photos -name '*.jpg' | cmpt726 predict latest -",
 )
@@ -72,6 +72,15 @@ def predict(
         list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
     ],
     head: OwnHead = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            parser=typed_path,
+            metavar="DIR",
+            help="Draw where in each image the evidence lies for its class and the next (linear heads).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel=OUTPUT)] = False,
     as_json: Json = False,
 ) -> None:
@@ -84,13 +93,21 @@ def predict(
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
     places = [place for name in images for place in (typed_in() if name == "-" else [name])]
     model = domain.load_model(find_run(run), head)
-    results = domain.predict(model, domain.collect_images(places))
+    paths = domain.collect_images(places)
+    results, drawn = domain.predict(model, paths), None
+    if explain is not None:
+        from cli726.finetune.explain import draw_explanations
+
+        with progress() as reporter:
+            drawn = draw_explanations(model, paths, results, explain, reporter)
     names = model.class_names
     if csv:
         write_csv(results, names)
     else:
         payload = {"run": str(model.run), "class_names": list(names), "tta": model.tta, "predictions": results}
-        emit(payload, lambda: tables(results, names), as_json=as_json)
+        figures = None if drawn is None else [path for path in drawn if path is not None]
+        payload |= {} if drawn is None else {"explanations": drawn}
+        emit(payload, lambda: tables(results, names), as_json=as_json, figures=figures)
     if model.tta:
         notice(f"scores are {AVERAGED}, as in the run's own test")
     broken = [one.image for one in results if one.problem is not None]

@@ -208,11 +208,11 @@ class Comparison:
         counts, images, flipped, p = self.counts, len(self.pairs), self.flipped, self.p_value
         apart = counts["only_a"] + counts["only_b"]
         gain = 100 * (self.b.right - self.a.right) / images
-        verdict = "chance does not explain it" if p < 0.05 else "that can be chance"
+        verdict = "chance does not explain it" if p < 0.05 else "it can be chance"
         lead = (
             f"B has {self.b.right:,}, A {self.a.right:,} of the same {counted(images, 'image')} right: {gain:+.2f} "
-            f"points. Of the {apart:,} that one of them alone has right B has {counts['only_b']:,}: p = {p:.3g} (exact "
-            f"McNemar test), {verdict}."
+            f"points. Only one of them has {counted(apart, 'image')} right, A {counts['only_a']:,} and B "
+            f"{counts['only_b']:,}: p = {p:.3g} (exact McNemar test), {verdict}."
         )
         rows = [(what, form(self.a), form(self.b)) for what, form in SIDES.items()]
         paired = [

@@ -242,24 +242,26 @@ def picture_of(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
+def pixels_of(model: Model, image: Picture, treatment: Treatment) -> np.ndarray | str:
+    """Return an image as a treatment leaves it, uint8 of shape (H, W, 3), or what is wrong with it."""
+    try:
+        if isinstance(image, np.ndarray):
+            image = picture_of(image)
+        content = image if isinstance(image, Image.Image) else typed_path(str(image)).read_bytes()
+        return decode(content, model.levels, treatment)
+    except (ValueError, OSError) as error:
+        return str(error)
+
+
 def predict_block(model: Model, images: Sequence[Picture]) -> list[Prediction]:
-    pixels: list[np.ndarray] = []
-    problems: list[str | None] = []
-    for image in images:
-        try:
-            if isinstance(image, np.ndarray):
-                image = picture_of(image)
-            content = image if isinstance(image, Image.Image) else typed_path(str(image)).read_bytes()
-            pixels.append(decode(content, model.levels, model.treatment))
-            problems.append(None)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
+    read = [pixels_of(model, image, model.treatment) for image in images]
+    pixels = [one for one in read if not isinstance(one, str)]
     rows = iter(model.scores(np.stack(pixels)).double().softmax(1).tolist() if pixels else [])
     results = []
-    for image, problem in zip(images, problems, strict=True):
+    for image, one in zip(images, read, strict=True):
         name = text_of(Path(image)) if isinstance(image, str | Path) else ""
-        if problem is not None:
-            results.append(Prediction(name, None, None, (), problem))
+        if isinstance(one, str):
+            results.append(Prediction(name, None, None, (), one))
             continue
         shares = next(rows)
         top = int(np.argmax(shares))

@@ -180,3 +180,34 @@ def test_an_own_head_must_be_typed_again(predict: Run, place: Path, tmp_path: Pa
     assert refused.status == 2
     assert f"type --head {own}" in refused.stderr
     assert predict(tmp_path / "run", "photos/000.png", "--head", own).status == 0
+
+
+def test_explanations_are_a_figure_for_each_image_under_names_of_their_own(
+    predict: Run, place: Path, tmp_path: Path
+) -> None:
+    names = ("a/same.png", "b/same.png", "[red]\x1b[31m\u202e$x_1$.png", "broken.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (48, 32), "red").save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"x")
+    done = predict(
+        place / "runs" / "mine", *(tmp_path / name for name in names), "--explain", tmp_path / "why", "--json"
+    )
+    assert done.status == 2, "an image is broken"
+    *drawn, none = done.json["explanations"]
+    assert none is None
+    assert done.json["figures"] == drawn
+    assert [Path(path).name for path in drawn] == ["1-same.png", "2-same.png", "3-_red___31m__x_1_.png"]
+    assert sorted(map(str, (tmp_path / "why").iterdir())) == drawn
+    assert all(Path(path).stat().st_size > 5000 for path in drawn)
+    table = predict("mine", "photos/000.png", "--explain", tmp_path / "again")
+    assert f"wrote {tmp_path}/again/1-000.png" in table.stdout
+    plain = predict("mine", "photos/000.png", "--json")
+    assert {"explanations", "figures"}.isdisjoint(plain.json)
+
+
+def test_no_explanation_of_another_head(predict: Run, place: Path, tmp_path: Path) -> None:
+    trained(place, tmp_path / "run", head="mlp:4")
+    done = predict(tmp_path / "run", "photos/000.png", "--explain", tmp_path / "why")
+    assert (done.status, done.stdout, (tmp_path / "why").exists()) == (2, "", False)
+    assert "--explain needs a linear head" in done.stderr
