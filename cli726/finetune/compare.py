@@ -18,7 +18,7 @@ from cli726.errors import RequestError, UntrustedDataError
 from cli726.finetune.folder import LARGEST_TEXT, RunFolder, read_json
 from cli726.finetune.folder.runs import finished_run
 from cli726.finetune.result import Finetuned
-from cli726.finetune.training.evaluation import wilson_interval
+from cli726.finetune.training.evaluation import mcnemar, wilson_interval
 from cli726.text import counted, listed, spreadsheet_text
 
 FILE = "predictions.csv"
@@ -131,19 +131,6 @@ def read_side(name: str) -> Side:
         return Side(path, data, str(summary["backbone"]), float(summary["seconds"]), size, judged, made)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise UntrustedDataError(f"{path} is not a finished run of ours ({error}); train it again") from None
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the exact p-value, two-sided: had either been equally likely, as uneven a split or a more uneven one.
-
-    Source: McNemar (1947), "Note on the sampling error of the difference between correlated proportions"; by the
-    binomial distribution, not its approximation.
-    """
-    images, term, total = only_a + only_b, 1, 0
-    for fewer in range(min(only_a, only_b) + 1):
-        total += term
-        term = term * (images - fewer) // (fewer + 1)
-    return min(1.0, 2 * total / (1 << images))
 
 
 @dataclass(frozen=True)

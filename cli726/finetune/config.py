@@ -154,6 +154,10 @@ class FinetuneConfig(TrainingConfig):
         None, "Cross-validate the head: score each of K parts of the images by a head fitted to the others; the model "
         "is then fitted to all of them.", PHASES, low=2, high=MOST_FOLDS, metavar="K",
     )  # fmt: skip
+    learning_curve: bool = option(
+        False, "With --folds, near duplicates kept together: also on 10, 20, 40 and 80 % of the training images. Would "
+        "more images help?", PHASES,
+    )  # fmt: skip
     l2: tuple[float, ...] = option(
         (0.0,), "Penalty l2/2 * sum w^2 on the coefficients of the new layers (default: 0; with --solver exact 0.001); "
         "repeated: each is tried in the head phase, the best by validation goes on.",
@@ -203,6 +207,8 @@ class FinetuneConfig(TrainingConfig):
             found.append(f"--solver exact needs a plain linear head; got --head {self.head}, leave out the rest")
         if self.cache and self.recompute:
             found.append("--cache and --recompute exclude each other: one keeps the features, the other never does")
+        if self.learning_curve and self.folds is None:
+            found.append("--learning-curve needs --folds: each share is judged on images left out; add --folds 5")
         if self.folds is not None:
             apart = {
                 "--unfreeze": self.unfreeze, "--unfreeze-after": self.unfreeze_after, "--views": self.views,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cache.store import Store
@@ -36,7 +37,7 @@ from cli726.finetune.network.weights import Weights, load_weights
 from cli726.finetune.training import Trainer
 from cli726.finetune.training.evaluation import Evaluation
 from cli726.finetune.training.exact_head import solve_head
-from cli726.finetune.training.folds import cross_validate, draw_folds
+from cli726.finetune.training.folds import CrossValidation, cross_validate, draw_folds
 from cli726.reporting import Reporter
 from cli726.text import counted, listed, spreadsheet_text, typed_path
 
@@ -270,6 +271,26 @@ def paths_of(data: Dataset, split: SplitName) -> Iterator[str]:
         yield text_of(pool.files[index]) if pool.files else f"{prefix}{pool.names[index]}"
 
 
+def score_unseen(
+    features: Tensor, labels: Tensor, folds: NDArray[np.intp], seed: int, reporter: Reporter
+) -> CrossValidation:
+    """Score every image by an exact linear head fitted to the other folds, with the penalty of the least loss."""
+    classes = int(labels.max()) + 1
+    reporter.start("labels", FOLDS * len(PENALTIES))
+
+    def fit(features: Tensor, labels: Tensor, l2: float, _: str) -> nn.Module:
+        head = build_head(features.shape[1], classes, generator(seed, "labels"))
+        cast(Standardize, head[0]).fit(features)
+        solve_head(head, features, labels, l2, balance=False)
+        reporter.advance(1)
+        return head.eval()
+
+    tried = [cross_validate(features, labels, folds, (l2,), fit) for l2 in PENALTIES]
+    crossed = min(tried, key=lambda one: one.result.loss)
+    reporter.finish(f"labels: {crossed.result.text}")
+    return crossed
+
+
 def label_errors(
     features: Tensor, labels: Labels, twins: Twins, names: tuple[str, ...], seed: int, reporter: Reporter
 ) -> tuple[Evaluation | None, tuple[LabelError, ...], tuple[str, ...]]:
@@ -289,18 +310,7 @@ def label_errors(
     own = torch.from_numpy(np.searchsorted(known, labels[rows]))
     inputs = features[torch.from_numpy(rows)]
     folds = draw_folds(own.numpy(), groups[rows], [names[k] for k in known], FOLDS, seed)
-    reporter.start("labels", FOLDS * len(PENALTIES))
-
-    def fit(features: Tensor, labels: Tensor, l2: float, _: str) -> nn.Module:
-        head = build_head(features.shape[1], len(known), generator(seed, "labels"))
-        cast(Standardize, head[0]).fit(features)
-        solve_head(head, features, labels, l2, balance=False)
-        reporter.advance(1)
-        return head.eval()
-
-    tried = [cross_validate(inputs, own, folds, (l2,), fit) for l2 in PENALTIES]
-    crossed = min(tried, key=lambda one: one.result.loss)
-    reporter.finish(f"labels: {crossed.result.text}")
+    crossed = score_unseen(inputs, own, folds, seed, reporter)
     shares = crossed.scores.double().softmax(1)
     given = shares.gather(1, own[:, None])[:, 0]
     other, likeliest = shares.scatter(1, own[:, None], -1).max(1)

@@ -138,7 +138,7 @@ class Finetuned:
     def to_json(self) -> dict[str, Any]:
         """Return CLI.md's keys; the same document as `summary.json`."""
         data = self.dataset
-        names = data.class_names
+        names, curve = data.class_names, None if self.crossed is None else self.crossed.curve
         mistakes = self.test.most_confused() if self.test else ()
         confused = [{"true": names[true], "predicted": names[guess], "images": n} for true, guess, n in mistakes]
         return {
@@ -163,6 +163,7 @@ class Finetuned:
             "best": asdict(self.best),
             "test": self.test and {**self.test.details(), "most_confused": confused},
             **({} if self.crossed is None else {"folds": self.crossed.to_json()}),
+            **({} if curve is None else {"learning_curve": curve.to_json(), "learning": curve.finding().to_json()}),
             **({} if self.test_plain is None else {"test_plain": dict(self.test_plain.to_json())}),
             "l2": dict(self.l2),
             "seconds": self.seconds,
@@ -185,7 +186,8 @@ class Finetuned:
         (_, judged, _), names = self.judged, self.dataset.class_names
         if judged.imbalance(names):
             tables.append(judged.by_class(names))
-        return Document([], {}, [], tables)
+        findings = [self.crossed.curve.finding()] if self.crossed and self.crossed.curve else []
+        return Document([], {}, findings, tables)
 
     def lines(self) -> list[tuple[str, str]]:
         """Return what the run ended with: what, and how much."""

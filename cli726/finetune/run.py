@@ -28,6 +28,7 @@ from cli726.finetune.compare import predictions_csv
 from cli726.finetune.config import FinetuneConfig, Phase, plan_phases
 from cli726.finetune.data.datasets import open_dataset
 from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
+from cli726.finetune.data.twins import SIDE, find_twins
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.features.feed import Feed, feed_for
 from cli726.finetune.folder import RunFolder, read_checkpoint
@@ -38,7 +39,7 @@ from cli726.finetune.result import Finetuned, Trial, summarise
 from cli726.finetune.training import PROBE, Best, EpochMetrics, Progress, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.training.exact_head import solve_head
-from cli726.finetune.training.folds import CrossValidation, Fold, cross_validate, draw_folds
+from cli726.finetune.training.folds import SHARES, CrossValidation, Fold, cross_validate, draw_folds, learning_curve
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter
 from cli726.text import typed_path
@@ -226,10 +227,14 @@ class Run(Trainer):
     def cross_validate(self, count: int) -> CrossValidation:
         """Score every training image by a head that was fitted without it and its copies."""
         config, data, cut = self.config, self.bank.dataset, self.phases[0].cut
-        folds = draw_folds(data.labels("train"), data.image_digests("train"), data.class_names, count, config.seed)
         features, labels = self.bank.features("train", cut)[:], self.bank.labels("train")
-        tried = len(config.l2)
-        self.reporter.start("cross-validation", count if tried == 1 else count * (count + 1) // 2 * tried)
+        tried, digests = len(config.l2), data.image_digests("train")
+        heads = count if tried == 1 else count * (count + 1) // 2 * tried
+        if config.learning_curve:
+            heads += (len(SHARES) - 1) * count
+            digests = digests[find_twins(features.cpu(), data.thumbnails("train", SIDE).pixels, digests).groups()]
+        folds = draw_folds(data.labels("train"), digests, data.class_names, count, config.seed)
+        self.reporter.start("cross-validation", heads)
         backbone = copy.deepcopy(self.bank.backbone)  # no fold trains or runs it: all may have the same one
 
         def fit(features: Tensor, labels: Tensor, l2: float, purpose: str) -> nn.Module:
@@ -239,6 +244,8 @@ class Run(Trainer):
             return network.head.eval()
 
         crossed = cross_validate(features, labels, folds, config.l2, fit, balance=self.balance)
+        if config.learning_curve:
+            crossed = replace(crossed, curve=learning_curve(features, labels, crossed, fit, config.seed))
         self.reporter.finish(f"{count} folds: {crossed.result.text}")
         cast(RunFolder, self.folder).write_lists({"folds.csv": crossed.to_csv(data.images("train"), data.class_names)})
         return crossed

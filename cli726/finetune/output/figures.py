@@ -28,6 +28,7 @@ from cli726.finetune.output.gallery import write_gallery
 from cli726.finetune.result import Finetuned
 from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation
+from cli726.finetune.training.folds import LearningCurve
 from cli726.reporting import Reporter
 
 # Above so many classes a cell is too small for a number.
@@ -103,6 +104,24 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
     bar.set_label("share of the true class")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def learning_figure(curve: LearningCurve, title: str) -> Figure:
+    """Draw the accuracy on images not seen, with its interval, against the number of training images."""
+    figure = new_figure()
+    axes = figure.subplots()
+    low, high = zip(*(result.interval for result in curve.results), strict=True)
+    axes.fill_between(curve.images, low, high, color=COLORS[0], alpha=0.2, lw=0, label="95 % interval")
+    axes.plot(curve.images, [result.accuracy for result in curve.results], color=COLORS[0], marker="o")
+    axes.set_xscale("log")
+    axes.set_xticks(curve.images, [f"{images:,}" for images in curve.images])
+    axes.minorticks_off()
+    axes.set_xlabel("training images")
+    axes.set_ylabel("accuracy, each image by a head that had not seen it")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.set_title(shown([title], 70)[0], parse_math=False)
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -223,11 +242,13 @@ def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
     data, folder, (split, test, scores) = result.dataset, result.run_dir, result.judged
     images_of = f"{test.images:,} {'test images' if split == 'test' else 'images, each scored without it'}"
     title = f"{data.name}: {test.text}"
+    curve = None if result.crossed is None else result.crossed.curve
     written = draw(
         {
             folder / "history.png": lambda: history_figure(result.history, result.best),
             folder / "confusion.png": lambda: confusion_figure(np.array(test.confusion), data.class_names, title),
             folder / "inputs.png": lambda: contact_sheet(data),
+            **({} if curve is None else {folder / "learning.png": lambda: learning_figure(curve, data.name)}),
         }
     )
     if result.config.gallery:

@@ -36,6 +36,19 @@ def wilson_interval(correct: int, images: int) -> tuple[float, float]:
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the exact p-value, two-sided: had either been equally likely, as uneven a split or a more uneven one.
+
+    Source: McNemar (1947), "Note on the sampling error of the difference between correlated proportions"; by the
+    binomial distribution, not its approximation.
+    """
+    images, term, total = only_a + only_b, 1, 0
+    for fewer in range(min(only_a, only_b) + 1):
+        total += term
+        term = term * (images - fewer) // (fewer + 1)
+    return min(1.0, 2 * total / (1 << images))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How well some images were classified.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cli726.document import Finding
 from cli726.errors import RequestError
 from cli726.finetune.chance import generator
 from cli726.finetune.config import FinetuneConfig, Phase
@@ -22,13 +24,55 @@ from cli726.finetune.features.feed import Feed, batch_sizes, from_stored
 from cli726.finetune.network.heads import Standardize
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.training import EpochMetrics, Trainer
-from cli726.finetune.training.evaluation import Evaluation, evaluate
+from cli726.finetune.training.evaluation import Evaluation, evaluate, mcnemar
 from cli726.finetune.training.exact_head import solve_head
 from cli726.reporting import Silent
 from cli726.text import spreadsheet_text
 
+# Of each fold's training images, for a learning curve; a doubling is judged, at this level.
+SHARES = (0.1, 0.2, 0.4, 0.8, 1.0)
+HALF, DOUBLE, LEVEL = 2, 3, 0.05
 Fit = Callable[[Tensor, Tensor, float, str], nn.Module]
 """Fits a new head to features (N, D) and labels (N,) with a penalty; the text is its purpose, for chance."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How good heads of shares of the training images are, on images that they have not seen.
+
+    Attributes:
+        images: Training images of a head, the mean over the folds, for each of SHARES.
+        results: Over all images.
+        right: bool, (N,) each: which images they were right about.
+    """
+
+    images: tuple[int, ...]
+    results: tuple[Evaluation, ...]
+    right: tuple[NDArray[np.bool_], ...]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return a row for each share."""
+        return [
+            {"share": share, "images": images, "accuracy": result.accuracy, "interval": result.interval}
+            for share, images, result in zip(SHARES, self.images, self.results, strict=True)
+        ]
+
+    def finding(self) -> Finding:
+        """Say whether twice as many images were better, by more than chance among the images judged."""
+        few, many = self.right[HALF], self.right[DOUBLE]
+        gained, lost = int((many & ~few).sum()), int((few & ~many).sum())
+        p = mcnemar(gained, lost)
+        before, after = self.results[HALF].accuracy, self.results[DOUBLE].accuracy
+        change = f"from {self.images[HALF]:,} to {self.images[DOUBLE]:,} training images"
+        numbers = f"{before:.1%} to {after:.1%} right, exact McNemar test p = {p:.2g}"
+        if p >= LEVEL:
+            text = f"Whether more images would help can't be told: {change} the accuracy changed by chance ({numbers})."
+        elif gained > lost:
+            text = f"More images are likely to help: {change} the accuracy rose by more than chance ({numbers})."
+        else:
+            text = f"More images like these did not help: {change} the accuracy fell by more than chance ({numbers})."
+        evidence = {"gained": gained, "lost": lost, "p_value": p, "accuracy": [before, after]}
+        return Finding("", text, evidence)
 
 
 @dataclass(frozen=True)
@@ -42,6 +86,7 @@ class CrossValidation:
         parts: Over the images of each fold.
         l2: The penalty chosen for each fold, within the others.
         best_l2: The penalty that is best over all folds.
+        curve: The same on shares of the training images, if --learning-curve asked for it.
     """
 
     folds: NDArray[np.intp]
@@ -50,6 +95,7 @@ class CrossValidation:
     parts: tuple[Evaluation, ...]
     l2: tuple[float, ...]
     best_l2: float
+    curve: LearningCurve | None = None
 
     def to_json(self) -> Mapping[str, Any]:
         """Return counts, accuracy over all images with its interval, and each fold's part."""
@@ -185,3 +231,28 @@ def cross_validate(
         scores[numbers == fold] = part
     results = [evaluate(part, labels[numbers == fold]) for fold, part in zip(everything, parts, strict=True)]
     return CrossValidation(folds, scores, evaluate(scores, labels), tuple(results), chosen, best(everything))
+
+
+def learning_curve(features: Tensor, labels: Tensor, crossed: CrossValidation, fit: Fit, seed: int) -> LearningCurve:
+    """Cross-validate in the same folds, with the same penalties, on shares of each fold's training images.
+
+    The images of a smaller share are among those of a larger one; each class gives its share, one image or more.
+    """
+    numbers, own = torch.from_numpy(crossed.folds), labels.cpu()
+    order = torch.randperm(len(own), generator=generator(seed, "learning"))
+    images, results, right = [], [], []
+    for share in SHARES:
+        scores, used = crossed.scores.clone(), []
+        for fold, l2 in zip(sorted(set(crossed.folds.tolist())), crossed.l2, strict=True):
+            rest = order[numbers[order] != fold]
+            classes = [rest[own[rest] == label] for label in own.unique()]
+            rows = torch.cat([members[: math.ceil(share * len(members))] for members in classes]).sort().values
+            used.append(len(rows))
+            if share < 1:
+                head = fit(features[rows], labels[rows], l2, f"{share} without fold {fold}")
+                with torch.inference_mode():
+                    scores[numbers == fold] = head(features[numbers == fold]).cpu()
+        images.append(round(sum(used) / len(used)))
+        results.append(evaluate(scores, own))
+        right.append((scores.argmax(1) == own).numpy())
+    return LearningCurve(tuple(images), tuple(results), tuple(right))

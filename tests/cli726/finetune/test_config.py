@@ -45,6 +45,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ({"head": "python:x.py:f", "dropout": 0.2}, "build them into your own"),
         ({"head": "python:x.py:f", "batch_norm": True}, "build them into your own"),
         ({"views": 4}, "--views 4 needs --augment"),
+        ({"learning_curve": True}, "--learning-curve needs --folds"),
         ({"views": 4, "augment": "flip", "recompute": True}, "--views and --recompute exclude each other"),
         ({"solver": "exact", "head": "mlp:8"}, "plain linear head"),
         ({"solver": "exact", "dropout": 0.1}, "plain linear head"),

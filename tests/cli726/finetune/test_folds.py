@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_predict
@@ -20,10 +25,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from cli726.drawing import styled
 from cli726.errors import RequestError
+from cli726.finetune import api
+from cli726.finetune.output.figures import learning_figure
+from cli726.finetune.training.evaluation import evaluate
 from cli726.finetune.training.exact_head import fit_exact
-from cli726.finetune.training.folds import cross_validate, draw_folds
-from tests.cli726.finetune.synthetic import write_pictures
+from cli726.finetune.training.folds import SHARES, LearningCurve, cross_validate, draw_folds, learning_curve
+from tests.cli726.finetune.synthetic import small_run, write_pictures
 from tests.harness import unless_given
 
 CLASSES = 3
@@ -245,3 +254,94 @@ def test_what_cannot_go_with_folds_is_named(finetune: Any) -> None:
     done = finetune("shapes", "--folds", 2, "--l2", 0.1, "--l2", 0)
     assert done.status == 2
     assert "--folds must be 3 or more; got 2" in done.stderr
+
+
+class Recorder(nn.Module):
+    """A head that remembers which rows it was fitted to, and is right about an image by chance of its own."""
+
+    def __init__(self, rows: Tensor, share: float) -> None:
+        super().__init__()
+        self.rows, self.share = rows, share
+
+    def forward(self, features: Tensor) -> Tensor:
+        luck = (features[:, 0].long() * 37 % 100) < 100 * self.share
+        own = features[:, 1].long()
+        return nn.functional.one_hot(torch.where(luck, own, (own + 1) % CLASSES), CLASSES).float()
+
+
+def test_a_learning_curve_takes_growing_shares_of_the_other_folds() -> None:
+    labels = torch.arange(120) % CLASSES
+    features = torch.stack([torch.arange(120), labels], 1).float()
+    folds = draw_folds(labels.numpy(), np.arange(120), "abc", 4, 0)
+    heads: list[Recorder] = []
+
+    def fit(features: Tensor, labels: Tensor, l2: float, purpose: str) -> nn.Module:
+        assert l2 == 0.1
+        heads.append(Recorder(features[:, 0].long(), float(purpose.split()[0]) if "without" in purpose else 1))
+        return heads[-1]
+
+    crossed = cross_validate(features, labels, folds, (0.1,), fit)
+    heads.clear()
+    curve = learning_curve(features, labels, crossed, fit, 0)
+    fitted = [heads[4 * place : 4 * place + 4] for place in range(4)]
+    assert len(heads) == 16
+    for fold in range(4):
+        others = set(np.flatnonzero(folds != fold))
+        parts = [set(heads[fold].rows.tolist()) for heads in fitted]
+        assert all(smaller <= larger for smaller, larger in itertools.pairwise([*parts, others]))
+        for share, part in zip(SHARES, parts, strict=False):
+            for label in range(CLASSES):
+                members = sum(labels[row] == label for row in others)
+                assert sum(labels[row] == label for row in part) == math.ceil(share * members)
+    luck = np.arange(120) * 37 % 100
+    expected = [(luck < 100 * share).mean() for share in SHARES]
+    rows = curve.to_json()
+    assert [row["accuracy"] for row in rows] == pytest.approx(expected)
+    assert [row["share"] for row in rows] == [0.1, 0.2, 0.4, 0.8, 1]
+    assert rows[-1]["images"] == 90
+    assert rows[-1]["accuracy"] == crossed.result.accuracy
+
+
+@given(
+    before=st.floats(0.2, 0.95), change=st.floats(-0.3, 0.3), images=st.integers(5, 400), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_the_sentence_about_more_images_holds(before: float, change: float, images: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    draw = chance.random(images)
+    few = draw < before
+    many = np.where(chance.random(images) < 0.8, draw, chance.random(images)) < before + change
+    labels = torch.zeros(images, dtype=torch.int64)
+    every = [few, few, few, many, many]
+    results = [evaluate(torch.stack([torch.from_numpy(r), ~torch.from_numpy(r)], 1).float(), labels) for r in every]
+    found = LearningCurve((10, 20, 40, 80, 100), tuple(results), tuple(every)).finding()
+    differ = int((few != many).sum())
+    p = binomtest(int((many & ~few).sum()), differ).pvalue if differ else 1.0
+    assert found.evidence["p_value"] == pytest.approx(p)
+    said = "can't be told" if p >= 0.05 else "are likely to help" if many.sum() > few.sum() else "did not help"
+    assert said in found.text
+
+
+def test_a_run_draws_its_curve_with_near_duplicates_in_one_fold(finished: Any, tmp_path: Path) -> None:
+    run = finished(folds=3, learning_curve=True, solver="exact", epochs=1)
+    found = run.to_json()
+    assert [row["share"] for row in found["learning_curve"]] == list(SHARES)
+    assert found["learning_curve"][-1]["accuracy"] == found["folds"]["accuracy"]
+    assert found["learning"]["text"] in {item.text for item in run.document().findings}
+    assert "learning_curve" not in finished(folds=3, solver="exact", epochs=1).to_json()
+    with styled():
+        learning_figure(run.crossed.curve, "$x$").savefig(tmp_path / "learning.png")
+
+
+@pytest.mark.usefixtures("small_network")
+def test_near_duplicates_are_in_one_fold_of_a_curve(small_weights: Path, tmp_path: Path) -> None:
+    root = write_pictures(tmp_path / "shapes", 60)
+    for number in range(0, 60, 3):
+        image = Image.open(root / "cross" / f"{number:03}.png")
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "cross" / f"m{number:03}.png")
+    config = small_run(root, small_weights, folds=3, learning_curve=True, solver="exact", epochs=1)
+    api.finetune(config, tmp_path / "run")
+    rows = csv.DictReader(io.StringIO((tmp_path / "run" / "folds.csv").read_text()))
+    folds = {
+        row["image"].partition("/")[2].removesuffix(".png"): row["fold"] for row in rows if "cross" in row["image"]
+    }
+    assert all(folds[f"{number:03}"] == folds[f"m{number:03}"] for number in range(0, 60, 3))
