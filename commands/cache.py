@@ -13,9 +13,9 @@ import typer
 
 from cache.keys import as_size, canonical, short_key
 from cli726.errors import RequestError, UntrustedDataError
-from cli726.text import counted, printable, typed_path
+from cli726.text import counted, printable
 from commands.completion import cache_keys
-from commands.options import OUTPUT, App, Json, examples
+from commands.options import OUTPUT, App, Json, examples, option, path_option
 from commands.render import emit, notice, table
 
 if TYPE_CHECKING:
@@ -39,20 +39,16 @@ app = App(
 )
 
 
-def option(*flags: str, panel: str = WHICH, **rest: Any) -> Any:
-    return typer.Option(*flags, rich_help_panel=panel, **rest)
-
-
 PLACE = "Where the caches are (default: CMPT726_CACHE_DIR, else the per-user cache folder)."
-CacheDir = Annotated[Path | None, option("--cache-dir", parser=typed_path, metavar="DIR", help=PLACE)]
+CacheDir = Annotated[Path | None, path_option(PLACE, "DIR", WHICH, "--cache-dir")]
 KEY = "Entry key, or a unique beginning of it."
 Key = Annotated[str | None, typer.Argument(metavar="[KEY]", help=KEY, show_default=False, autocompletion=cache_keys)]
-Yes = Annotated[bool, option("--yes", "-y", help="Don't ask first.")]
+Yes = Annotated[bool, option("Don't ask first.", None, WHICH, "--yes", "-y")]
 MOST = "Remove the least recently used until at most this much is left, as in 5GB."
-MaxSize = Annotated[str | None, option("--max-size", metavar="SIZE", help=MOST)]
+MaxSize = Annotated[str | None, option(MOST, "SIZE", WHICH, "--max-size")]
 UNUSED = "Remove entries unused for this long, as in 30d."
-OlderThan = Annotated[str | None, option("--older-than", metavar="AGE", help=UNUSED)]
-DryRun = Annotated[bool, option("--dry-run", panel=OUTPUT, help="Only say what would be removed.")]
+OlderThan = Annotated[str | None, option(UNUSED, "AGE", WHICH, "--older-than")]
+DryRun = Annotated[bool, option("Only say what would be removed.", None, OUTPUT, "--dry-run")]
 
 
 def store_of(cache_dir: Path | None) -> "Store":

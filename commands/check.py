@@ -12,7 +12,7 @@ from cli726.choices import Hidden
 from cli726.errors import RequestError
 from cli726.text import printable, typed_path
 from commands.logistic import weights as weights_of
-from commands.options import Command, Json, Seed, examples
+from commands.options import Command, Json, Seed, examples, option, path_option
 from commands.render import emit, table
 
 if TYPE_CHECKING:
@@ -31,29 +31,23 @@ class Check(Command):
         return super().parse_args(ctx, [f" {word}" if re.match(r"-(?!-|h$).", word) else word for word in args])
 
 
-def option(flag: str, metavar: str | None, help: str, panel: str = "Other parameters", **rest: Any) -> Any:
-    return typer.Option(flag, metavar=metavar, help=help, rich_help_panel=panel, **rest)
-
-
-DESCENTS = "Other parameters of problem 5"
+OTHER, DESCENTS = "Other parameters", "Other parameters of problem 5"
 ANSWER = typer.Argument(help="What you found, in quotes; for 5.1 to 5.3 a file. - reads standard input.")
-LISTING = typer.Option("--list", help="Show the questions, and how answers are typed.")
-SOURCE = typer.Option(
-    "--from", parser=typed_path, metavar="FILE", help="TOML file with an answer a line; a table with marks."
-)
-HINT = typer.Option("--hint", min=1, max=3, metavar="1|2|3", help="Help: the rule, the symbols, a first step.")
-CLASSES = option("--class", "W,W,W", "A class of problem 1 or 2, as their commands take it; repeat.")
-LAYERS = option("--layers", "N,N,...", "Units in each layer of problem 3, inputs first.")
-HIDDEN = option("--hidden", None, "What hidden units of problem 3 do (default: logistic).")
-X = option("--x", "X1,X2,...", "Inputs of problem 3, for answers that are numbers.")
-T = option("--t", "T,...", "Targets of problem 3, for answers that are numbers.")
-WEIGHTS = option("--weights", "FILE", "Weights of problem 3, as backprop takes them.", parser=typed_path)
-DEPTH = option("--depth", "N", "Layers of weights of problem 4.", min=4, max=400)
-DATA = option("--data", "FILE", "Points (default: bundled).", DESCENTS, parser=typed_path)
-ETA = option("--eta", "RATE", "Learning rate of the file; repeat for one a column.", DESCENTS)
-START = option("--start", "W1,...,BIAS", "Weights to start from.", DESCENTS)
-TOL = option("--tol", "NATS", "Tolerance of the stopping rule.", DESCENTS)
-EPOCHS = option("--max-epochs", "N", "Most epochs.", DESCENTS, min=1, max=100_000)
+LISTING = option("Show the questions, and how answers are typed.", None, None, "--list")
+SOURCE = path_option("TOML file with an answer a line; a table with marks.", "FILE", None, "--from")
+HINT = option("Help: the rule, the symbols, a first step.", "1|2|3", None, "--hint", min=1, max=3)
+CLASSES = option("A class of problem 1 or 2, as their commands take it; repeat.", "W,W,W", OTHER, "--class")
+LAYERS = option("Units in each layer of problem 3, inputs first.", "N,N,...", OTHER)
+HIDDEN = option("What hidden units of problem 3 do (default: logistic).", None, OTHER)
+X = option("Inputs of problem 3, for answers that are numbers.", "X1,X2,...", OTHER)
+T = option("Targets of problem 3, for answers that are numbers.", "T,...", OTHER)
+WEIGHTS = path_option("Weights of problem 3, as backprop takes them.", "FILE", OTHER)
+DEPTH = option("Layers of weights of problem 4.", "N", OTHER, min=4, max=400)
+DATA = path_option("Points (default: bundled).", "FILE", DESCENTS)
+ETA = option("Learning rate of the file; repeat for one a column.", "RATE", DESCENTS, "--eta")
+START = option("Weights to start from.", "W1,...,BIAS", DESCENTS)
+TOL = option("Tolerance of the stopping rule.", "NATS", DESCENTS)
+EPOCHS = option("Most epochs.", "N", DESCENTS, min=1, max=100_000)
 
 
 def check(

@@ -9,15 +9,13 @@ import typer
 from cli726.errors import RequestError
 from cli726.finetune.config import FinetuneConfig
 from cli726.finetune.recipe import DATA, FEATURES, MACHINE, MAIN
-from cli726.text import typed_path
 from commands.completion import data_sets, downloads
-from commands.options import OUTPUT, App, Json, configured, examples
+from commands.options import OUTPUT, App, Json, configured, examples, option, path_option
 from commands.progress import progress
 from commands.render import document, emit, table
 
 app = App(
     help="List and fetch data sets, and look one over.",
-    no_args_is_help=True,
     epilog=examples("cmpt726 data ls", "cmpt726 data get cifar10", "cmpt726 data report digits"),
 )
 # What a report takes of a run's options.
@@ -25,14 +23,11 @@ REPORT = (
     "cache", "data_dir", "backbone", "weights", "image_size", "fit", "cache_dir", "precision", "device", "threads",
     "workers", "seed",
 )  # fmt: skip
-
 EPILOG_DOCTOR = examples("cmpt726 doctor", "cmpt726 doctor --json")
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir", parser=typed_path, metavar="DIR", help="Where data sets live (default CMPT726_DATA_DIR)."
-    ),
-]
+LIVE = "Where data sets live (default CMPT726_DATA_DIR)."
+DataDir = Annotated[Path | None, path_option(LIVE, "DIR", None, "--data-dir")]
+LISTED = "A name that `cmpt726 data ls` lists."
+Name = Annotated[str, typer.Argument(metavar="NAME", help=LISTED, autocompletion=downloads)]
 
 
 @app.command("ls", epilog=examples("cmpt726 data ls", "cmpt726 data ls --data-dir ./data", "cmpt726 data ls --json"))
@@ -42,21 +37,12 @@ def list_data(data_dir: DataDir = None, as_json: Json = False) -> None:
 
     rows = inventory(None if data_dir is None else str(data_dir))
     cells = [(row["name"], row["source"], row["path"] or "-", row["how"]) for row in rows]
-    emit(
-        {"datasets": rows},
-        lambda: [table("Data sets", "name", "source", "on this machine", "how to get it", rows=cells, numeric=9)],
-        as_json=as_json,
-    )
+    columns = ("name", "source", "on this machine", "how to get it")
+    emit({"datasets": rows}, lambda: [table("Data sets", *columns, rows=cells, numeric=9)], as_json=as_json)
 
 
 @app.command("get", epilog=examples("cmpt726 data get cifar10", "cmpt726 data get FashionMNIST --data-dir ./data"))
-def get_data(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A name that `cmpt726 data ls` lists.", autocompletion=downloads)
-    ],
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
+def get_data(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Download a data set; CIFAR and the public weights against pinned digests."""
     from cli726.finetune.data.datasets import fetch_dataset
 
@@ -74,28 +60,20 @@ def doctor(as_json: Json = False) -> None:
     rows = [("" if check.ok else "!", check.name, check.value, check.remedy) for check in checks]
     bad = sum(not check.ok for check in checks)
     title = "All is well" if not bad else f"{bad} problem{'s' if bad > 1 else ''}"
-    emit(
-        {"checks": checks, "problems": bad},
-        lambda: [table(title, "", "what", "found", "what to do", rows=rows, numeric=9)],
-        as_json=as_json,
-    )
+    columns = ("", "what", "found", "what to do")
+    emit({"checks": checks, "problems": bad}, lambda: [table(title, *columns, rows=rows, numeric=9)], as_json=as_json)
 
 
-@app.command(
-    "report",
-    epilog=examples(
-        "cmpt726 data report digits --cache --json",
-        "cmpt726 data report digits --csv > findings.csv",
-    ),
-)
+REPORTS = ("cmpt726 data report digits --cache --json", "cmpt726 data report digits --csv > findings.csv")
+AS_THERE = "As for `cmpt726 finetune --dataset`."
+
+
+@app.command("report", epilog=examples(*REPORTS))
 @configured(FinetuneConfig, (MAIN, DATA, FEATURES, MACHINE), REPORT)
 def report_data(
     typed: dict[str, Any],
-    dataset: Annotated[
-        str,
-        typer.Argument(metavar="DATASET", help="As for `cmpt726 finetune --dataset`.", autocompletion=data_sets),
-    ],
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel=OUTPUT)] = False,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=AS_THERE, autocompletion=data_sets)],
+    csv: Annotated[bool, option("Print comma-separated values.", None, OUTPUT, "--csv")] = False,
     as_json: Json = False,
 ) -> None:
     """Look a data set over: probable label errors, near duplicates, leaks, outliers, odd images. Nothing is changed."""

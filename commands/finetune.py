@@ -5,14 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli726.errors import RequestError
 from cli726.finetune.config import FinetuneConfig, PretrainConfig
 from cli726.finetune.recipe import DATA, FEATURES, MACHINE, MAIN, PHASES, RECIPE
-from cli726.text import typed_path
 from commands import completion
-from commands.options import Json, configured, examples
+from commands.options import Json, configured, examples, option, path_option
 from commands.progress import progress
 from commands.render import document, emit, notice
 
@@ -28,38 +25,21 @@ EPILOG_PRETRAIN = examples(
     "cmpt726 pretrain --dataset digits --epochs 2 --output digits.safetensors",
     "cmpt726 finetune --dataset digits --weights digits.safetensors --epochs 2",
 )
+SHEET = "Draw a contact sheet of what --augment does, and stop."
+WHERE = "Where the run is written (default: runs/DATASET-TIMESTAMP)."
+RESUMED = "Continue an interrupted run with its own options: its folder, its name in runs/, or latest."
+LABELLED = "As for `cmpt726 finetune`: cifar100, folder:PATH, ..."
+WEIGHTS = path_option("The weights file to write.", "FILE")
+CHECKPOINT = option("Continue from the checkpoint beside the output.", None, None, "--resume")
 
 
 @configured(FinetuneConfig, (MAIN, DATA, FEATURES, PHASES, RECIPE, MACHINE))
 def finetune(
     typed: dict[str, Any],
-    preview_augment: Annotated[
-        Path | None,
-        typer.Option(
-            parser=typed_path,
-            metavar="FILE.png",
-            help="Draw a contact sheet of what --augment does, and stop.",
-            rich_help_panel=FEATURES,
-        ),
-    ] = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            parser=typed_path,
-            metavar="DIR",
-            help="Where the run is written (default: runs/DATASET-TIMESTAMP).",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
+    preview_augment: Annotated[Path | None, path_option(SHEET, "FILE.png", FEATURES)] = None,
+    run_dir: Annotated[Path | None, path_option(WHERE, "DIR", MACHINE)] = None,
     resume: Annotated[
-        Path | None,
-        typer.Option(
-            parser=typed_path,
-            metavar="RUN",
-            help="Continue an interrupted run with its own options: its folder, its name in runs/, or latest.",
-            autocompletion=completion.interrupted_runs,
-            rich_help_panel=MACHINE,
-        ),
+        Path | None, path_option(RESUMED, "RUN", MACHINE, autocompletion=completion.interrupted_runs)
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -108,14 +88,9 @@ def next_steps(result: "Finetuned") -> Iterator[str]:
 @configured(PretrainConfig, (RECIPE, PHASES, MACHINE))
 def pretrain(
     typed: dict[str, Any],
-    dataset: Annotated[
-        str,
-        typer.Option(help="As for `cmpt726 finetune`: cifar100, folder:PATH, ...", autocompletion=completion.data_sets),
-    ] = "cifar100",
-    output: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE", help="The weights file to write.")] = Path(
-        "resnet.safetensors"
-    ),
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint beside the output.")] = False,
+    dataset: Annotated[str, option(LABELLED, autocompletion=completion.data_sets)] = "cifar100",
+    output: Annotated[Path, WEIGHTS] = Path("resnet.safetensors"),
+    resume: Annotated[bool, CHECKPOINT] = False,
     as_json: Json = False,
 ) -> None:
     """Train a CIFAR ResNet from scratch and write weights that `finetune --weights` takes."""

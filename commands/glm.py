@@ -2,21 +2,16 @@
 
 from typing import Annotated
 
-import typer
-
 from commands.drawing import Figures, Output, drawing
-from commands.options import At, Extent, examples
+from commands.options import MODEL, At, Extent, examples, option
 
 EPILOG = examples(
     "cmpt726 glm",
     'cmpt726 glm --class "1,1,-2" --class "3,0,0" --class "2,0,1" --out figures',
     "cmpt726 glm --at 0.5 -0.5 --no-figures",
 )
-Classes = Annotated[
-    list[str] | None,
-    typer.Option("--class", metavar="W0,W1,W2", rich_help_panel="Model and points",
-                 help="A class's weights of 1, x1^2 and x2^2; repeat for each (default: the assignment's two)."),
-]  # fmt: skip
+SCORES = "A class's weights of 1, x1^2 and x2^2; repeat for each (default: the assignment's two)."
+Classes = Annotated[list[str] | None, option(SCORES, "W0,W1,W2", MODEL, "--class")]
 
 
 @drawing("glm")

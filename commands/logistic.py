@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli726.errors import ComputationError, RequestError
-from cli726.text import typed_path
 from commands.drawing import Output, drawing
-from commands.options import App, Seed, examples
+from commands.options import App, Seed, examples, option, path_option
 from commands.progress import progress
 
 if TYPE_CHECKING:
@@ -22,31 +19,24 @@ DESCENT, POINTS = "Descent", "Points"
 app = App(
     name="lr",
     help="Logistic regression by gradient descent, stochastic gradient descent and Newton's method (problem 5).",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
     epilog=examples("cmpt726 lr gd", "cmpt726 lr compare", "cmpt726 lr sgd --eta 0.05"),
 )
 
 
-def option(name: str, metavar: str, help: str, *, panel: str = DESCENT, **limits: Any) -> Any:
-    """Return an option of a descent."""
-    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=panel, **limits)
-
-
 FILE = "Points, a line each: features and a label 0 or 1, separated by white space or commas (default: bundled)."
-Data = Annotated[Path | None, option("--data", "FILE", FILE, panel=POINTS, parser=typed_path)]
-Center = Annotated[bool, typer.Option("--center", help="Take each feature's mean away first.", rich_help_panel=POINTS)]
-Eta = Annotated[float, option("--eta", "RATE", "Learning rate.")]
+Data = Annotated[Path | None, path_option(FILE, "FILE", POINTS, "--data")]
+Center = Annotated[bool, option("Take each feature's mean away first.", None, POINTS, "--center")]
+Eta = Annotated[float, option("Learning rate.", "RATE", DESCENT, "--eta")]
 SEVERAL = "Learning rate; repeat for several (default: 0.5 0.3 0.1 0.05 0.01)."
-Etas = Annotated[list[float] | None, option("--eta", "RATE", SEVERAL)]
-MaxEpochs = Annotated[int, option("--max-epochs", "N", "Stop after so many epochs.", min=1, max=1_000_000)]
-Tol = Annotated[float, option("--tol", "NATS", "Stop when the loss changes by less than this; 0: never.")]
+Etas = Annotated[list[float] | None, option(SEVERAL, "RATE", DESCENT, "--eta")]
+MaxEpochs = Annotated[int, option("Stop after so many epochs.", "N", DESCENT, "--max-epochs", min=1, max=1_000_000)]
+Tol = Annotated[float, option("Stop when the loss changes by less than this; 0: never.", "NATS", DESCENT, "--tol")]
 FROM = "Weights to start from (default: 0.1 for the first feature, 0 for the others)."
-Start = Annotated[str | None, option("--start", "W1,...,BIAS", FROM)]
-Epochs = Annotated[int, option("--epochs", "N", "Passes over the points.", min=1, max=1_000_000)]
-BatchSize = Annotated[int, option("--batch-size", "N", "Points an update.", min=1)]
+Start = Annotated[str | None, option(FROM, "W1,...,BIAS", DESCENT, "--start")]
+Epochs = Annotated[int, option("Passes over the points.", "N", DESCENT, "--epochs", min=1, max=1_000_000)]
+BatchSize = Annotated[int, option("Points an update.", "N", DESCENT, "--batch-size", min=1)]
 ORDERS = "Independent orders of the points, for median and band."
-Shuffles = Annotated[int, option("--shuffles", "N", ORDERS, min=1, max=10_000)]
+Shuffles = Annotated[int, option(ORDERS, "N", DESCENT, "--shuffles", min=1, max=10_000)]
 
 
 def weights(text: str | None) -> list[float] | None:

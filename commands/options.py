@@ -20,49 +20,39 @@ from cli726.finetune.options import NOUNS, Described, described, spelling
 from cli726.text import typed_path
 from commands import completion
 
-OUTPUT = "Output"
+OUTPUT, MODEL = "Output", "Model and points"
 # Of a wrong value, so much is repeated.
 LONGEST_VALUE = 60
 Function: TypeAlias = Callable[..., Any]
 FigureFormat: TypeAlias = Literal["png", "svg", "pdf"]
 
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document with the same numbers, unrounded.", rich_help_panel=OUTPUT),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        parser=typed_path,
-        metavar="DIR",
-        help="Folder for the figures (default: results/COMMAND; with --json none unless given).",
-        rich_help_panel=OUTPUT,
-    ),
-]
-Format = Annotated[FigureFormat, typer.Option("--format", help="File format of the figures.", rich_help_panel=OUTPUT)]
-NoFigures = Annotated[bool, typer.Option("--no-figures", help="Draw nothing.", rich_help_panel=OUTPUT)]
-Show = Annotated[bool, typer.Option("--show", help="Open the figures in the system's viewer.", rich_help_panel=OUTPUT)]
-Extent = Annotated[
-    str | None,
-    typer.Option(
-        "--extent",
-        metavar="E",
-        help="Draw from -E to E on both axes (default: chosen to show what matters).",
-        rich_help_panel=OUTPUT,
-    ),
-]
-At = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="X1 X2", help="Also what holds at this point.", rich_help_panel="Model and points"),
-]
+
+def option(help: str, metavar: str | None = None, panel: str | None = None, *flags: str, **more: Any) -> Any:
+    """Return an option in a panel of the help."""
+    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel, **more)
+
+
+def path_option(help: str, metavar: str, panel: str | None = None, *flags: str, **more: Any) -> Any:
+    """Return an option that takes a path as somebody typed it."""
+    return option(help, metavar, panel, *flags, parser=typed_path, **more)
+
+
+DOCUMENT = "Print one JSON document with the same numbers, unrounded."
+Json = Annotated[bool, option(DOCUMENT, None, OUTPUT, "--json")]
+FOLDER = "Folder for the figures (default: results/COMMAND; with --json none unless given)."
+Out = Annotated[Path | None, path_option(FOLDER, "DIR", OUTPUT, "--out")]
+Format = Annotated[FigureFormat, option("File format of the figures.", None, OUTPUT, "--format")]
+NoFigures = Annotated[bool, option("Draw nothing.", None, OUTPUT, "--no-figures")]
+Show = Annotated[bool, option("Open the figures in the system's viewer.", None, OUTPUT, "--show")]
+AXES = "Draw from -E to E on both axes (default: chosen to show what matters)."
+Extent = Annotated[str | None, option(AXES, "E", OUTPUT, "--extent")]
+At = Annotated[tuple[str, str] | None, option("Also what holds at this point.", "X1 X2", MODEL)]
 RUN = "A run's folder, its name in runs/, or latest."
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.finished_runs)]
 OWN_HEAD = "The run's head, where it is code of your own."
-OwnHead = Annotated[str | None, typer.Option("--head", metavar="python:FILE.py:FUNCTION", help=OWN_HEAD)]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Same seed, same machine: same numbers.")
-]
+OwnHead = Annotated[str | None, option(OWN_HEAD, "python:FILE.py:FUNCTION", None, "--head")]
+SAME = "Same seed, same machine: same numbers."
+Seed = Annotated[int, option(SAME, "N", None, "--seed", min=0, max=2**63 - 1)]
 
 
 class Command(TyperCommand):
@@ -93,11 +83,6 @@ class App(typer.Typer):
             return register(function)
 
         return decorate
-
-
-def option(help: str, metavar: str | None = None, panel: str = "Network", **more: Any) -> Any:
-    """Return an option of problems 3 and 4 in a panel of the help."""
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel, **more)
 
 
 def examples(*commands: str) -> str:

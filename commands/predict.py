@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli726.errors import RequestError
-from cli726.text import spreadsheet_text, typed_path
+from cli726.text import spreadsheet_text
 from commands import completion
 from commands.drawing import Output, drawing
-from commands.options import OUTPUT, Json, OwnHead, RunName, examples
+from commands.options import OUTPUT, Json, OwnHead, RunName, examples, option, path_option
 from commands.progress import progress
 from commands.render import emit, notice, table
 
@@ -32,6 +32,9 @@ EPILOG_EVALUATE = examples(
 EPILOG_EXPORT = examples(
     "cmpt726 export latest --output model.onnx", "cmpt726 export runs/digits-20260101-120000 --output model.onnx --json"
 )
+LABELLED = "Labelled images, as for `cmpt726 finetune`: folder:PATH, csv:FILE, digits, ..."
+EVIDENCE = "Draw where in each image the evidence lies for its class and the next (linear heads)."
+PAGE = "Write an HTML table of the images and their scores."
 # So many classes are listed beside the most probable one.
 RUNNERS_UP = 3
 
@@ -72,16 +75,8 @@ def predict(
         list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
     ],
     head: OwnHead = None,
-    explain: Annotated[
-        Path | None,
-        typer.Option(
-            parser=typed_path,
-            metavar="DIR",
-            help="Draw where in each image the evidence lies for its class and the next (linear heads).",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", rich_help_panel=OUTPUT)] = False,
+    explain: Annotated[Path | None, path_option(EVIDENCE, "DIR", OUTPUT)] = None,
+    csv: Annotated[bool, option("Print comma-separated values.", None, OUTPUT, "--csv")] = False,
     as_json: Json = False,
 ) -> None:
     """Classify your own images with a finished run's best model."""
@@ -119,24 +114,10 @@ def predict(
 @drawing("evaluate")
 def evaluate(
     run: RunName,
-    dataset: Annotated[
-        str,
-        typer.Option(
-            help="Labelled images, as for `cmpt726 finetune`: folder:PATH, csv:FILE, digits, ...",
-            autocompletion=completion.data_sets,
-        ),
-    ],
-    data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="Where data sets live.")] = None,
+    dataset: Annotated[str, option(LABELLED, autocompletion=completion.data_sets)],
+    data_dir: Annotated[str | None, option("Where data sets live.", "DIR")] = None,
     head: OwnHead = None,
-    gallery: Annotated[
-        Path | None,
-        typer.Option(
-            parser=typed_path,
-            metavar="FILE.html",
-            help="Write an HTML table of the images and their scores.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    gallery: Annotated[Path | None, path_option(PAGE, "FILE.html", OUTPUT)] = None,
     *,
     output: Output,
 ) -> None:
@@ -155,7 +136,7 @@ def evaluate(
 
 def export(
     run: RunName,
-    output: Annotated[Path, typer.Option(parser=typed_path, metavar="FILE.onnx", help="The file to write.")],
+    output: Annotated[Path, path_option("The file to write.", "FILE.onnx")],
     head: OwnHead = None,
     as_json: Json = False,
 ) -> None:

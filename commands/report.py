@@ -2,14 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from cli726.errors import RequestError
-from cli726.text import typed_path
 from commands import completion
-from commands.options import OUTPUT, Json, examples
+from commands.options import OUTPUT, Json, examples, option, path_option
 from commands.progress import progress
 from commands.render import emit, notice, table
 
@@ -21,29 +20,20 @@ EPILOG = examples(
 )
 
 
-def option(panel: str, help: str, metavar: str | None = None, **rest: Any) -> Any:
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=panel, **rest)
-
-
 CONTENT, TITLE = "What it shows", "Title page"
-PDF = option(OUTPUT, "The PDF file to write.", "FILE", parser=typed_path)
-ZIP = option(OUTPUT, "The zip file to write.", "FILE", parser=typed_path)
-PROBLEMS = option(CONTENT, "Which of the six.", "N,N,...", autocompletion=completion.problems)
-DATA = option(CONTENT, "Problem 5's points, as for cmpt726 lr (default: bundled).", "FILE", parser=typed_path)
-RUN = option(
-    CONTENT,
+PDF = path_option("The PDF file to write.", "FILE", OUTPUT)
+ZIP = path_option("The zip file to write.", "FILE", OUTPUT)
+PROBLEMS = option("Which of the six.", "N,N,...", CONTENT, autocompletion=completion.problems)
+DATA = path_option("Problem 5's points, as for cmpt726 lr (default: bundled).", "FILE", CONTENT)
+FINISHED = (
     "A finished fine-tuning run for problem 6: its folder, its name in runs/, or latest (default: fine-tune now, into "
-    "a new folder in runs/).",
-    "RUN",
-    autocompletion=completion.finished_runs,
+    "a new folder in runs/)."
 )
-DATASET = option(CONTENT, "What to fine-tune on, as for cmpt726 finetune.", "DATA", autocompletion=completion.data_sets)
-CODE = option(
-    CONTENT,
-    "Code at the end: the hand-in scripts and the modules that compute the answers, all that the scripts use, or none.",
-    "core|all|none",
-)
-NAME, NUMBER = option(TITLE, "Your name."), option(TITLE, "Your student number.", "NUMBER")
+RUN = option(FINISHED, "RUN", CONTENT, autocompletion=completion.finished_runs)
+DATASET = option("What to fine-tune on, as for cmpt726 finetune.", "DATA", CONTENT, autocompletion=completion.data_sets)
+LISTED = "the hand-in scripts and the modules that compute the answers, all that the scripts use, or none."
+CODE = option(f"Code at the end: {LISTED}", "core|all|none", CONTENT)
+NAME, NUMBER = option("Your name.", None, TITLE), option("Your student number.", "NUMBER", TITLE)
 
 
 def report(

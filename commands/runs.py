@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli726.finetune.config import FinetuneConfig
-from cli726.text import printable, typed_path
+from cli726.text import printable
 from commands import completion
-from commands.options import RUN, App, Json, examples
+from commands.options import RUN, App, Json, examples, path_option
 from commands.render import document, emit, table
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ app = App(
     help="List and compare fine-tuning runs.",
     epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --folder elsewhere", "cmpt726 runs compare first latest"),
 )
+Folder = Annotated[Path, path_option("Where the runs are.", "DIR", None, "--folder")]
 # Columns of their own, or nothing that a result depends on.
 APART = {"dataset", "data_dir", "cache_dir", "workers", "threads", "gallery"}
 
@@ -73,12 +72,7 @@ def tables(runs: "list[RunInfo]") -> "Iterator[RenderableType]":
 
 
 @app.command("ls", epilog=examples("cmpt726 runs ls", "cmpt726 runs ls --json"))
-def list_runs(
-    folder: Annotated[
-        Path, typer.Option("--folder", parser=typed_path, metavar="DIR", help="Where the runs are.")
-    ] = Path("runs"),
-    as_json: Json = False,
-) -> None:
+def list_runs(folder: Folder = Path("runs"), as_json: Json = False) -> None:
     """List runs with their data, the options in which they differ, accuracy or state, and date."""
     from cli726.finetune.folder.runs import list_runs as find
 

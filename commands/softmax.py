@@ -2,24 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
 from commands.drawing import Figures, Output, drawing
-from commands.options import At, Extent, examples
+from commands.options import MODEL, At, Extent, examples, option
 
 EPILOG = examples(
     "cmpt726 softmax",
     "cmpt726 softmax --point",
     'cmpt726 softmax --class "1,2,0" --class "-1,0.5,1" --at 2 -1 --no-figures',
 )
-Classes = Annotated[
-    list[str] | None,
-    typer.Option("--class", metavar="W1,W2,BIAS", rich_help_panel="Model and points",
-                 help="A class's activation; repeat for each (default: the assignment's three)."),
-]  # fmt: skip
-Point = Annotated[
-    bool, typer.Option("--point", help="Print the green point alone; draw nothing.", rich_help_panel="Model and points")
-]
+ACTIVATION = "A class's activation; repeat for each (default: the assignment's three)."
+Classes = Annotated[list[str] | None, option(ACTIVATION, "W1,W2,BIAS", MODEL, "--class")]
+Point = Annotated[bool, option("Print the green point alone; draw nothing.", None, MODEL, "--point")]
 
 
 @drawing("softmax")

@@ -11,19 +11,21 @@ EPILOG = examples(
     "cmpt726 vanishing --hidden relu --connect bipartite --weight normal:0.5 --depth 20",
     "cmpt726 vanishing --hidden logistic --connect chain --bias -5 --dtype float32",
 )
+NETWORK, FORMAT = "Network", "Format of the plain computation, beside the exact one."
+EVERY = "Every weight, such as 0.9; or normal:0.5, drawn from N(0, 0.5²)."
 
 
 @drawing("vanishing")
 def vanishing(
     output: Output,
-    depth: Annotated[int, option("Layers of weights, 1 to 20000.")] = 152,
-    hidden: Annotated[Hidden | None, option("What hidden units do (default: both).")] = None,
-    connect: Annotated[Connect | None, option("Connections between layers (default: both).")] = None,
-    weight: Annotated[str, option("Every weight, such as 0.9; or normal:0.5, drawn from N(0, 0.5²).", "W")] = "1",
-    bias: Annotated[str | None, option("Of every unit (default: none).", "B")] = None,
+    depth: Annotated[int, option("Layers of weights, 1 to 20000.", None, NETWORK)] = 152,
+    hidden: Annotated[Hidden | None, option("What hidden units do (default: both).", None, NETWORK)] = None,
+    connect: Annotated[Connect | None, option("Connections between layers (default: both).", None, NETWORK)] = None,
+    weight: Annotated[str, option(EVERY, "W", NETWORK)] = "1",
+    bias: Annotated[str | None, option("Of every unit (default: none).", "B", NETWORK)] = None,
     x: Annotated[str, option("Inputs.", "X1,X2", "Data point")] = "1,1",
     t: Annotated[str, option("Target.", "T", "Data point")] = "0.5",
-    dtype: Annotated[Dtype, option("Format of the plain computation, beside the exact one.")] = Dtype.float64,
+    dtype: Annotated[Dtype, option(FORMAT, None, NETWORK)] = Dtype.float64,
     seed: Seed = 0,
 ) -> None:
     """Problem 4: vanishing gradients in deep chains and bipartite networks, and what makes them exactly zero."""
