@@ -64,9 +64,11 @@ def test_streams_of_any_encoding_take_any_text(tmp_path: Path, encoding: str) ->
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "-5", "many", ""])
-def test_a_terminal_that_does_not_know_its_width_hides_nothing(tmp_path: Path, columns: str) -> None:
-    done = in_shell("cmpt726 softmax --point", tmp_path, COLUMNS=columns)
-    assert "".join(done.stdout.split()).startswith("Thegreenpoint")
+def test_a_terminal_that_does_not_know_its_width_hides_nothing(
+    cmpt726: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "".join(cmpt726("softmax", "--point").stdout.split()).startswith("Thegreenpoint")
 
 
 def test_without_a_home_a_folder_must_be_named(cmpt726: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

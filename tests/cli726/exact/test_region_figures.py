@@ -20,6 +20,7 @@ from cli726.exact.plane import class_color, pale
 from cli726.glm import figures as glm_figures
 from cli726.softmax import figures as softmax_figures
 from tests.cli726.exact.settings import settings
+from tests.harness import times
 
 SQUARE = ("1,0,0", "-1,0,0", "0,1,0", "0,-1,0", "0,0,1")
 MANY = tuple(f"{k * k % 11 - 5},{k * 7 % 13 - 6},{k % 5}" for k in range(14))
@@ -160,7 +161,8 @@ def test_curves_are_the_probabilities_along_boundaries_and_into_regions(classes)
                         assert p[-1] == pytest.approx(way.limit[k], abs=0.01)
 
 
-@pytest.mark.parametrize("weights", settings(4, 8))
+@pytest.mark.faults
+@pytest.mark.parametrize("weights", settings(4, times(4, 8)))
 def test_every_setting_can_be_drawn(weights, monkeypatch):
     monkeypatch.setattr(glm_figures, "CELLS", 4)
     monkeypatch.setattr(softmax_figures, "PANELS", 3)

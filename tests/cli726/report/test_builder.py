@@ -51,7 +51,7 @@ def test_all_six_problems(run, tmp_path, text_of):
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path):
     for name in ("one.pdf", "two.pdf"):
-        build(Request(problems=(2,), name="Ada", code="none"), tmp_path / name)
+        build(Request(problems=(3,), name="Ada", code="none"), tmp_path / name)
     assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["one.pdf", "two.pdf"]
 

@@ -13,6 +13,7 @@ import pytest
 import cli726
 from cli726.errors import RequestError
 from cli726.report.code import CORE, GIVEN, PROBLEMS, core, library, listings, package, scripts
+from tests.cli726.finetune.synthetic import write_pictures
 from tests.harness import FULL
 
 ROOT = Path(cli726.__file__).parent.parent
@@ -121,9 +122,10 @@ def unzipped(tmp_path_factory):
 @pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("script", WORK if FULL else ["P1/softmax.py", "P5/logistic_regression.py", "P6/finetune.py"])
-def test_unzipped_it_runs_with_nothing_of_ours_installed(unzipped, script):
+def test_unzipped_it_runs_with_nothing_of_ours_installed(unzipped, tmp_path, script):
     folder, name = script.split("/")
-    options = ["--dataset", "digits", "--weights", "random", "--epochs", "2"] if folder == "P6" else []
+    data = f"folder:{write_pictures(tmp_path, 30)}"
+    options = ["--dataset", data, "--weights", "random", "--epochs", "2"] if folder == "P6" else []
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ALONE, name, *options],
         cwd=unzipped / folder, capture_output=True, text=True, timeout=300,
