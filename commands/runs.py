@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from cli726.finetune.config import FinetuneConfig
 from cli726.text import printable
 from commands import completion

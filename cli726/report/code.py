@@ -101,8 +101,8 @@ def imported(text: str) -> Iterator[str]:
             yield node.module
             yield from (f"{node.module}.{item.name}" for item in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":  # when it is needed
-            names = [part.value for part in node.args if isinstance(part, ast.Constant)]
-            yield from (name for name in names if str(name).partition(".")[0] in PACKAGES)
+            names = [str(part.value) for part in node.args if isinstance(part, ast.Constant)]
+            yield from (name for name in names if name.partition(".")[0] in PACKAGES)
 
 
 def module(name: str) -> Source | None:
