@@ -76,7 +76,7 @@ def report_data(
     csv: Annotated[bool, option("Print comma-separated values.", None, OUTPUT, "--csv")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look a data set over: probable label errors, near duplicates, leaks, outliers, odd images. Nothing is changed."""
+    """Look a data set over: probable label errors, near duplicates, leaks, outliers, odd images; nothing is changed."""
     if csv and as_json:
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
     config = FinetuneConfig(dataset=dataset, **typed)

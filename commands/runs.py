@@ -88,7 +88,7 @@ def run_argument(name: str) -> Any:
 
 @app.command(epilog=examples("cmpt726 runs compare first latest", "cmpt726 runs compare first latest --json"))
 def compare(a: Annotated[str, run_argument("A")], b: Annotated[str, run_argument("B")], as_json: Json = False) -> None:
-    """Compare two finished runs image by image: is one better, or is it chance? (exact McNemar test)"""
+    """Compare two finished runs image by image: one is better, or it may be chance (exact McNemar test)."""
     from cli726.finetune.compare import compare as compare_runs
 
     result = compare_runs(a, b)
