@@ -106,14 +106,3 @@ def test_bad_requests_exit_2_with_a_helpful_line(cmpt726, arguments, message, tm
     assert (done.status, done.stdout) == (2, "")
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_examples_in_the_help_run_as_printed(cmpt726, name):
-    shown = cmpt726(name, "--help").stdout
-    commands = [line.strip().removeprefix("$ ") for line in shown.splitlines() if line.strip().startswith("$ ")]
-    assert len(commands) == 3
-    for command in commands:
-        program, *arguments = shlex.split(command)
-        assert program == "cmpt726"
-        assert cmpt726(*arguments, "--no-figures").status == 0

@@ -89,8 +89,6 @@ def test_a_stopped_training_ends_as_an_unstopped_one(tmp_path: Path, trained: Pr
 
 def test_only_the_same_recipe_on_the_same_data_is_gone_on_with(tmp_path: Path) -> None:
     output = tmp_path / "weights.safetensors"
-    with pytest.raises(RequestError):
-        pretrain(DATA, PretrainConfig(**CONFIG), output, resume=True)
     with stopped(1, keeper=Pretraining, by="keep"):
         pretrain(DATA, PretrainConfig(**CONFIG), output)
     with pytest.raises(RequestError, match="recipe"):
@@ -109,17 +107,8 @@ def test_statistics_are_numpys_to_four_digits_and_never_zero() -> None:
     assert torch.isfinite(found(torch.from_numpy(pixels))).all()
 
 
-@pytest.mark.parametrize(
-    ("options", "output", "error"),
-    [
-        ({"augment": "mirror"}, "w.safetensors", RequestError),
-        ({}, "w.pt", RequestError),
-        ({"lr": 1e38, "schedule": "constant", "warmup": 0.0}, "w.safetensors", ComputationError),
-    ],
-)
-def test_what_cannot_be_done_leaves_nothing(
-    tmp_path: Path, options: dict[str, Any], output: str, error: type[Exception]
-) -> None:
-    with pytest.raises(error):
-        pretrain(DATA, PretrainConfig(**{**CONFIG, "epochs": 1, **options}), tmp_path / output)
+def test_a_training_that_diverges_leaves_nothing(tmp_path: Path) -> None:
+    config = PretrainConfig(**{**CONFIG, "lr": 1e38, "schedule": "constant", "warmup": 0.0})
+    with pytest.raises(ComputationError):
+        pretrain(DATA, config, tmp_path / "w.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -96,13 +96,14 @@ def test_stopped_again_and_again(tmp_path: Path, small: Small, whole: Path) -> N
         ({"epochs": 3, "unfreeze_after": "1:layer3,2:layer2", "precision": "bf16"}, 2),
         ({"epochs": 3, "unfreeze_after": "2", "unfreeze": "layer3", "optimizer": "adamw", "cache": True}, 3),
         ({"epochs": 3, "optimizer": "adamw", "head": "mlp:8", "dropout": 0.4, "batch_norm": True}, 2),
+        ({"epochs": 3, "views": 2, "augment": "flip,crop", "unfreeze_after": "2", "unfreeze": "layer3"}, 1),
         ({"epochs": 2, "recompute": True, "validate_every": 2, "tta": True, "augment": "flip"}, 1),
         ({"epochs": 6, "unfreeze_after": "4", "unfreeze": "layer3", "patience": 1, "lr": 1e-9}, 2),
         ({"epochs": 3, "unfreeze_after": "2", "unfreeze": "layer3", "l2": (0.0, 0.5), "balance": True}, 3),
         ({"epochs": 4, "unfreeze_after": "2", "unfreeze": "layer3", "l2": (0.01,), "solver": "exact"}, 2),
         ({"epochs": 4, "unfreeze_after": "2", "unfreeze": "layer3", "l2": (0.01,), "solver": "exact"}, 3),
     ],
-    ids=["gradual", "adamw cached", "deep head", "recomputed", "patience", "several penalties", "exact", "after exact"],
+    ids=["gradual", "adamw cached", "deep", "views", "recomputed", "patience", "penalties", "exact", "after exact"],
 )
 def test_stopped_under_every_kind_of_option(
     tmp_path: Path, small: Small, finished: Callable[..., Finetuned], options: dict[str, Any], after: int

@@ -96,13 +96,6 @@ def test_what_is_wrong_with_own_data_is_said_in_one_line(own: Own, function: str
     assert caught.value.status == 2
 
 
-def test_what_own_code_prints_is_no_result(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
-    load_dataset(own("talkative"))
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "from my own code" in err
-
-
 @pytest.mark.parametrize("somebodys", [True, False])
 def test_items_that_cannot_be_read_are_skipped_with_their_reason(somebodys: bool) -> None:
     """Somebody's own data set, and one of torchvision's that opens files."""

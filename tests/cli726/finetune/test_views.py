@@ -12,8 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli726.errors import RequestError
-from cli726.finetune.api import finetune, resume
+from cli726.finetune.api import finetune
 from cli726.finetune.features.bank import MIRROR, PLAIN, Variant
 from cli726.finetune.features.feed import Feed, batch_sizes, from_images, from_stored, from_views
 from cli726.finetune.run import Run
@@ -22,11 +21,9 @@ from tests.cli726.finetune.own import AUGMENTATIONS, HEADS, write_code
 from tests.cli726.finetune.synthetic import (
     HEAD_ONLY,
     Listener,
-    assert_same_result,
     metrics,
     same_bits,
     small_run,
-    stopped,
     write_pictures,
 )
 from tests.cli726.finetune.synthetic import run as run_to_tensors
@@ -142,24 +139,6 @@ def test_an_own_augmentation_that_was_changed_is_not_taken_for_the_old_one(
     assert finetune(config, tmp_path / "second").cache["state"] == "hit"
     (tmp_path / "mine.py").write_text(AUGMENTATIONS.replace("// 2", "// 3"))
     assert finetune(config, tmp_path / "third").cache["state"] == "built"
-
-
-@pytest.mark.parametrize("options", [{}, {"augment": "none"}, {"augment": ""}])
-def test_views_of_nothing_are_refused(few: Path, small_weights: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(RequestError, match="--views 4 needs --augment"):
-        small_run(few, small_weights, views=4, **options)
-
-
-def test_views_survive_an_interruption(
-    tmp_path: Path, few: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options: dict[str, Any] = {"views": 2, "augment": "flip,crop", "unfreeze_after": "2", "unfreeze": "layer3"}
-    config = small_run(few, small_weights, epochs=3, **options)
-    finetune(config, tmp_path / "whole")
-    with stopped(1):
-        finetune(config, tmp_path / "run")
-    resume(tmp_path / "run")
-    assert_same_result(tmp_path / "run", tmp_path / "whole")
 
 
 AUGMENT = "flip,crop"
