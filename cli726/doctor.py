@@ -66,12 +66,9 @@ def match_vision() -> Iterator[Check]:
     if pins and here == pins[0]:
         yield Check("torch and torchvision", "match")
     elif pins:
-        yield Check(
-            "torch and torchvision",
-            f"don't match: this torchvision was built for torch {pins[0]}",
-            ok=False,
-            remedy=f"pip install 'torch=={pins[0]}', or install both anew: pip install --upgrade torch torchvision",
-        )
+        found = f"don't match: this torchvision was built for torch {pins[0]}"
+        remedy = f"pip install 'torch=={pins[0]}', or install both anew: pip install --upgrade torch torchvision"
+        yield Check("torch and torchvision", found, ok=False, remedy=remedy)
     from cli726.finetune.data.vision import import_torchvision
 
     try:
@@ -87,12 +84,9 @@ def devices() -> Iterator[Check]:
     from cli726.finetune.network.kernels import has_bf16
 
     yield Check("processors", f"{os.cpu_count()}; torch uses {torch.get_num_threads()} threads")
-    yield Check(
-        "bfloat16", "in hardware: --precision auto uses it" if has_bf16() else "not in hardware: float32 is used"
-    )
-    names = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    fast = "in hardware: --precision auto uses it" if has_bf16() else "not in hardware: float32 is used"
+    yield Check("bfloat16", fast)
+    names = map(torch.cuda.get_device_name, range(torch.cuda.device_count() if torch.cuda.is_available() else 0))
     yield Check("GPU", ", ".join(names) or "none: --device auto takes the processor")
 
 
@@ -104,16 +98,10 @@ def place(name: str, folder: Path) -> Check:
     if not there.is_dir():
         return Check(f"{name} folder", str(there), ok=False, remedy=f"it is a file; choose a folder: {variable(name)}")
     free = shutil.disk_usage(there).free
-    value = f"{folder.absolute()}: {free / 1e9:.1f} GB free"
+    remedy = "less than 2 GB is free: `cmpt726 cache prune`, or another disk" if free < ROOM else ""
     if not os.access(there, os.W_OK):
-        return Check(
-            f"{name} folder", value, ok=False, remedy=f"it can't be written to; choose another: {variable(name)}"
-        )
-    if free < ROOM:
-        return Check(
-            f"{name} folder", value, ok=False, remedy="less than 2 GB is free: `cmpt726 cache prune`, or another disk"
-        )
-    return Check(f"{name} folder", value)
+        remedy = f"it can't be written to; choose another: {variable(name)}"
+    return Check(f"{name} folder", f"{folder.absolute()}: {free / 1e9:.1f} GB free", not remedy, remedy)
 
 
 def variable(name: str) -> str:
