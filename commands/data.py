@@ -64,8 +64,13 @@ def doctor(as_json: Json = False) -> None:
     emit({"checks": checks, "problems": bad}, lambda: [table(title, *columns, rows=rows, numeric=9)], as_json=as_json)
 
 
-REPORTS = ("cmpt726 data report digits --cache --json", "cmpt726 data report digits --csv > findings.csv")
+REPORTS = (
+    "cmpt726 data report digits --output report.html",
+    "cmpt726 data report digits --cache --json",
+    "cmpt726 data report digits --csv > findings.csv",
+)
 AS_THERE = "As for `cmpt726 finetune --dataset`."
+PICTURES = "Write a page of the findings with their pictures."
 
 
 @app.command("report", epilog=examples(*REPORTS))
@@ -73,10 +78,11 @@ AS_THERE = "As for `cmpt726 finetune --dataset`."
 def report_data(
     typed: dict[str, Any],
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help=AS_THERE, autocompletion=data_sets)],
+    output: Annotated[Path | None, path_option(PICTURES, "FILE.html", OUTPUT, "--output")] = None,
     csv: Annotated[bool, option("Print comma-separated values.", None, OUTPUT, "--csv")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look a data set over: probable label errors, near duplicates, leaks, outliers, odd images; nothing is changed."""
+    """List probable label errors, near duplicates, leaks, outliers and odd images of a data set; change nothing."""
     if csv and as_json:
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
     config = FinetuneConfig(dataset=dataset, **typed)
@@ -84,7 +90,12 @@ def report_data(
 
     with progress() as reporter:
         found = look(config, reporter)
+    if output is not None:
+        from cli726.finetune.output.data_page import write_data_page
+
+        write_data_page(found, output)
     if csv:
         sys.stdout.write(found.to_csv())
     else:
-        emit(found.to_json(), lambda: document(found.document()), as_json=as_json)
+        pages = None if output is None else [output]
+        emit(found.to_json(), lambda: document(found.document()), as_json=as_json, figures=pages)

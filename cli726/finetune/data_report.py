@@ -173,7 +173,7 @@ class DataReport:
             f"{self.data.name}: {counted(len(self.paths), 'image')} of {len(self.counts)} classes ({sizes})",
             f"labels: for {errors} another label is more probable; heads that had not seen the images: {seen}",
             f"duplicates: {duplicates}; {across}",
-            f"{', '.join(counted(*other) for other in others)} not read",
+            f"others: {', '.join(counted(*other) for other in others)} not read",
         ]
         return [line for line in lines if seen or not line.startswith("labels")] + list(self.notes)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+from cli726.text import printable
+from tests.cli726.finetune.synthetic import write_pictures
 
 Run = Callable[..., Any]
 
@@ -89,3 +95,57 @@ def test_finetune_names_the_command_that_fetches_what_is_missing(data: Run, cmpt
     done = cmpt726("finetune", "--dataset", name, "--weights", "random")
     assert done.status == 2
     assert f"cmpt726 data get {name}".lower() in done.stderr.lower()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Sixty pictures, two of them with names that would do harm."""
+    root = write_pictures(tmp_path / "pictures", 60)
+    (root / "rows" / "001.png").rename(root / "rows" / "=1+1 \x1b[31m<b>.png")
+    shutil.copy(root / "rows" / "004.png", root / "columns" / "<script>\u202e.png")
+    return root
+
+
+def test_report_prints_the_same_as_tables_json_csv_and_page(data: Run, pictures: Path) -> None:
+    before = {path: path.read_bytes() for path in pictures.rglob("*.png")}
+    usual = ("report", f"folder:{pictures}", "--weights", "random", "--threads", 1, "--precision", "fp32")
+    done = data(*usual, "--json", "--output", "page.html")
+    assert done.status == 0, done.stderr
+    found = done.json
+    keys = {"counts", "label_errors", "near_duplicates", "outliers", "odd", "skipped", "splits"}
+    assert keys <= found.keys()
+    assert found["figures"] == ["page.html"]
+    assert found["counts"] == {"columns": 21, "cross": 20, "rows": 20}
+    scores = [row["score"] for row in found["label_errors"]]
+    assert scores == sorted(scores, reverse=True)
+    (same,) = (row for row in found["near_duplicates"] if row["identical"])
+    assert (same["similarity"], set(same["labels"]), len(set(same["splits"]))) == (1, {"rows", "columns"}, 1)
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    table = data(*usual, "--csv")
+    assert table.status == 0
+    rows = [*csv.DictReader(io.StringIO(table.stdout))]
+    assert [row["path"] for row in rows if row["finding"] == "identical"] == [printable(p) for p in same["paths"]]
+    shown = data(*usual)
+    assert shown.status == 0
+    assert "61 images of 3 classes" in shown.stdout
+    for text in (page, table.stdout, shown.stdout, done.stdout):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert before == {path: path.read_bytes() for path in pictures.rglob("*.png")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["digits", "--csv", "--json"], "--csv and --json exclude each other"),
+        (["folder:nowhere"], "needs a folder that exists"), (["nonsense"], "--dataset must be auto"),
+        (["digits", "--backbone", "resnet21"], "--backbone must be"), ([], "Missing argument"),
+    ],
+)  # fmt: skip
+def test_report_refuses_what_it_cannot_do(data: Run, arguments: list[str], part: str) -> None:
+    done = data("report", *arguments)
+    assert done.status == 2
+    assert part in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

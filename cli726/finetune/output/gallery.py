@@ -166,7 +166,7 @@ def confused_pairs(ranked: Ranked, classes: Sequence[str]) -> Iterator[dict[str,
 
 
 def write_page(path: Path, name: str, style: Mapping[str, Any], values: Mapping[str, Any]) -> int:
-    """Write a page, atomically, of the templates NAME.html.j2, NAME.css.j2 and NAME.js; return its size in bytes.
+    """Write a page, atomically, of NAME.html.j2, NAME.css.j2 and NAME.js, if there is one; return its size in bytes.
 
     Whatever is filled in is escaped. Every page here has the head, the looks and the policy of page.html.j2 and
     page.css.j2.
@@ -180,7 +180,7 @@ def write_page(path: Path, name: str, style: Mapping[str, Any], values: Mapping[
     )
     parts = {
         "style": environment.get_template(f"{name}.css.j2").render(style),
-        "script": environment.get_template(f"{name}.js").render(),
+        "script": environment.select_template([f"{name}.js", "none.js"]).render(),
     }
     digests = {
         f"{part}_digest": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -19,12 +24,14 @@ from sklearn.preprocessing import StandardScaler
 
 from cli726.finetune import data_report
 from cli726.finetune.config import FinetuneConfig
-from cli726.finetune.data.images import digests_of
+from cli726.finetune.data.images import Dataset, Images, Skipped, digests_of, make_splits
 from cli726.finetune.data.twins import find_twins
-from cli726.finetune.data_report import DataReport, label_errors, report_data
+from cli726.finetune.data_report import Alike, DataReport, LabelError, label_errors, report_data
+from cli726.finetune.output.data_page import write_data_page
 from cli726.finetune.training.folds import draw_folds
 from commands.render import jsonable
 from tests.cli726.finetune.synthetic import CLASSES, Listener, write_pictures
+from tests.cli726.finetune.test_gallery import HOSTILE
 from tests.cli726.finetune.test_twins import features_of, scenes
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -161,3 +168,59 @@ def test_corrected_and_looked_at_again_no_features_are_computed(small_weights: P
     listener = Listener()
     report_data(FinetuneConfig(dataset=f"folder:{root}", **options), listener)
     assert not [line for line in listener.lines if line.startswith("features of")] or "0 of 60" in str(listener.lines)
+
+
+def named(names: list[str]) -> DataReport:
+    """A report with one finding of each kind, whose classes and files are called as given."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    pools = {"train": Images.of(pixels, np.arange(8) % 2, names[:8])}
+    data = Dataset(names[8], tuple(names[:2]), pools, make_splits(pools, 0, 0, names[:2]), (Skipped(*names[2:4]),))
+    alike = (Alike((0, 1), 1.0, ("train", "test"), tuple(names[:2])), Alike((2, 3), 0.9, ("train",) * 2, ("a", "a")))
+    errors = (LabelError(4, names[0], names[1], 0.9, 0.8),)
+    counts = dict(zip(("class 0", "class 1"), (3, 5), strict=True))
+    return DataReport(
+        data, "resnet20", tuple(names[:8]), pixels, counts, {"train": 8}, None, errors, alike, ((5, 0.7),),
+        ((6, "dark"), (7, "tiny")), (),
+    )  # fmt: skip
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.sampled_from(HOSTILE) | st.text(max_size=30), min_size=9, max_size=9, unique=True))
+def test_no_name_can_change_the_page(tmp_path: Path, names: list[str]) -> None:
+    def written(names: list[str]) -> tuple[str, list[str]]:
+        size = write_data_page(named(names), tmp_path / "page.html")
+        source = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert size == len(source.encode())
+        return source, [tag for tag in re.findall(r"<[^!][^>]*>", source) if tag != "<wbr>"]
+
+    tame, tags = written([f"name {number}" for number in range(9)])
+    source, theirs = written(names)
+    assert theirs == tags
+    assert all(c.isprintable() or c in "\n\t" for c in source)
+    assert len(source) < len(tame) + 30_000
+    policy = re.findall(r"style-src 'sha256-([^']+)'", source)
+    style = re.findall(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert policy == [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in style]
+    assert "<script" not in source
+    assert not re.findall(r"https?:", source)
+
+
+def test_every_finding_has_its_picture_on_the_page(tmp_path: Path) -> None:
+    found = named([f"{number}.png" for number in range(9)])
+    write_data_page(found, tmp_path / "page.html")
+    source = (tmp_path / "page.html").read_text(encoding="utf-8")
+    cards = re.findall(r"<li.*?</li>", source.split('class="cards"', 1)[1])
+    uri = re.search(r'data:image/jpeg;base64,([^"]+)', source)
+    assert uri
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri[1])))).astype(int)
+    seen = []
+    for card in cards:
+        tiles = re.findall(r'<i class="s0 x(\d) y(\d)">', card)
+        names = re.findall(r"<p><bdi>([0-9])\.png</bdi></p>", card)
+        for (x, y), name in zip(tiles, names if tiles else (), strict=True):
+            tile = sheet[32 * int(y) : 32 * int(y) + 32, 32 * int(x) : 32 * int(x) + 32]
+            assert abs(tile - found.thumbnails[int(name)]).mean() < 40
+            seen.append(int(name))
+    assert seen == [4, 0, 1, 2, 3, 5, 6, 7]
+    assert source.count('class="m"') == 1
+    assert "leak: train, test" in source
