@@ -102,6 +102,8 @@ def test_compare_reads_alike_in_table_and_json(cmpt726: Run, tmp_path: Path, mon
     assert done.status == 0, done.stderr
     assert f"p = {document['p_value']:.3g} (exact McNemar test)" in " ".join(done.stdout.split())
     assert f"{document['runs']['b']['bytes'] / 1e6:.2f} MB" in done.stdout
+    gained = document["runs"]["b"]["accuracy"] - document["runs"]["a"]["accuracy"]
+    assert f"{100 * gained:+.2f} points" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(

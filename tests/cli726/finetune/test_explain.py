@@ -74,6 +74,8 @@ def test_a_runs_own_test_images_too(
         assert found is not None
         expected = model.scores(found.seen[None]).numpy()[0]
         np.testing.assert_allclose(found.scores, expected, rtol=1e-3, atol=1e-3)
+        assert found.resized(1).shape == (32, 32)
+        np.testing.assert_allclose(found.resized(1)[2::4, 2::4], found.maps[1], atol=0.4 * np.ptp(found.maps[1]))
         assert np.array_equal(found.picture, np.asarray(Image.open(path)))
 
 
