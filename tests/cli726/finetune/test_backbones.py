@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from cli726.finetune.predict import load_model, predict
 from cli726.finetune.storage import read_tensors
 from cli726.reporting import Silent
 from tests.cli726.finetune.synthetic import Listener, lively, metrics, same_bits, stopped
-from tests.harness import times
+from tests.harness import FULL, times
 
 TORCHVISION = [kind for kind in IMAGENET if kind.family == "torchvision"]
 LITE0 = BACKBONES["efficientnet-lite0"]
@@ -252,6 +252,8 @@ def test_lite0s_package_names_are_read() -> None:
 RUN = sorted(
     (kind.name for kind in IMAGENET), key=lambda name: name not in {"mobilenet_v3_small", "efficientnet-lite0"}
 )
+# Of the first two one precision each in `make test`.
+COMPANY = list(product(RUN, (torch.float32, torch.bfloat16)))
 
 
 @pytest.mark.faults
@@ -363,8 +365,7 @@ def trained(name: str) -> nn.Module:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("name", RUN[: times(2, len(RUN))])
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("name", "precision"), COMPANY if FULL else COMPANY[::3][:2], ids=str)
 def test_the_same_bits_in_any_company(name: str, precision: torch.dtype) -> None:
     torch.manual_seed(0)
     backbone, pixels = lively(build_backbone(name)), torch.randint(0, 256, (19, 64, 64, 3), dtype=torch.uint8)
