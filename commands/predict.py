@@ -1,5 +1,6 @@
 """`cmpt726 predict`, `evaluate` and `export`: a finished run on own images, on labelled ones, and without torch."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ EPILOG_EXPORT = examples(
     "cmpt726 export latest --output model.onnx", "cmpt726 export runs/digits-20260101-120000 --output model.onnx --json"
 )
 LABELLED = "Labelled images, as for `cmpt726 finetune`: folder:PATH, csv:FILE, digits, ..."
+TRUST = "Unknown images"
 EVIDENCE = "Draw where in each image the evidence lies for its class and the next (linear heads)."
 PAGE = "Write an HTML table of the images and their scores."
 # So many classes are listed beside the most probable one.
@@ -48,7 +50,11 @@ def tables(results: "Sequence[Prediction]", class_names: Sequence[str]) -> "Iter
             continue
         order = sorted(range(len(class_names)), key=lambda i: -one.probabilities[i])[1 : RUNNERS_UP + 1]
         others = ", ".join(f"{class_names[i]} {one.probabilities[i]:.1%}" for i in order)
-        rows.append((one.image, one.label, f"{one.probability:.1%}", others))
+        if one.unknown:
+            others = f"{one.label}, {others}" if others else one.label
+        if one.unlike:
+            others = f"unlike the training images; {others}"
+        rows.append((one.image, "unknown" if one.unknown else one.label, f"{one.probability:.1%}", others))
     yield table(None, "image", "class", "probability", "next", rows=rows, numeric=9)
 
 
@@ -57,11 +63,12 @@ def write_csv(results: "Sequence[Prediction]", class_names: Sequence[str]) -> No
     import csv
 
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["image", "class", "probability", *map(spreadsheet_text, class_names), "problem"])
+    out.writerow(["image", "class", "probability", *map(spreadsheet_text, class_names), "problem", "unknown", "unlike"])
     for one in results:
         shares = one.probabilities or [""] * len(class_names)
-        named = spreadsheet_text(one.image), spreadsheet_text(one.label or "")
-        out.writerow([*named, one.probability, *shares, one.problem or ""])
+        named = spreadsheet_text(one.image), "unknown" if one.unknown else spreadsheet_text(one.label or "")
+        marks = [str(mark).lower() for mark in (one.unknown, one.unlike)]
+        out.writerow([*named, one.probability, *shares, one.problem or "", *marks])
 
 
 def typed_in() -> list[str]:
@@ -75,6 +82,10 @@ def predict(
         list[str], typer.Argument(metavar="IMAGE", help="Files, folders, or - for paths on standard input.")
     ],
     head: OwnHead = None,
+    max_error: Annotated[
+        float | None, option("Of what is answered at most this share is to be wrong; the rest is unknown.", "P", TRUST)
+    ] = None,
+    min_confidence: Annotated[float | None, option("What is less probable than this is unknown.", "P", TRUST)] = None,
     explain: Annotated[Path | None, path_option(EVIDENCE, "DIR", OUTPUT)] = None,
     csv: Annotated[bool, option("Print comma-separated values.", None, OUTPUT, "--csv")] = False,
     as_json: Json = False,
@@ -88,8 +99,9 @@ def predict(
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
     places = [place for name in images for place in (typed_in() if name == "-" else [name])]
     model = domain.load_model(find_run(run), head)
+    threshold = model.trust.threshold(max_error, min_confidence)
     paths = domain.collect_images(places)
-    results, drawn = domain.predict(model, paths), None
+    results, drawn = domain.predict(model, paths, threshold=threshold), None
     if explain is not None:
         from cli726.finetune.explain import draw_explanations
 
@@ -99,12 +111,17 @@ def predict(
     if csv:
         write_csv(results, names)
     else:
-        payload = {"run": str(model.run), "class_names": list(names), "tta": model.tta, "predictions": results}
+        payload = {"run": str(model.run), "class_names": list(names), "tta": model.tta}
+        payload |= {"temperature": model.trust.temperature, "threshold": threshold, "predictions": results}
         figures = None if drawn is None else [path for path in drawn if path is not None]
         payload |= {} if drawn is None else {"explanations": drawn}
         emit(payload, lambda: tables(results, names), as_json=as_json, figures=figures)
     if model.tta:
         notice(f"scores are {AVERAGED}, as in the run's own test")
+    if max_error is not None and threshold is not None:
+        shown = f"threshold {threshold:.4g}, from {len(model.trust.confidence):,} validation images"
+        none = f"no threshold keeps the wrong answers to {max_error:g} on the validation images: every image is unknown"
+        notice(shown if math.isfinite(threshold) else none)
     broken = [one.image for one in results if one.problem is not None]
     if broken:
         notice(f"error: {len(broken)} of {len(results)} images are broken, such as {broken[0]}; repair or remove them")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cli726.errors import UntrustedDataError
+from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.config import FinetuneConfig, settled
-from cli726.finetune.folder import RunFolder, new_run_dir
+from cli726.finetune.folder import RunFolder, new_run_dir, read_checkpoint
 from cli726.finetune.folder.runs import find_run
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import Run
@@ -28,7 +30,7 @@ def finetune(config: FinetuneConfig, run_dir: Path | None = None, *, reporter: R
         facts, name = run.facts(), run.bank.dataset.name
         folder = parallel.tell(lambda: RunFolder.create(run_dir or new_run_dir(name), config, facts))
         reporter.say(f"run: {folder.path}")
-        return run.carry_out(folder)
+        return carry_out(run, folder)
 
 
 def run_finetune(*, run_dir: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Finetuned:
@@ -62,4 +64,28 @@ def resume(name: str | Path, code: Collection[str] = (), *, reporter: Reporter |
                 what = name.removesuffix("_digest")
                 raise UntrustedDataError(f"{path} was started with another {what}; restore it or start a new run")
         reporter.say(f"resuming {path}")
-        return run.carry_out(folder)
+        return carry_out(run, folder)
+
+
+def carry_out(run: Run, folder: RunFolder) -> Finetuned:
+    """Train, test and save in a folder; where that stops, say how to go on."""
+    run.folder = folder
+    try:
+        with folder.locked():
+            run.train()
+            return run.save(run.test())
+    except BaseException as error:
+        parallel.expect_the_end()
+        with suppress(RequestError, UntrustedDataError, OSError):  # what went wrong comes first
+            say_how_to_go_on(folder, error, run.reporter)
+        raise
+
+
+def say_how_to_go_on(folder: RunFolder, error: BaseException, reporter: Reporter) -> None:
+    best = read_checkpoint(folder.checkpoint)[0].best
+    # What diverged once diverges again from the same numbers.
+    on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
+    lines = [] if isinstance(error, ComputationError) else [on]
+    lines += [f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}"] if best else []
+    if lines:
+        reporter.say("; ".join(lines))

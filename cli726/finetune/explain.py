@@ -133,7 +133,8 @@ def class_maps(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
     maps = of(stored)
     if model.tta:
         maps = (maps + of(stored.flip(2)).flip(3)) / 2
-    return maps.contiguous().numpy(), bias.numpy()
+    temperature = model.trust.temperature
+    return (maps / temperature).contiguous().numpy(), (bias / temperature).numpy()
 
 
 def explain(run: Model | str | Path, images: Sequence[Picture]) -> Iterator[Explanation | None]:

@@ -45,18 +45,19 @@ class Exported:
 
 
 class Graph(nn.Module):
-    """Normalisation, network and softmax of a model, in float32; with the mirror image, where the run averages them."""
+    """A model from pixels to calibrated probabilities, in float32; over the mirror image too with --tta."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.network, self.normalization, self.mirrored = model.network, model.normalization, model.tta
+        self.temperature = model.trust.temperature
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the probabilities (N, K) of uint8 images (N, H, W, 3)."""
         scores: Tensor = self.network(self.normalization(images))
         if self.mirrored:
             scores = (scores + self.network(self.normalization(images.flip(2)))) / 2
-        return scores.softmax(1)
+        return (scores / self.temperature).softmax(1)
 
 
 def export(model: Model, output: Path) -> Exported:

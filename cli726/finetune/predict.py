@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, get_args, overload
@@ -26,7 +26,8 @@ from cli726.finetune.network.build import build_backbone
 from cli726.finetune.network.heads import build_head, build_own_head, parse_head
 from cli726.finetune.network.resnet import Network, Normalization, width_of
 from cli726.finetune.storage import read_tensors, require_size
-from cli726.finetune.training.evaluation import network_scores
+from cli726.finetune.training.evaluation import head_features, head_scores
+from cli726.finetune.trust import Trust, network_part
 from cli726.finetune.user_code import is_code
 from cli726.text import typed_path
 
@@ -46,6 +47,7 @@ class Model:
         tta: Whether scores are averaged over each image and its mirror image, as the run's test result was.
         levels: What black and white were in its training images, where they had other levels than eight bits.
         treatment: How its images were brought to one size.
+        trust: Its temperature, what thresholds are chosen from, and where its training images lie.
         run: Where it came from.
         facts: What else its file says.
     """
@@ -58,14 +60,22 @@ class Model:
     run: Path
     levels: Levels | None
     treatment: Treatment
+    trust: Trust
     facts: Mapping[str, Any]
 
     def scores(self, pixels: np.ndarray) -> Tensor:
-        """Return the scores (N, K) of uint8 images (N, H, W, 3), as the run was tested."""
+        """Return the calibrated scores (N, K), in float64, of uint8 images (N, H, W, 3), as the run was tested."""
+        return self.judge(pixels)[0]
+
+    def judge(self, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the same, and which images are unlike the training images, bool (N,)."""
         stored = torch.from_numpy(np.ascontiguousarray(pixels))
         views = [stored, stored.flip(2)] if self.tta else [stored]
-        parts = [network_scores(self.network, 0, view, self.precision, self.normalization) for view in views]
-        return torch.stack(parts).mean(0) if self.tta else parts[0]
+        seen = [head_features(self.network, 0, view, self.precision, self.normalization) for view in views]
+        scores = torch.stack([head_scores(self.network.head, features) for features in seen]).mean(0)
+        familiar = self.trust.familiar
+        unlike = torch.zeros(len(scores)) if familiar is None else familiar.distances(seen[0]) > familiar.limit
+        return scores.double() / self.trust.temperature, unlike.bool()
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,8 @@ class Prediction:
         probability: Of that class, from 0 to 1.
         probabilities: Of every class, in the model's order.
         problem: Why there is no label.
+        unknown: The probability is below the threshold that was asked for.
+        unlike: It is further from all training images, in feature space, than nearly all validation images are.
     """
 
     image: str
@@ -85,6 +97,8 @@ class Prediction:
     probability: float | None
     probabilities: tuple[float, ...]
     problem: str | None = None
+    unknown: bool = False
+    unlike: bool = False
 
 
 def load_model(run: Path, code: str | None = None) -> Model:
@@ -144,13 +158,15 @@ def build_model(tensors: dict[str, torch.Tensor], facts: dict[str, Any], run: Pa
             batch_norm=facts["head"]["batch_norm"] is True,
         )
     network = Network(backbone, head)
-    network.load_state_dict(tensors)
+    network.load_state_dict(network_part(tensors))
+    trust = Trust.read(facts.get("trust"), tensors, width)
     stored = "bf16" if facts["precision"] == "bfloat16" else "fp32"
     precision = resolve_precision(stored, torch.device("cpu"))
     levels = stated_levels(facts.get("levels"))
     tta = facts.get("tta") is True
     treatment = stated_treatment(facts, kind)
-    return Model(network.eval(), tuple(names), Normalization(mean, std), precision, tta, run, levels, treatment, facts)
+    normalization = Normalization(mean, std)
+    return Model(network.eval(), tuple(names), normalization, precision, tta, run, levels, treatment, trust, facts)
 
 
 def stated_treatment(facts: Mapping[str, Any], kind: Backbone) -> Treatment:
@@ -203,26 +219,34 @@ def collect_images(places: Sequence[str]) -> list[Path]:
 
 
 @overload
-def predict(run: Model | str | Path, images: Picture) -> Prediction: ...  # type: ignore[overload-overlap] # a str
+def predict(  # type: ignore[overload-overlap] # a str is a sequence, too
+    run: Model | str | Path, images: Picture, *, threshold: float | None = None
+) -> Prediction: ...
 @overload
-def predict(run: Model | str | Path, images: Sequence[Picture]) -> list[Prediction]: ...
-def predict(run: Model | str | Path, images: Picture | Sequence[Picture]) -> Prediction | list[Prediction]:
+def predict(
+    run: Model | str | Path, images: Sequence[Picture], *, threshold: float | None = None
+) -> list[Prediction]: ...
+def predict(
+    run: Model | str | Path, images: Picture | Sequence[Picture], *, threshold: float | None = None
+) -> Prediction | list[Prediction]:
     """Return class and scores of each image, in order; a broken one is reported in its place.
 
     Args:
         run: A model, or a finished run: its folder, its name in `runs/`, or "latest".
         images: One image, or a sequence of them: paths (str or Path), PIL images, or ndarrays of shape (H, W, 3) or
             (H, W), of uint8 or of floats from 0 to 1.
+        threshold: Images whose class is less probable are unknown; `load_model(...).trust.threshold(0.05)` is the one
+            at which 5 % of the answers on validation images were wrong.
 
     Raises:
         RequestError: if there is no such run, or an array is no image.
     """
     model = run if isinstance(run, Model) else load_model(find_run(run))
     if isinstance(images, str | Path | Image.Image | np.ndarray):
-        return predict(model, [images])[0]
+        return predict(model, [images], threshold=threshold)[0]
     results: list[Prediction] = []
     for start in range(0, len(images), BLOCK):
-        results += predict_block(model, images[start : start + BLOCK])
+        results += predict_block(model, images[start : start + BLOCK], threshold or 0.0)
     return results
 
 
@@ -253,17 +277,22 @@ def pixels_of(model: Model, image: Picture, treatment: Treatment) -> np.ndarray 
         return str(error)
 
 
-def predict_block(model: Model, images: Sequence[Picture]) -> list[Prediction]:
+def predict_block(model: Model, images: Sequence[Picture], threshold: float) -> list[Prediction]:
     read = [pixels_of(model, image, model.treatment) for image in images]
     pixels = [one for one in read if not isinstance(one, str)]
-    rows = iter(model.scores(np.stack(pixels)).double().softmax(1).tolist() if pixels else [])
+    rows: Iterator[tuple[list[float], bool]] = iter(())
+    if pixels:
+        scores, far = model.judge(np.stack(pixels))
+        rows = zip(scores.softmax(1).tolist(), far.tolist(), strict=True)
     results = []
     for image, one in zip(images, read, strict=True):
         name = text_of(Path(image)) if isinstance(image, str | Path) else ""
         if isinstance(one, str):
             results.append(Prediction(name, None, None, (), one))
             continue
-        shares = next(rows)
+        shares, unlike = next(rows)
         top = int(np.argmax(shares))
-        results.append(Prediction(name, model.class_names[top], shares[top], tuple(shares)))
+        sure = shares[top] >= threshold
+        label = model.class_names[top]
+        results.append(Prediction(name, label, shares[top], tuple(shares), unknown=not sure, unlike=unlike))
     return results

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from torch import Tensor
 
-from cli726.document import Document, Table
+from cli726.document import Document, Finding, Table
 from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.data.images import Dataset, SplitName
 from cli726.finetune.network.weights import Weights
@@ -17,6 +17,7 @@ from cli726.finetune.predict import Picture, Prediction, load_model, predict
 from cli726.finetune.training import Best, EpochMetrics
 from cli726.finetune.training.evaluation import AVERAGED, Evaluation
 from cli726.finetune.training.folds import CrossValidation
+from cli726.finetune.trust import Answered, Trust
 from cli726.finetune.user_code import is_code
 from cli726.text import counted
 
@@ -81,8 +82,11 @@ class Finetuned:
         trials: The heads of a repeated --l2; empty where there is one value.
         test: Of the test images; None where --folds has all of them.
         test_scores: Of the best model as `predict` gives them, Tensor of shape (test images, classes).
-        crossed: What --folds found.
         probe: Accuracy on validation images, and seconds, of a linear head on the frozen features; None without one.
+        crossed, calibrated: What --folds found; the same with the scores of each fold calibrated by the others.
+        trust: What is stored with the model: its temperature, how sure it was of validation images, ...
+        before: Of the judged images, without the temperature.
+        answered: How much of the judged images would be answered with at most 5 % wrong.
         test_plain: Without averaging over mirror images; None where --tta wasn't asked for.
         solver: How near --solver exact came to the optimum; None where it wasn't asked for, or solved before resuming.
         figures: What was drawn, and the gallery.
@@ -103,9 +107,13 @@ class Finetuned:
     l2: Mapping[str, float]
     seconds: float
     run_dir: Path
+    trust: Trust
+    before: Evaluation
+    answered: Answered
     test_plain: Evaluation | None = None
     crossed: CrossValidation | None = None
     probe: Mapping[str, float] | None = None
+    calibrated: CrossValidation | None = None
     figures: tuple[Path, ...] = ()
     solver: Mapping[str, Any] | None = None
 
@@ -114,9 +122,9 @@ class Finetuned:
         """Return the images that the model, or heads like its own, had not seen: split, result, scores."""
         if self.test is not None and self.test_scores is not None:
             return "test", self.test, self.test_scores
-        if self.crossed is None:
+        if self.calibrated is None:
             raise AssertionError("a run has test images, or folds")
-        return "train", self.crossed.result, self.crossed.scores
+        return "train", self.calibrated.result, self.calibrated.scores
 
     @property
     def gain(self) -> float | None:
@@ -164,6 +172,14 @@ class Finetuned:
             "test": self.test and {**self.test.details(), "most_confused": confused},
             **({} if self.crossed is None else {"folds": self.crossed.to_json()}),
             **({} if curve is None else {"learning_curve": curve.to_json(), "learning": curve.finding().to_json()}),
+            "calibration": {
+                "temperature": self.trust.temperature,
+                "before": self.before.calibration_error,
+                "after": self.judged[1].calibration_error,
+                "split": self.judged[0],
+                "caution": self.trust.caution,
+            },
+            "answered": self.answered.to_json(),
             **({} if self.test_plain is None else {"test_plain": dict(self.test_plain.to_json())}),
             "l2": dict(self.l2),
             "seconds": self.seconds,
@@ -187,6 +203,7 @@ class Finetuned:
         if judged.imbalance(names):
             tables.append(judged.by_class(names))
         findings = [self.crossed.curve.finding()] if self.crossed and self.crossed.curve else []
+        findings += [Finding("", f"Calibration: {self.trust.caution}.")] if self.trust.caution else []
         return Document([], {}, findings, tables)
 
     def lines(self) -> list[tuple[str, str]]:
@@ -210,7 +227,9 @@ class Finetuned:
             "scores": self.test_plain and f"{AVERAGED}; without: {self.test_plain.accuracy:.2%}",
             "balanced accuracy": judged.imbalance(names),
             "most confused": ", ".join(confused),
-            "calibration": judged.calibration,
+            "calibration": f"{judged.calibration} at temperature {self.trust.temperature:.3g}, "
+            f"{100 * self.before.calibration_error:.2f} before",
+            f"at most {self.answered.max_error:.0%} wrong": self.answered.text,
             "exact head": self.solver and f"gradient norm {self.solver['gradient_norm']:.1e} at the end",
             "L2": l2["l2"] and f"penalty {l2['penalty']:.4g}, norm of the coefficients {l2['norm']:.4g}",
             "duplicates": copies and f"{copies:,} validation or test images are identical to one of another split",

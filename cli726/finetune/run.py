@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib
-import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -20,7 +18,6 @@ from torch import Tensor, nn
 from cache.store import Store
 from cache.system import default_cache_dir
 from cli726 import launch
-from cli726.errors import ComputationError, RequestError, UntrustedDataError
 from cli726.finetune import parallel
 from cli726.finetune.chance import generator
 from cli726.finetune.compare import FILE as PREDICTIONS
@@ -31,7 +28,7 @@ from cli726.finetune.data.images import SplitName, duplicates_across, lists_of
 from cli726.finetune.data.twins import SIDE, find_twins
 from cli726.finetune.features.bank import MIRROR, PLAIN, Bank, Variant
 from cli726.finetune.features.feed import Feed, feed_for
-from cli726.finetune.folder import RunFolder, read_checkpoint
+from cli726.finetune.folder import RunFolder
 from cli726.finetune.network.heads import Standardize, build_head, build_own_head, parse_head, penalty
 from cli726.finetune.network.resnet import Network, channels_last, width_of
 from cli726.finetune.network.weights import COURSE_NORMALIZATION, Weights, load_weights
@@ -40,6 +37,7 @@ from cli726.finetune.training import PROBE, Best, EpochMetrics, Progress, Traine
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_features, network_scores
 from cli726.finetune.training.exact_head import solve_head
 from cli726.finetune.training.folds import SHARES, CrossValidation, Fold, cross_validate, draw_folds, learning_curve
+from cli726.finetune.trust import calibrate_folds, judge, measure_trust
 from cli726.finetune.user_code import is_code
 from cli726.reporting import Reporter
 from cli726.text import typed_path
@@ -338,10 +336,21 @@ class Run(Trainer):
         # The phase decides from which features the best model is scored: those that it was validated on.
         cuts = {phase.name: phase.cut for phase in self.phases}
         cut = cuts.get(best.phase, len(self.phases[0].stages))
-        plain = scores = self.score("test", cut) if len(data.splits["test"]) else None
-        if plain is not None and self.config.tta:
-            scores = (plain + self.score("test", cut, MIRROR)) / 2
+        calibrated = self.crossed and calibrate_folds(self.crossed, self.bank.labels("train").cpu())
+        trust = measure_trust(self.bank, self.network, cut, self.crossed, calibrated, tta=self.config.tta)
         labels, images = self.bank.labels("test").cpu(), len(data.splits["train"])
+        folder.keep_trust(trust)
+        plain = scores = None
+        if len(data.splits["test"]):
+            plain = scores = self.score("test", cut).double()
+            if self.config.tta:
+                scores = (plain + self.score("test", cut, MIRROR)) / 2
+            before = evaluate(scores, labels)
+            plain, scores = plain / trust.temperature, scores / trust.temperature
+            answered = trust.answered(*judge(scores, labels))
+        else:
+            crossed = cast(CrossValidation, self.crossed)
+            before, answered = crossed.result, trust.answered_by_folds(torch.from_numpy(crossed.folds))
         (cost, norm), history = penalty(self.network.head, self.l2), folder.history
         return Finetuned(
             config=self.config,
@@ -358,6 +367,10 @@ class Run(Trainer):
             test_plain=None if plain is None or not self.config.tta else evaluate(plain, labels),
             crossed=self.crossed,
             probe=self.progress.probe,
+            calibrated=calibrated,
+            trust=trust,
+            before=before,
+            answered=answered,
             l2={"l2": self.l2, "penalty": cost, "norm": norm},
             seconds=time.perf_counter() - self.began,
             run_dir=folder.path,
@@ -372,25 +385,3 @@ class Run(Trainer):
             folder.write_lists({PREDICTIONS: predictions_csv(result)})
         folder.write_summary(result.to_json())
         return result
-
-    def carry_out(self, folder: RunFolder) -> Finetuned:
-        """Train, test and save in a folder; where that stops, say how to go on."""
-        self.folder = folder
-        try:
-            with folder.locked():
-                self.train()
-                return self.save(self.test())
-        except BaseException as error:
-            parallel.expect_the_end()
-            with suppress(RequestError, UntrustedDataError, OSError):  # what went wrong comes first
-                self.say_how_to_go_on(folder, error)
-            raise
-
-    def say_how_to_go_on(self, folder: RunFolder, error: BaseException) -> None:
-        best = read_checkpoint(folder.checkpoint)[0].best
-        # What diverged once diverges again from the same numbers.
-        on = f"go on with: cmpt726 finetune --resume {shlex.quote(str(folder.path))}"
-        lines = [] if isinstance(error, ComputationError) else [on]
-        lines += [f"its best model so far, of epoch {best.epoch}, is kept in {folder.path}"] if best else []
-        if lines:
-            self.reporter.say("; ".join(lines))

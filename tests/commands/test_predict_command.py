@@ -88,7 +88,7 @@ def test_json_csv_and_table_agree(predict: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(predict("latest", "photos", "--csv").stdout)))
     assert len(rows) == len(document["predictions"]) == 25
     shown = ["'=1+1", "'@risk", "[/red]", "plain", "�gpj"]
-    assert list(rows[0]) == ["image", "class", "probability", *shown, "problem"]
+    assert list(rows[0]) == ["image", "class", "probability", *shown, "problem", "unknown", "unlike"]
     for row, one in zip(rows, document["predictions"], strict=True):
         probabilities = [float(row[name]) for name in shown]
         assert probabilities == one["probabilities"]
@@ -125,9 +125,48 @@ def test_broken_images_are_reported_in_their_place_and_the_exit_status_is_2(pred
     table = predict(*arguments)
     assert (table.status, table.stdout.count("broken:")) == (2, 1)
     rows = list(csv.reader(io.StringIO(predict(*arguments, "--csv").stdout)))
-    assert [len(row) for row in rows] == [len(CLASSES) + 4] * 4
-    assert rows[2][1:-1] == [""] * (len(CLASSES) + 2)
-    assert rows[2][-1]
+    assert [len(row) for row in rows] == [len(CLASSES) + 6] * 4
+    assert rows[2][1:-3] == [""] * (len(CLASSES) + 2)
+    assert (bool(rows[2][-3]), rows[2][-2:]) == (True, ["false", "false"])
+
+
+def test_what_is_not_sure_enough_is_unknown_in_every_form(predict: Run) -> None:
+    plain = predict("latest", "photos", "--json").json
+    assert plain["threshold"] is None
+    assert not any(one["unknown"] for one in plain["predictions"])
+    middle = sorted(one["probability"] for one in plain["predictions"])[12]
+    chosen = predict("latest", "photos", "--json", "--min-confidence", middle).json
+    assert chosen["threshold"] == middle
+    for one, before in zip(chosen["predictions"], plain["predictions"], strict=True):
+        assert one == {**before, "unknown": before["probability"] < middle}
+    unknown = sum(one["unknown"] for one in chosen["predictions"])
+    assert 0 < unknown <= 12
+    rows = list(csv.DictReader(io.StringIO(predict("latest", "photos", "--csv", "--min-confidence", middle).stdout)))
+    assert [row["unknown"] for row in rows] == [str(one["unknown"]).lower() for one in chosen["predictions"]]
+    assert all((row["class"] == "unknown") is (row["unknown"] == "true") for row in rows)
+    assert predict("latest", "photos", "--min-confidence", middle).stdout.count(" unknown ") == unknown
+    everything = predict("latest", "photos", "--json", "--max-error", 1)
+    assert everything.json["threshold"] == 0
+    assert "validation images" in everything.stderr
+
+
+def test_where_no_threshold_keeps_the_share_all_is_unknown_and_that_is_said(
+    predict: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli726.finetune.trust.least_confidence", lambda *_: float("inf"))
+    done = predict("latest", "photos", "--json", "--max-error", 0.05)
+    assert done.json["threshold"] is None
+    assert all(one["unknown"] for one in done.json["predictions"])
+    assert "every image is unknown" in done.stderr
+
+
+def test_an_image_unlike_the_training_images_is_marked(predict: Run, tmp_path: Path) -> None:
+    """Their classes apart, the photos are noise of a few colours each."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 2, (32, 32, 3), np.uint8) * 255).save(tmp_path / "x.png")
+    (one,) = predict("latest", tmp_path / "x.png", "--json").json["predictions"]
+    assert one["unlike"]
+    assert "unlike the training images" in " ".join(predict("latest", tmp_path / "x.png").stdout.split())
+    assert predict("latest", tmp_path / "x.png", "--csv").stdout.endswith(",false,true\n")
 
 
 @pytest.mark.parametrize("damage", ["changed", "no model.json", "another's model.json", "empty"])
@@ -159,6 +198,10 @@ def test_a_run_whose_files_do_not_match_exits_3(predict: Run, place: Path, tmp_p
         (["latest", "photos/000.png", "--csv", "--json"], "--csv and --json exclude each other"),
         (["latest", "photos/000.png", "--head", "python:x.py:f"], "leave it out"),
         (["latest"], "IMAGE"),
+        (["latest", "photos", "--max-error", "0.1", "--min-confidence", "0.5"], "exclude each other"),
+        (["latest", "photos", "--max-error", "1.5"], "--max-error must be a share from 0 to 1; got 1.5"),
+        (["latest", "photos", "--min-confidence", "nan"], "--min-confidence must be a share from 0 to 1; got nan"),
+        (["latest", "photos", "--max-error", "much"], "--max-error must be a number"),
     ],
 )
 def test_what_cannot_be_met_exits_2(predict: Run, arguments: list[str], part: str) -> None:

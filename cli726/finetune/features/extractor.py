@@ -39,7 +39,7 @@ class Rows:
         mirrored: They are images (H, W, 3), wanted mirrored.
     """
 
-    whole: Tensor
+    whole: Stored
     positions: Tensor
     mirrored: bool = False
 

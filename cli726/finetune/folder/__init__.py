@@ -25,6 +25,7 @@ from cli726.finetune.config import FinetuneConfig, Phase
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.storage import encode_tensors, read_tensors, replace_file, sweep_parts, write_tensors
 from cli726.finetune.training import PROBE, Best, EpochMetrics, Progress
+from cli726.finetune.trust import Trust, network_part
 
 __all__ = ["RunFolder", "holder", "new_run_dir", "read_checkpoint", "restore_checkpoint", "write_checkpoint"]
 
@@ -283,16 +284,24 @@ class RunFolder:
         return progress
 
     def keep_best(self, network: Network, best: Best) -> None:
-        """Replace best model and `model.json`, so that a kill between the two leaves a pair that match."""
-        if not parallel.first():
-            return
-        facts = {**self.model, "best": asdict(best)}
-        content = encode_tensors(network.state_dict(), facts)
+        """Replace best model and `model.json`; nothing is known yet of how far to trust it."""
+        if parallel.first():
+            self.write_model(network.state_dict(), {**self.model, "best": asdict(best)})
+
+    def keep_trust(self, trust: Trust) -> None:
+        """Write down with the best model how far to trust it."""
+        if parallel.first():
+            tensors, facts = read_tensors(self.path / "best.safetensors")
+            self.write_model({**network_part(tensors), **trust.tensors()}, {**facts, "trust": trust.facts()})
+
+    def write_model(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace `best.safetensors` and `model.json`, so that a kill between the two leaves a pair that match."""
+        content = encode_tensors(tensors, facts)
         stated = {**facts, "sha256": hashlib.sha256(content).hexdigest()}
-        model, tensors = self.path / "model.json", self.path / "best.safetensors"
-        before = hashlib.sha256(tensors.read_bytes()).hexdigest() if tensors.exists() else None
+        model, best = self.path / "model.json", self.path / "best.safetensors"
+        before = hashlib.sha256(best.read_bytes()).hexdigest() if best.exists() else None
         write_json(model, {**stated, "previous_sha256": before})
-        replace_file(tensors, content)
+        replace_file(best, content)
         write_json(model, stated)
 
     def keep_epoch(
@@ -318,7 +327,7 @@ class RunFolder:
     def load_best(self, network: Network) -> None:
         """Load the best model's tensors into `network`."""
         if parallel.first():
-            network.load_state_dict(read_tensors(self.path / "best.safetensors")[0])
+            network.load_state_dict(network_part(read_tensors(self.path / "best.safetensors")[0]))
         parallel.follow_first(network)
 
     def write_lists(self, lists: Mapping[str, str]) -> None:

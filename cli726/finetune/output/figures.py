@@ -125,6 +125,36 @@ def learning_figure(curve: LearningCurve, title: str) -> Figure:
     return figure
 
 
+def reliability_figure(before: Evaluation, after: Evaluation, temperature: float) -> Figure:
+    """Draw how many of the images of a confidence are right, before and after calibration; below, how many there are.
+
+    Source: Guo et al. (2017), "On calibration of modern neural networks", figure 1.
+    """
+    figure = new_figure(9, 4.8)
+    shares, counts = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[3, 1])
+    titles = ("as the network gives them", f"at temperature {temperature:.3g}")
+    for upper, lower, result, title in zip(shares, counts, (before, after), titles, strict=True):
+        filled = [number for number, (images, _, _) in enumerate(result.bins) if images]
+        images, sums, right = np.array([result.bins[number] for number in filled]).T
+        width = 1 / len(result.bins)
+        left = np.array(filled) * width
+        upper.plot([0, 1], [0, 1], color="0.4", ls="--", lw=1.2, label="as many right as the confidence says")
+        upper.bar(left, right / images, width, align="edge", color=COLORS[0], alpha=0.35, label="right, of a bin")
+        upper.plot(sums / images, right / images, ".", ms=9, color=COLORS[0], label="at the bin's mean confidence")
+        upper.set_title(f"{title}: error {100 * result.calibration_error:.2f} points")
+        lower.bar(left, images, width, align="edge", color=COLORS[1], alpha=0.6)
+        lower.set_xlabel("confidence: probability of the likeliest class")
+        lower.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    shares[0].set_xlim(0, 1)
+    shares[0].set_ylim(0, 1)
+    shares[0].set_ylabel("right")
+    shares[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    counts[0].set_ylabel("images")
+    counts[0].yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    figure.legend(*shares[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
 def contact_sheet(data: Dataset) -> Figure:
     """Draw what the network sees: up to eight training images of each of up to sixteen classes."""
     labels, class_names = data.labels("train"), data.class_names
@@ -225,14 +255,13 @@ def show_scores(
     path: Path, images: Images, scores: Tensor, test: Evaluation, class_names: Sequence[str], summary: Mapping[str, str]
 ) -> str:
     """Write a gallery of images with their scores; return a line about it."""
-    calibration = f"expected calibration error: {100 * test.calibration_error:.2f} points"
     size = write_gallery(
         path,
         f"{summary['Data'].partition(',')[0]}: test images and their scores",
         replace(images, pixels=shrunk(images.pixels, THUMBNAIL)),
         scores.double().softmax(1).float().numpy(),
         class_names,
-        {**summary, "Accuracy": test.text, "Calibration": calibration},
+        {**summary, "Accuracy": test.text, "Calibration": test.calibration},
     )
     return f"gallery of {test.images:,} images: {size / 1e6:.1f} MB"
 
@@ -249,6 +278,7 @@ def write_artifacts(result: Finetuned, reporter: Reporter) -> list[Path]:
             folder / "confusion.png": lambda: confusion_figure(np.array(test.confusion), data.class_names, title),
             folder / "inputs.png": lambda: contact_sheet(data),
             **({} if curve is None else {folder / "learning.png": lambda: learning_figure(curve, data.name)}),
+            folder / "reliability.png": lambda: reliability_figure(result.before, test, result.trust.temperature),
         }
     )
     if result.config.gallery:

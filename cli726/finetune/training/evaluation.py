@@ -49,6 +49,13 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * total / (1 << images))
 
 
+def percentages(correct: int, images: int) -> str:
+    """Return "76 % (95 % interval 61 to 86 %)", with as many digits as so many images bear."""
+    digits = 0 if images < 1000 else 1 if images < 10_000 else 2
+    shares = (correct / images, *wilson_interval(correct, images))
+    return "{} % (95 % interval {} to {} %)".format(*(f"{100 * share:.{digits}f}" for share in shares))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How well some images were classified.
@@ -57,14 +64,15 @@ class Evaluation:
         loss: Mean negative log-likelihood, unsmoothed, in nats.
         correct, images: Counts.
         confusion: confusion[i][j] images of class i were taken for class j.
-        calibration_error: Expected calibration error: mean gap between confidence and accuracy over fifteen bins.
+        bins: For each of fifteen equal ranges of the likeliest class's probability, the images in it, the sum of their
+            probabilities, and how many of them are right.
     """
 
     loss: float
     correct: int
     images: int
     confusion: tuple[tuple[int, ...], ...]
-    calibration_error: float
+    bins: tuple[tuple[int, float, int], ...]
 
     @property
     def accuracy(self) -> float:
@@ -91,10 +99,8 @@ class Evaluation:
 
     @property
     def text(self) -> str:
-        """Return "34 of 45 right: 76 % (95 % interval 61 to 86 %)", with as many digits as so many images bear."""
-        digits = 0 if self.images < 1000 else 1 if self.images < 10_000 else 2
-        share, low, high = (f"{100 * value:.{digits}f}" for value in (self.accuracy, *self.interval))
-        return f"{self.correct:,} of {self.images:,} right: {share} % (95 % interval {low} to {high} %)"
+        """Return "34 of 45 right: 76 % (95 % interval 61 to 86 %)"."""
+        return f"{self.correct:,} of {self.images:,} right: {percentages(self.correct, self.images)}"
 
     @property
     def class_accuracy(self) -> tuple[float | None, ...]:
@@ -133,6 +139,14 @@ class Evaluation:
         return tuple(sorted(pairs, key=lambda pair: (-pair[2], pair))[:most])
 
     @property
+    def calibration_error(self) -> float:
+        """Expected calibration error: mean over images of the gap between confidence and accuracy of their bin.
+
+        Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
+        """
+        return sum(abs(confidence - right) for _, confidence, right in self.bins) / self.images
+
+    @property
     def calibration(self) -> str:
         """Return the calibration error in words."""
         return f"expected calibration error: {100 * self.calibration_error:.2f} points"
@@ -159,21 +173,16 @@ def evaluate(scores: Tensor, labels: Tensor) -> Evaluation:
     confidence = scores.double().softmax(1).amax(1)
     confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
     counts = tuple(map(tuple, confusion.tolist()))
-    return Evaluation(loss, int(right.sum()), len(labels), counts, calibration_error(confidence, right))
+    return Evaluation(loss, int(right.sum()), len(labels), counts, binned(confidence, right))
 
 
-def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
-    """Return the mean over images of |accuracy - confidence| of the bin that an image's confidence falls into.
-
-    Args:
-        confidence: Probability of the predicted class, (N,).
-        right: Whether it was the true one, (N,).
-
-    Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
-    """
+def binned(confidence: Tensor, right: Tensor, bins: int = 15) -> tuple[tuple[int, float, int], ...]:
+    """Return images, sum of confidences and right ones in each of equal ranges, which hold their upper ends."""
     which = (confidence * bins).ceil().long().sub_(1).clamp_(0, bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, confidence - right.double())
-    return float(gaps.abs().sum() / len(confidence))
+    sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, confidence)
+    counts = (torch.bincount(chosen, minlength=bins).tolist() for chosen in (which, which[right]))
+    images, hits = counts
+    return tuple(zip(images, sums.tolist(), hits, strict=True))
 
 
 def head_features(
@@ -186,7 +195,6 @@ def head_features(
     return Extractor(suffix, precision, normalization if cut == 0 else None).together(stored)
 
 
-@torch.no_grad()
 def network_scores(
     network: Network, cut: int, stored: Stored, precision: torch.dtype, normalization: Normalization
 ) -> Tensor:
@@ -194,11 +202,16 @@ def network_scores(
 
     The convolutions are divided among the processes; the head, which is small, is run by each process over all images.
     """
-    features = head_features(network, cut, stored, precision, normalization)
-    training = network.head.training
-    network.head.eval()
+    return head_scores(network.head, head_features(network, cut, stored, precision, normalization))
+
+
+@torch.no_grad()
+def head_scores(head: nn.Module, features: Tensor) -> Tensor:
+    """Return the scores (N, K) that a head in eval mode gives features (N, D); its mode stays."""
+    training = head.training
+    head.eval()
     try:
-        scores: Tensor = torch.cat([network.head(block) for block in features.split(8192)])
+        scores: Tensor = torch.cat([head(block) for block in features.split(8192)])
     finally:
-        network.head.train(training)
+        head.train(training)
     return scores

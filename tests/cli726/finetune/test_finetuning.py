@@ -23,6 +23,7 @@ from cli726.finetune.network.weights import load_weights
 from cli726.finetune.result import Finetuned
 from cli726.finetune.run import Run
 from cli726.finetune.storage import read_tensors
+from cli726.finetune.trust import network_part
 from cli726.reporting import Silent
 from tests.cli726.finetune.conftest import NORMALIZATION
 from tests.cli726.finetune.synthetic import Listener, metrics, same_bits, small_run, write_pictures
@@ -41,7 +42,7 @@ def network_of(result: Finetuned) -> Network:
     """The best model, put together by hand."""
     head = Run.setup(result.config, Silent()).new_head()
     network = Network(load_weights(result.config.weights).build(), head)
-    network.load_state_dict(tensors_of(result))
+    network.load_state_dict(network_part(tensors_of(result)))
     return network.eval()
 
 
@@ -103,6 +104,7 @@ def test_a_run_folder_holds_what_the_contract_says(finished: Finished) -> None:
     assert facts["normalization"] == {"mean": list(NORMALIZATION.mean), "std": list(NORMALIZATION.std)}
     assert {"head", "weights_digest", "dataset_digest", "best", "precision", "tta", "dataset"} <= facts.keys()
     new = {"head.0.mean", "head.0.scale", "head.1.weight", "head.1.bias"}
+    new |= {f"trust.{name}" for name in ("confidence", "right", "means", "axes", "variances")}
     assert set(tensors) == {f"backbone.{name}" for name in result.weights.backbone} | new
     model = json.loads((path / "model.json").read_bytes())
     assert model.pop("sha256") == hashlib.sha256((path / "best.safetensors").read_bytes()).hexdigest()
@@ -142,7 +144,8 @@ def test_the_test_result_is_what_the_saved_network_says_of_the_test_images(
         plain = scores = network(x)
         if tta:
             scores = (scores + network(x.flip(3))) / 2
-    torch.testing.assert_close(result.test_scores, scores, rtol=1e-2, atol=1e-2)
+    temperature = result.trust.temperature
+    torch.testing.assert_close(result.test_scores.float(), scores / temperature, rtol=1e-2, atol=1e-2 / temperature)
     for stated, by_hand in ((result.test, scores), (result.test_plain, plain)):
         if stated is not None:
             assert abs(stated.correct - int((by_hand.argmax(1).numpy() == test.labels).sum())) <= 1
