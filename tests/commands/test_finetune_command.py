@@ -82,6 +82,7 @@ def test_json_has_the_contract_and_a_second_run_hits_the_cache(finetune: Run, tm
     assert json.loads((tmp_path / "out" / "summary.json").read_bytes()) == document
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {
         "config.json", "metrics.jsonl", "best.safetensors", "model.json", "history.png", "confusion.png", "inputs.png",
+        "reliability.png",
         "gallery.html", "summary.json",
     }  # fmt: skip
     lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
