@@ -161,7 +161,6 @@ def test_where_no_threshold_keeps_the_share_all_is_unknown_and_that_is_said(
 
 
 def test_an_image_unlike_the_training_images_is_marked(predict: Run, tmp_path: Path) -> None:
-    """Their classes apart, the photos are noise of a few colours each."""
     Image.fromarray(np.random.default_rng(0).integers(0, 2, (32, 32, 3), np.uint8) * 255).save(tmp_path / "x.png")
     (one,) = predict("latest", tmp_path / "x.png", "--json").json["predictions"]
     assert one["unlike"]

@@ -140,7 +140,9 @@ def reliability_figure(before: Evaluation, after: Evaluation, temperature: float
         left = np.array(filled) * width
         upper.plot([0, 1], [0, 1], color="0.4", ls="--", lw=1.2, label="as many right as the confidence says")
         upper.bar(left, right / images, width, align="edge", color=COLORS[0], alpha=0.35, label="right, of a bin")
-        upper.plot(sums / images, right / images, ".", ms=9, color=COLORS[0], label="at the bin's mean confidence")
+        upper.plot(
+            sums / images, right / images, ".", ms=9, color=COLORS[0], label="at its mean confidence", clip_on=False
+        )
         upper.set_title(f"{title}: error {100 * result.calibration_error:.2f} points")
         lower.bar(left, images, width, align="edge", color=COLORS[1], alpha=0.6)
         lower.set_xlabel("confidence: probability of the likeliest class")

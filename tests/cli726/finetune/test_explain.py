@@ -22,6 +22,7 @@ from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, Normalization, width_of
 from cli726.finetune.predict import Model, load_model
 from cli726.finetune.result import Finetuned
+from cli726.finetune.trust import Trust
 from tests.cli726.finetune.synthetic import lively
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.6), (0.2, 0.3, 0.25))
@@ -38,7 +39,7 @@ def model_of(kind: Backbone, size: int, fit: Any = "crop", **options: Any) -> Mo
         nn.init.normal_(numbers)
     for numbers in (standardize.scale, norm.running_var, norm.weight):
         nn.init.uniform_(numbers, 0.5, 1.5)
-    stated = {"tta": False, "levels": None, "precision": torch.float32, **options}
+    stated = {"tta": False, "levels": None, "precision": torch.float32, "trust": Trust(1.7), **options}
     facts = {"head": {"kind": stated.pop("head", "linear")}}
     return Model(
         network, tuple("abcd"), NORMALIZATION, run=Path("run"), treatment=Treatment.of(kind, size, fit), facts=facts,
