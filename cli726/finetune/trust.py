@@ -65,10 +65,7 @@ def fit_temperature(scores: Tensor, labels: Tensor) -> tuple[float, str | None]:
     temperature = math.exp((low + high) / 2)
     caution = None
     if separable:
-        caution = (
-            f"all {images:,} images that the temperature is fitted on are right, so that none is best: probabilities "
-            f"of the likeliest class are set to {borne_out:.2%} on average, as much as so many images bear out"
-        )
+        caution = f"all {images:,} images that it is fitted to are right: mean confidence set to {borne_out:.2%}"
     if abs(low + high) > 2 * math.log(0.999 * HOTTEST):
         temperature = HOTTEST if low > 0 else 1 / HOTTEST
         caution = f"the best temperature lies beyond {temperature:g}, which is taken: look at the scores with care"
@@ -130,8 +127,9 @@ class Answered:
     def text(self) -> str:
         if not self.answered:
             return f"none of {self.images:,} images is answered: no threshold keeps so few wrong"
-        found = percentages(self.answered, self.images), percentages(self.right, self.answered)
-        return f"{self.answered:,} of {self.images:,} answered: {found[0]}; of these {self.right:,} right: {found[1]}"
+        pairs = ((self.answered, self.images), (self.right, self.answered))
+        share, accuracy = (percentages(*pair).replace("95 % interval ", "") for pair in pairs)  # in one line
+        return f"{self.answered:,} of {self.images:,} answered: {share}, {self.right:,} right: {accuracy}"
 
     def to_json(self) -> Mapping[str, Any]:
         """Return counts and shares with their 95 % intervals; null where there are none."""
