@@ -26,7 +26,8 @@ SAMPLE = 2048
 # On the preconditioner's diagonal: relative to its mean, and absolute where all probabilities are 0 or 1.
 RIDGE, FLOOR = 1e-5, 1e-12
 # From so many features on, fewer images than features are worth turning: 200 photographs with 1,280 features take a
-# small part of the time then, at the price of rounding the features once more.
+# small part of the time then, at the price of rounding the features once more. And one block preconditions all classes:
+# 8,000 images of ten with 1,280 features took 2.3 s (30 products with the Hessian) instead of 11.
 WIDE = 256
 # How far conjugate gradients go: loosely far from the optimum, to this share of the gradient near it.
 LOOSEST, TIGHTEST, LONGEST = 0.1, 1e-3, 200
@@ -152,12 +153,13 @@ class Objective:
         return change @ self.inputs / len(self.inputs) + self.penalty.float() * direction
 
     def preconditioner(self, point: Point) -> Tensor:
-        """Estimate Cholesky factors of the Hessian's diagonal blocks on the sample: float64, (K, D + 1, D + 1)."""
+        """Estimate Cholesky factors of the Hessian's diagonal blocks on the sample: float64, (K or 1, D + 1, D + 1)."""
         x = self.inputs[self.sample]
         p = point.probabilities[:, self.sample]
-        blocks = torch.stack(
-            [(x * q[:, None]).T @ x for q in p * (1 - p) * self.counts[self.sample].float()]
-        ).double() / len(x)
+        curvature = p * (1 - p) * self.counts[self.sample].float()
+        if x.shape[1] > WIDE:
+            curvature = curvature.mean(0, keepdim=True)
+        blocks = torch.stack([(x * q[:, None]).T @ x for q in curvature]).double() / len(x)
         blocks += torch.diag(self.penalty)
         blocks.diagonal(dim1=1, dim2=2).mul_(1 + RIDGE).add_(FLOOR)
         factors: Tensor = torch.linalg.cholesky(blocks)
@@ -170,7 +172,8 @@ def newton_direction(objective: Objective, point: Point) -> Tensor:
     factors = objective.preconditioner(point)
 
     def precondition(residual: Tensor) -> Tensor:
-        return centered(torch.cholesky_solve(residual.double()[:, :, None], factors)[:, :, 0]).float()
+        columns = residual.double().reshape(len(factors), -1, residual.shape[1]).mT
+        return centered(torch.cholesky_solve(columns, factors).mT.reshape(residual.shape)).float()
 
     residual = centered(-point.gradient / scale).float()
     enough = min(LOOSEST, max(scale**0.5, TIGHTEST))

@@ -59,14 +59,18 @@ def test_torchvisions_state_dict_gives_torchvisions_features(kind: Backbone) -> 
     backbone = build_backbone(kind)
     backbone.load_state_dict(tensors)
     setattr(whole, "fc" if hasattr(whole, "fc") else "classifier", nn.Identity())
-    x = torch.randn(2, 3, 64, 64)
+    normalization = Normalization(kind.mean, kind.std)
+    pixels = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
+    x = normalization(pixels)
     with torch.no_grad():
         expected = whole(x)
         torch.testing.assert_close(backbone.eval()(x), expected)
         fused = fuse(backbone)
         assert not [module for module in fused.modules() if isinstance(module, nn.BatchNorm2d)]
         torch.testing.assert_close(fused(x), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
-    assert expected.shape == (2, width_of(backbone))
+    features = Extractor(backbone, torch.float32, normalization)(pixels)
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+    assert expected.shape == (4, width_of(backbone))
 
 
 @pytest.mark.parametrize("kind", BACKBONES.values(), ids=lambda kind: kind.name)
@@ -262,7 +266,12 @@ def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
     tmp_path: Path, photographs: Path, name: str
 ) -> None:
     torch.save(trained(name).state_dict(), tmp_path / "w.pt")
-    options: dict[str, Any] = {"weights": str(tmp_path / "w.pt"), "image_size": 64, "precision": "fp32"}
+    options: dict[str, Any] = {
+        "weights": str(tmp_path / "w.pt"),
+        "image_size": 64,
+        "precision": "fp32",
+        "fit": "squash",
+    }
     options |= {"dataset": f"folder:{photographs}", "epochs": 2, "unfreeze_after": "1", "unfreeze": "last", "tta": True}
     whole = finetune(FinetuneConfig(**options), tmp_path / "whole")
     assert [phase.phase.trains for phase in whole.phases] == [("head",), ("layer4", "head")]
@@ -292,7 +301,7 @@ def test_a_run_trains_both_stages_resumes_and_predicts_what_it_was_tested_on(
     shares = torch.tensor([prediction.probabilities for prediction in predictions])
     torch.testing.assert_close(shares, whole.test_scores.double().softmax(1).float(), rtol=1e-3, atol=1e-4)
     model = load_model(tmp_path / "whole")
-    assert (model.treatment.size, model.treatment.fit) == (64, "pad")
+    assert (model.treatment.size, model.treatment.fit) == (64, "squash")
     scored = score_dataset(model, f"folder:{photographs}", None, Silent())
     assert (scored.split, scored.result.accuracy) == ("test", whole.test.accuracy)
 

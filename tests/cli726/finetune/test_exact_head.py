@@ -83,6 +83,20 @@ def test_with_balanced_classes_it_is_scikit_learns_class_weight(features: int) -
     assert not torch.allclose(plain.weights, fit.weights, atol=1e-3)
 
 
+@pytest.mark.parametrize("l2", [1e-1, 1e-4])
+def test_one_preconditioner_for_all_classes_leads_to_the_same_optimum(
+    l2: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, labels = overlapping(classes=7)
+    fit = fit_exact(x, labels, 7, l2)
+    monkeypatch.setattr(exact_head, "WIDE", 8)
+    wide = fit_exact(x, labels, 7, l2)
+    objective = Objective(x, labels, 7, l2)
+    assert objective.preconditioner(objective.at(wide.weights.new_zeros(7, 13))).shape == (1, 13, 13)
+    assert wide.converged
+    torch.testing.assert_close(wide.weights, fit.weights, rtol=1e-6, atol=1e-8)
+
+
 def test_hundred_classes() -> None:
     x, labels = overlapping(rows=2000, features=16, classes=100, spread=1.0)
     fit = fit_exact(x, labels, 100, 1e-3)
