@@ -120,7 +120,7 @@ def setting() -> str:
     packages = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "typer", "rich")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     day, threads = time.strftime("%Y-%m-%d"), torch.get_num_threads()
-    return f"{day}, {threads} threads; {platform.system()}, Python {platform.python_version()}, {versions}"
+    return f"{day}, threads: {threads}; {platform.system()}, Python {platform.python_version()}, {versions}"
 
 
 def machine() -> list[str]:
