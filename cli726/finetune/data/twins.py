@@ -57,7 +57,6 @@ class Twins:
             before = first.copy()
             for one, two in self.pairs:
                 first[one] = first[two] = min(first[one], first[two])
-            first = first[first]
             changed = bool((before != first).any())
         return first[self.original]
 

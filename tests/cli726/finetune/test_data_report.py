@@ -61,7 +61,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "test" / "rows" / "mirrored.png")
     shutil.copy(train / "rows" / "004.png", train / "columns" / "twice.png")
     Image.new("RGB", (32, 32), "teal").save(train / "cross" / "blank.png")
-    Image.open(train / "rows" / "007.png").point(lambda level: level // 10).save(train / "rows" / "dark.png")
+    Image.open(train / "rows" / "007.png").point(lambda level: level // 10).save(root / "test" / "rows" / "dark.png")
     Image.open(train / "cross" / "003.png").filter(ImageFilter.GaussianBlur(4)).save(train / "cross" / "blurred.png")
     first.resize((9, 9)).save(train / "rows" / "tiny.png")
     Image.open(train / "cross" / "006.png").resize((200, 40)).save(train / "cross" / "long.png")
@@ -88,6 +88,8 @@ def test_what_was_planted_is_found(report: DataReport, planted: Path) -> None:
     assert "odd shape: 200 x 40" in reasons["long.png"]
     assert "odd mode: L" in reasons["grey.png"]
     assert [row["path"] for row in found["skipped"]] == ["broken.png"]
+    distances = [row["distance"] for row in found["outliers"]]
+    assert distances == sorted(distances, reverse=True)
     identical = [row for row in found["near_duplicates"] if row["identical"]]
     assert {frozenset(row["paths"]) for row in identical} == {
         frozenset(["001.png", "copy.png"]), frozenset(["004.png", "twice.png"]),
@@ -120,9 +122,10 @@ def test_every_finding_is_a_row_of_the_table(report: DataReport) -> None:
 
 
 def test_label_errors_are_ranked_as_by_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_report, "PENALTIES", (1e-2,))
+    monkeypatch.setattr(data_report, "PENALTIES", (1e3, 1e-2))
     chance = np.random.default_rng(0)
     pixels, truth = scenes(120), chance.integers(0, 3, 120)
+    pixels[100:], truth[100:] = pixels[40:60, :, ::-1], truth[40:60]  # mirrored, in the folds of their originals
     labels = np.where(np.arange(120) < 10, (truth + 1) % 3, truth)
     features = features_of(pixels)
     features[:, :3] = features[:, :3] / 30 + torch.from_numpy(3.0 * (truth[:, None] == np.arange(3)))
@@ -143,7 +146,7 @@ def test_label_errors_are_ranked_as_by_scikit_learn(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose([one.score for one in found], 1 - own[expected], atol=1e-4)
     np.testing.assert_allclose([one.probability for one in found], others[expected].max(1), atol=1e-4)
     assert [one.suggested for one in found] == [CLASSES[k] for k in others[expected].argmax(1)]
-    assert len({one.image for one in found[:10]} & set(range(10))) >= 9
+    assert len({one.image for one in found[:10]} & set(range(10))) >= 8
     assert judged is not None
     assert judged.correct == 120 - len(expected)
     assert notes == ()
@@ -160,13 +163,17 @@ def test_a_class_of_one_picture_is_counted_and_its_labels_are_not_judged(small_w
     assert "single" in found.notes[0]
 
 
-def test_corrected_and_looked_at_again_no_features_are_computed(small_weights: Path, tmp_path: Path) -> None:
+def test_corrected_and_looked_at_again_no_features_are_computed(
+    small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_pictures(tmp_path / "shapes", 60)
     options = {"weights": str(small_weights), "cache": True, "cache_dir": str(tmp_path / "cache")}
     report_data(FinetuneConfig(dataset=f"folder:{root}", **options), Listener())
     (root / "rows" / "001.png").rename(root / "columns" / "corrected.png")
     listener = Listener()
-    report_data(FinetuneConfig(dataset=f"folder:{root}", **options), listener)
+    monkeypatch.setattr(data_report, "robust_scores", lambda values: np.where(np.arange(len(values)) == 5, 4.0, -4.0))
+    found = report_data(FinetuneConfig(dataset=f"folder:{root}", **options), listener)
+    assert [image for image, _ in found.outliers] == [5]
     assert not [line for line in listener.lines if line.startswith("features of")] or "0 of 60" in str(listener.lines)
 
 

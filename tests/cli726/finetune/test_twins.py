@@ -63,16 +63,32 @@ def test_neighbours_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch, ro
     assert neighbours(features[:3], 4)[0].shape == (3, 2)
 
 
-def test_planted_twins_are_found_and_others_are_not() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_planted_twins_are_found_and_others_are_not(turned: bool) -> None:
+    """Whichever of the two comes first."""
     originals = scenes(COUNT)
     planted = [(kind, number * 4 + place) for place, kind in enumerate(KINDS) for number in range(10)]
     pixels = np.concatenate([originals, [KINDS[kind](originals[source]) for kind, source in planted]])
-    found = find_twins(features_of(pixels), pixels, digests_of(pixels))
-    expected = {(source, COUNT + place) for place, (_, source) in enumerate(planted)}
+    order = np.arange(len(pixels))[::-1] if turned else np.arange(len(pixels))
+    found = find_twins(features_of(pixels[order]), pixels[order], digests_of(pixels[order]))
+    expected = {tuple(sorted((order[source], order[COUNT + n]))) for n, (_, source) in enumerate(planted)}
     assert {tuple(pair) for pair in found.pairs.tolist()} == expected
     assert (np.diff(found.similarity) <= 0).all()
     assert 0.8 < found.similarity.min() <= found.similarity.max() < 1.001
     assert len(set(found.groups().tolist())) == COUNT
+
+
+def test_what_is_not_cropped_is_found_without_features_and_half_alike_is_not() -> None:
+    originals = scenes(COUNT)
+    noise = torch.from_numpy(np.random.default_rng(1).normal(size=(COUNT + 30, 8))).float()
+    kinds = ("encoded", "resized", "mirrored")
+    planted = np.stack([KINDS[kinds[number % 3]](originals[number]) for number in range(30)])
+    pixels = np.concatenate([originals, planted])
+    found = find_twins(noise, pixels, digests_of(pixels))
+    assert {tuple(pair) for pair in found.pairs.tolist()} == {(number, COUNT + number) for number in range(30)}
+    halves = (originals[:30].astype(int) + scenes(30, seed=2)) // 2
+    pixels = np.concatenate([originals, halves.astype(np.uint8)])
+    assert not len(find_twins(features_of(pixels), pixels, digests_of(pixels)).pairs)
 
 
 def test_of_identical_images_the_first_stands_for_all() -> None:
