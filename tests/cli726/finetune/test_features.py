@@ -129,6 +129,15 @@ def test_without_the_kernels_the_stages_run_as_they_are(depth: int, monkeypatch:
     torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
 
 
+def test_large_images_go_through_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    extractor = Extractor(lively_backbone(), torch.bfloat16)
+    monkeypatch.setattr(extractor, "forward", lambda block: sizes.append(len(block)) or block[:, 0, 0])
+    for side in (32, 224):
+        assert len(extractor.run(torch.zeros(40, side, side, 3, dtype=torch.uint8))) == 40
+    assert sizes == [40, 16, 16, 8]
+
+
 def test_no_images_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no images"):
         extractor(2, torch.float32)(PIXELS[:0])
