@@ -21,7 +21,7 @@ import typer
 from cli726.finetune.recipe import KNOWN
 from commands.app import app
 from commands.options import leaf
-from tests.harness import FULL, environment, leaves, times
+from tests.harness import FULL, REPOSITORY, environment, leaves, times
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")]
 SCRIPT = Path(__file__).with_name("forks.py")
@@ -105,6 +105,8 @@ LIMITS: dict[str, Limits] = {
     "--threads": THREADS,
     "--workers": THREADS,
     "pretrain --depth": ([20, 32, 44, 56], [19, 21, 57, 0, -20]),
+    "--min-confidence": ([0, 1], [-1e-9, 1.1]),
+    "--max-error": ([], [-1e-9, 1.1]),  # runs as old as the one here can't take it
     "--problems": (["1", "6", "1,2"], ["0", "7", "-1", "1.5"]),
     "--max-size": (["0", "9" * 15 + "TB"], ["-1GB", "9" * 16, "1e3", "1XB"]),
     "--older-than": (["0d", "9" * 15 + "w"], ["-1d", "9" * 16 + "d", "1e3d", "1"]),
@@ -147,6 +149,8 @@ def needed(command: str, option: str, pictures: Path) -> list[str]:
         return ANSWERS.get(option, ["3.1", "1.5"])
     if command.split()[0] in DRAWING:
         return ["--no-figures", *(["--class", "1,2,3"] if option == "--class" else [])]
+    if command == "predict":
+        return [str(REPOSITORY / "tests" / "data" / "run-0.1.0"), str(pictures)]
     # Classes of twenty pictures have none to spare for every fraction.
     data = "digits" if "fraction" in option else f"folder:{pictures}"
     tuning = ["--dataset", data, *(["--precision", "fp32"] if option != "--precision" else [])]
