@@ -173,6 +173,8 @@ class FinetuneConfig(TrainingConfig):
     gallery: bool = option(
         True, "Write the HTML table of test images and scores.", MACHINE, flags="--gallery/--no-gallery"
     )
+    val_most: int | None = None
+    """The most images drawn for validation where the data set has a test split of its own; else 5,000."""
     standardize: bool = True
     """Train the head on standardised features, from zero; else on the features as they are, as torch starts a layer."""
     normalization: Literal["weights", "course"] = "weights"

@@ -33,6 +33,7 @@ class Kind:
         default, low, high: The strength if none is given, and its range.
         whole: The strength is a whole number.
         torchvision: What it does may change with torchvision's version.
+        alternates: Drawn once; what it does to an image turns over from epoch to epoch.
     """
 
     meaning: str
@@ -41,11 +42,13 @@ class Kind:
     high: float
     whole: bool = False
     torchvision: bool = False
+    alternates: bool = False
 
 
 # The augmentations that --augment knows.
 KNOWN: dict[str, Kind] = {
     "flip": Kind("probability", 0.5, 0, 1),
+    "altflip": Kind("probability in the first epoch", 0.5, 0, 1, alternates=True),
     "crop": Kind("pixels, at most", 4, 0, 31, whole=True),
     "color": Kind("change, at most", 0.4, 0, 1),
     "rotate": Kind("degrees, at most", 15, 0, 180),

@@ -35,6 +35,7 @@ class Augmentation:
         apply: (uint8 images of shape (B, H, W, 3), their parameters) -> images of the same shape.
         meaning: What its strength is, in words.
         torchvision: What it does may change with torchvision's version.
+        alternates: Its parameters, booleans, are drawn once and turned over from epoch to epoch.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Augmentation:
     apply: Apply
     meaning: str = ""
     torchvision: bool = False
+    alternates: bool = False
 
     @property
     def label(self) -> str:
@@ -84,15 +86,17 @@ def parse_one(part: str) -> Augmentation:
             f"{number or 'nothing'}; for example {name}:{kind.default:g}"
         )
     draw, apply = getattr(transforms, f"draw_{name}"), getattr(transforms, name)
-    return Augmentation(name, strength, draw, apply, kind.meaning, kind.torchvision)
+    return Augmentation(name, strength, draw, apply, kind.meaning, kind.torchvision, kind.alternates)
 
 
 def draw_all(augmentations: Sequence[Augmentation], images: int, *purpose: int | str) -> list[Tensor]:
     """Return the parameters of each augmentation for all images, drawn for `purpose`, such as (seed, phase, epoch)."""
-    return [
-        augmentation.draw(images, generator(*purpose, position, augmentation.name), augmentation.strength)
-        for position, augmentation in enumerate(augmentations)
-    ]
+    drawn = []
+    for position, one in enumerate(augmentations):
+        whole = purpose[:-1] if one.alternates else purpose
+        parameters = one.draw(images, generator(*whole, position, one.name), one.strength)
+        drawn.append(parameters ^ (int(purpose[-1]) % 2 == 1) if one.alternates else parameters)
+    return drawn
 
 
 def apply_all(augmentations: Sequence[Augmentation], batch: Tensor, drawn: Sequence[Tensor]) -> Tensor:

@@ -144,6 +144,7 @@ def load_dataset(
     *,
     test_fraction: float | None = None,
     val_fraction: float | None = None,
+    val_most: int | None = None,
     divide: bool = True,
 ) -> Dataset:
     """Return what `--dataset` names, divided.
@@ -153,6 +154,7 @@ def load_dataset(
         reading: How to read it, and where to look.
         test_fraction, val_fraction: Where the data set has no such split of its own; None: 15 %, at most 5,000;
             0: none, and a validation split of its own is trained on.
+        val_most: As `make_splits` takes it.
         divide: Draw the splits that it lacks; else it has pools alone.
 
     Raises:
@@ -177,7 +179,8 @@ def load_dataset(
     pools = dict(found.pools)
     if val_fraction == 0 and "validation" in pools:
         pools["train"] = pools["train"].joined(pools.pop("validation"))
-    dataset = replace(found, pools=pools, splits=make_splits(pools, test_fraction, val_fraction, found.class_names))
+    splits = make_splits(pools, test_fraction, val_fraction, found.class_names, val_most)
+    dataset = replace(found, pools=pools, splits=splits)
     twice = [group for group in find_duplicates(dataset) if len({label for _, label, _ in group}) > 1]
     if twice:
         _, label, place = twice[0][0]
@@ -230,7 +233,8 @@ def open_dataset(config: FinetuneConfig, reporter: Reporter, kind: Backbone | No
     test, validation = config.test_fraction, config.val_fraction
     if config.folds is not None:  # every image that may be trained on is in a fold
         test, validation = test or 0, 0
-    load = partial(load_dataset, config.dataset, reading, test_fraction=test, val_fraction=validation)
+    fractions = {"test_fraction": test, "val_fraction": validation}
+    load = partial(load_dataset, config.dataset, reading, **fractions, val_most=config.val_most)
     if parallel.world() == 1:
         return load()
     pixels: dict[str, Tensor] = {}

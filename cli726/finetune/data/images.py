@@ -253,7 +253,7 @@ class Dataset:
         return Images(pixels, pool.labels[indices], tuple(pool.names[i] for i in indices))
 
 
-def share_of(typed: float | None, images: int) -> tuple[float, float]:
+def share_of(typed: float | None, images: int, largest: int = MOST_DRAWN) -> tuple[float, float]:
     """Return a drawn split's share of `images` images and what is added before rounding down.
 
     The largest number of images holds for images rounded up to two digits, so that one more changes no class's share.
@@ -261,7 +261,7 @@ def share_of(typed: float | None, images: int) -> tuple[float, float]:
     if typed is not None:
         return typed, 0.5
     unit = 10 ** max(len(str(images)) - 2, 0)
-    most = MOST_DRAWN / (-(-images // unit) * unit)
+    most = largest / (-(-images // unit) * unit)
     return (SHARE, 0.5) if most >= SHARE else (most, 1e-6)
 
 
@@ -308,17 +308,25 @@ def draw_parts(images: Images, shares: Mapping[SplitName, tuple[float, float]]) 
 
 
 def make_splits(
-    pools: Mapping[str, Images], test_fraction: float | None, val_fraction: float | None, classes: Sequence[str]
+    pools: Mapping[str, Images],
+    test_fraction: float | None,
+    val_fraction: float | None,
+    classes: Sequence[str],
+    val_most: int | None = None,
 ) -> dict[str, Split]:
     """Return train, validation and test: the pools of that name, or stratified shares where there is none.
 
     The fractions are of all images that could still be trained on; None: 15 %, at most 5,000; 0: none are drawn.
+    `val_most` takes the place of 5,000 for validation where there is a test pool.
     `classes` are names, for the RequestError where a class has too few images for a part in every split.
     """
     everything = pools["train"]
     typed: dict[SplitName, float | None] = {"test": test_fraction, "validation": val_fraction}
+    largest = {"test": MOST_DRAWN, "validation": val_most if val_most and "test" in pools else MOST_DRAWN}
     shares = {
-        split: share_of(typed[split], len(everything)) for split in typed if split not in pools and typed[split] != 0
+        split: share_of(typed[split], len(everything), largest[split])
+        for split in typed
+        if split not in pools and typed[split] != 0
     }
     counts = np.bincount(everything.labels, minlength=len(classes))
     poor = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count <= len(shares)]

@@ -282,6 +282,16 @@ def test_the_range_of_strengths_is_what_is_accepted_and_the_least_changes_nothin
         assert torch.equal(least.apply(pixels, least.draw(20, generator(1), least.strength)), pixels)
 
 
+@pytest.mark.parametrize("strength", [0.5, 0.2])
+def test_alternating_flips_show_each_image_either_way_in_two_epochs(strength: float) -> None:
+    chosen = parse_augmentations(f"crop,altflip:{strength}")
+    first, second, third = (draw_all(chosen, 2000, 0, "all", epoch)[1] for epoch in (4, 5, 6))
+    assert torch.equal(first, ~second)
+    assert torch.equal(first, third)
+    assert float(first.float().mean()) == pytest.approx(strength, abs=0.05)
+    assert not torch.equal(first, draw_all(chosen, 2000, 1, "all", 4)[1]), "another seed, other images"
+
+
 @pytest.mark.parametrize("text", ["crop:2.5", "randaugment:0.5"])
 def test_whole_numbers_are_asked_for(text: str) -> None:
     with pytest.raises(RequestError, match="takes a whole number"):

@@ -303,6 +303,12 @@ def test_at_most_five_thousand_images_are_drawn_unless_typed(typed: float | None
     assert len(shares) == 1, "one image more must not change the share of every class"
 
 
+@pytest.mark.parametrize(("pools", "expected"), [(["train"], 5000), (["train", "test"], 1000)])
+def test_fewer_are_drawn_for_validation_where_there_are_test_images(pools: list[str], expected: int) -> None:
+    splits = make_splits(dict.fromkeys(pools, different(np.arange(40_000) % 10)), None, None, "0123456789", 1000)
+    assert len(splits["validation"]) == expected
+
+
 def test_pools_of_their_own_are_taken_whole() -> None:
     train, test = different(np.tile([0, 1], 20)), different(np.array([1, 0, 1]))
     splits = make_splits({"train": train, "test": test}, 0.5, 0.25, "ab")
