@@ -233,8 +233,9 @@ def open_dataset(config: FinetuneConfig, reporter: Reporter, kind: Backbone | No
     test, validation = config.test_fraction, config.val_fraction
     if config.folds is not None:  # every image that may be trained on is in a fold
         test, validation = test or 0, 0
-    fractions = {"test_fraction": test, "val_fraction": validation}
-    load = partial(load_dataset, config.dataset, reading, **fractions, val_most=config.val_most)
+    load = partial(
+        load_dataset, config.dataset, reading, test_fraction=test, val_fraction=validation, val_most=config.val_most
+    )
     if parallel.world() == 1:
         return load()
     pixels: dict[str, Tensor] = {}
