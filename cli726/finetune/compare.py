@@ -195,7 +195,7 @@ class Comparison:
         counts, images, flipped, p = self.counts, len(self.pairs), self.flipped, self.p_value
         apart = counts["only_a"] + counts["only_b"]
         gain = 100 * (self.b.right - self.a.right) / images
-        verdict = "chance does not explain it" if p < 0.05 else "it can be chance"
+        verdict = f"{'' if p < 0.05 else 'not '}significant at the 5 % level"
         lead = (
             f"B has {self.b.right:,}, A {self.a.right:,} of the same {counted(images, 'image')} right: {gain:+.2f} "
             f"points. Only one of them has {counted(apart, 'image')} right, A {counts['only_a']:,} and B "
