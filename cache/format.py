@@ -111,7 +111,7 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Return the bytes of the whole file."""
         return len(self.head) + self.feature_bytes + len(self.middle) + self.shape[0] * IMAGE + len(self.tail)
 
 

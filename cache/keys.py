@@ -61,7 +61,7 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of schema, fields, rows, shape and dtype; 64 hexadecimal digits."""
+        """Return SHA-256 of schema, fields, rows, shape and dtype; 64 hexadecimal digits."""
         decisive = {name: getattr(self, name) for name in ("fields", "rows", "shape", "dtype")}
         return digest({"schema": SCHEMA, **decisive})
 

@@ -72,7 +72,7 @@ class Alike(NamedTuple):
 
     @property
     def leaks(self) -> bool:
-        """Whether one picture is in several splits: a model is tested on what it has seen."""
+        """Return whether one picture is in several splits: a model is tested on what it has seen."""
         return len(set(self.splits)) > 1
 
 

@@ -68,7 +68,7 @@ class Explanation:
 
     @property
     def scores(self) -> Floats:
-        """The classes' scores (K,)."""
+        """Return the classes' scores, (K,)."""
         return cast(Floats, self.maps.mean((1, 2)) + self.bias)
 
     def resized(self, number: int) -> Floats:

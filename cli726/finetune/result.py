@@ -128,7 +128,7 @@ class Finetuned:
 
     @property
     def gain(self) -> float | None:
-        """Validation accuracy, or the balanced one, of the best later phase minus the first's; None with one phase."""
+        """Return the best later phase's validation accuracy, or the balanced one, minus the first's; None with one."""
         if len(self.phases) < 2:
             return None
         first, *later = (result.best.rank[0] for result in self.phases)

@@ -45,7 +45,7 @@ class Points:
 
     @property
     def classes(self) -> tuple[int, int]:
-        """Points of class 0 and of class 1."""
+        """Return the points of class 0 and of class 1."""
         return int((self.t == 0).sum()), int((self.t == 1).sum())
 
     def to_json(self) -> dict[str, Any]:

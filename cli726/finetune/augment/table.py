@@ -48,7 +48,7 @@ class Augmentation:
 
     @property
     def label(self) -> str:
-        """As typed, in short."""
+        """Return it as typed, in short."""
         return f"{self.name}:{self.strength:g}" if self.meaning else self.name.rpartition(":")[0]
 
 

@@ -76,12 +76,12 @@ class Images:
 
     @cached_property
     def digests(self) -> Pixels:
-        """SHA-256 of each image's pixels: uint8 ndarray of shape (N, 32)."""
+        """Return SHA-256 of each image's pixels: uint8 ndarray of shape (N, 32)."""
         return digests_of(self.pixels)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, pixels and labels."""
+        """Return SHA-256 of shape, pixels and labels."""
         parts = (repr(self.pixels.shape[1:]).encode(), self.digests.data, self.labels.data)
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -212,7 +212,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the pools' digests and the class names."""
+        """Return SHA-256 over the pools' digests and the class names."""
         parts = [f"{name} {pool.digest}" for name, pool in sorted(self.pools.items())]
         return hashlib.sha256("\n".join([*parts, *self.class_names]).encode()).hexdigest()
 

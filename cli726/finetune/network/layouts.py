@@ -66,7 +66,7 @@ class Reading:
 
     @property
     def surplus(self) -> set[str]:
-        """Blocks that the backbone hasn't: those of a deeper one."""
+        """Return blocks that the backbone hasn't: those of a deeper one."""
         blocks = {block_of(name) for name in self.tensors if name.partition(".")[0] in self.kind.stages}
         return blocks - set(map(block_of, self.expected))
 

@@ -60,7 +60,7 @@ class Weights:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the state dict's names, dtypes, shapes and bytes."""
+        """Return SHA-256 of the state dict's names, dtypes, shapes and bytes."""
         return tensors_digest(self.backbone)
 
     @property

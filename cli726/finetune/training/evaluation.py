@@ -84,7 +84,7 @@ class Evaluation:
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean share recognised of the classes that have images."""
+        """Return the mean share recognised of the classes that have images."""
         shares = [share for share in self.class_accuracy if share is not None]
         return sum(shares) / len(shares)
 
@@ -94,7 +94,7 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the accuracy."""
+        """Return the 95 % Wilson interval of the accuracy."""
         return wilson_interval(self.correct, self.images)
 
     @property
@@ -104,7 +104,7 @@ class Evaluation:
 
     @property
     def class_accuracy(self) -> tuple[float | None, ...]:
-        """Share of each class that was recognised; None for a class without images."""
+        """Return the share of each class that was recognised; None for a class without images."""
         return tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(self.confusion))
 
     def imbalance(self, names: Sequence[str]) -> str:
@@ -140,7 +140,7 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: mean over images of the gap between confidence and accuracy of their bin.
+        """Return the expected calibration error: the mean over images of the gap between confidence and accuracy of their bin.
 
         Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
         """
