@@ -140,7 +140,7 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """Return the expected calibration error: the mean over images of the gap between confidence and accuracy of their bin.
+        """Return the mean over images of the gap between confidence and accuracy of their bin.
 
         Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3.
         """
