@@ -54,7 +54,7 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         if self.task is not None:
-            self.bars.update(self.task, note=printable(text))
+            self.bars.update(self.task, note=printable(text), refresh=True)  # short epochs would pass unseen
 
     def finish(self, text: str) -> None:
         self.clear()

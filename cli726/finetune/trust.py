@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cli726.errors import RequestError
 from cli726.finetune import parallel
-from cli726.finetune.features.bank import Bank
+from cli726.finetune.features.bank import MIRROR, Bank
 from cli726.finetune.features.extractor import Rows, Stored
 from cli726.finetune.network.resnet import Network
 from cli726.finetune.training.evaluation import evaluate, head_features, head_scores, percentages, wilson_interval
@@ -371,8 +371,12 @@ def measure_trust(
         return Trust.measure(crossed.scores, labels, near, calibrated)
     held = seen(cut, bank.features("validation", cut))
     scores = head_scores(network.head, held).cpu()
-    if tta:  # not from the bank, which would have the mirror images of all training images with them
-        mirrored = seen(0, bank.pixels("validation", mirrored=True))
+    if tta:
+        pools = {bank.dataset.splits[split].pool for split in ("validation", "test")}
+        if len(pools) == 1:  # whose mirror images the test has asked for, or will
+            mirrored = seen(cut, bank.features("validation", cut, MIRROR))
+        else:  # the bank would compute the mirror images of all training images with them
+            mirrored = seen(0, bank.pixels("validation", mirrored=True))
         scores = (scores + head_scores(network.head, mirrored).cpu()) / 2
 
     def measure() -> Trust:

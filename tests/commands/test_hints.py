@@ -43,8 +43,18 @@ def test_mistyped_commands_options_and_choices(cmpt726: Run, typed: str, meant: 
     assert "Usage: " in done.stderr
 
 
+def needed(command: Any) -> list[str]:
+    """Return something for each argument that a command can't do without."""
+    return ["digits" for param in command.params if param.param_type_name == "argument" and param.required]
+
+
 CHOICES = [
-    pytest.param(" ".join(words), param.opts[0], param.metavar.split("|"), id=f"{' '.join(words)} {param.name}")
+    pytest.param(
+        " ".join([*words, *needed(command)]),
+        param.opts[0],
+        param.metavar.split("|"),
+        id=f"{' '.join(words)} {param.name}",
+    )
     for words, command in leaves(typer.main.get_command(app))
     for param in command.params
     if re.fullmatch(r"[a-z]\w+(\|\w+)+", param.metavar or "")
@@ -70,7 +80,7 @@ def test_every_choice_of_every_command_gets_its_nearest_name(
     [
         ("finetune --dataset digitz", "did you mean digits?"),
         ("finetune --dataset fashionmnst", "did you mean FashionMNIST"),
-        ("finetune --dataset digits --augment flp", "did you mean flip?"),
+        ("finetune --dataset digits --augment flp", "did you mean flip"),
         ("finetune --dataset digits --weights bundeld", "did you mean bundled?"),
         ("finetune --dataset digits --device cdua", "auto, cpu, cuda, mps; got cdua; did you mean cuda?"),
         ("finetune --unfreeze-after 3:layr3", "got layr3; did you mean layer3"),

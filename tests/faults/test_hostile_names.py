@@ -52,7 +52,7 @@ def test_the_worst_classes_and_files_through_every_output(tmp_path: Path, cmpt72
     assert {*WORST[:2]} < set(document["class_names"])
     outputs.append(cmpt726("predict", "run", folder, "--csv"))
     rows = list(csv.reader(io.StringIO(outputs[-1].stdout, newline="")))
-    assert {len(row) for row in rows} == {7}
+    assert {len(row) for row in rows} == {9}
     cells = [cell for row in rows for cell in row if not re.fullmatch(r"-?[\d.e-]+", cell)]
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
     for done in outputs:
