@@ -106,7 +106,9 @@ class PlainProgress:
         self.say(f"{text} ({time.perf_counter() - self.began:.1f} s)")
 
     def say(self, text: str) -> None:
-        print(printable(text), file=sys.stderr, flush=True)
+        # In one piece: `print` writes the end of a line by itself, and an interrupt may come before it.
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager

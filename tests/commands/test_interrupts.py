@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+
+from commands.progress import PlainProgress
 
 SCRIPT = """
 import os, signal, sys, time
@@ -41,3 +44,13 @@ except Interrupted as stop:
 def test_an_interrupt_is_neither_lost_nor_told_by_what_it_tore_down(when: str) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, when], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+def test_a_line_of_a_log_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an interrupt may come before its end, and `error: interrupted` stands behind it."""
+    written: list[str] = []
+    stream = io.StringIO()
+    stream.write = written.append  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr("sys.stderr", stream)
+    PlainProgress().say("epoch 1")
+    assert written == ["epoch 1\n"]
