@@ -115,7 +115,8 @@ class Pile:
         if isinstance(picture, Deep):
             self.low, self.high = min(self.low, picture.low), max(self.high, picture.high)
             _, white = levels_of(picture.low, picture.high)
-            if white in WHITES and picture.low >= 0 and picture.high <= white:
+            # A signed set's range may end at this picture's largest value: a level must not be coarse for that.
+            if white in WHITES and picture.low >= 0 and white / 2 <= picture.high <= white:
                 self.pixels[index], self.whites[index] = flatten(picture, (0, white)), white
             else:
                 self.deep[index] = picture

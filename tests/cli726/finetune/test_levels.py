@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
@@ -65,6 +65,8 @@ def test_grey_files_of_any_depth_are_read_as_those_of_eight_bits(tmp_path: Path,
     assert dataset.treatment != plain.treatment
 
 
+@example([(0, 2), (-1, 2)])
+@example([(0, 2), (-1, 0)])
 @given(st.lists(st.tuples(st.floats(-2e5, 2e5), st.floats(0, 1e5)), min_size=1, max_size=5))
 def test_one_range_is_monotonic_over_the_whole_set(ranges: list[tuple[float, float]]) -> None:
     """A larger value is nowhere darker, in whichever image it stands, and none is cut off by more than overshoot."""
@@ -77,7 +79,7 @@ def test_one_range_is_monotonic_over_the_whole_set(ranges: list[tuple[float, flo
     assert levels is not None
     flat, shown = np.stack(values).ravel(), pools["train"].pixels[..., 0].ravel().astype(int)
     order = np.argsort(flat, kind="stable")
-    assert np.diff(shown[order]).min() >= -1  # which range an image had at first may round once more
+    assert np.diff(shown[order]).min() >= -2  # each of two images may have been rounded to a first range
     assert levels[1] * 1.06 >= flat.max() or flat.max() <= 0
     direct = flatten(Deep(flat.reshape(-1, 32, 1), 0, 0), levels)[..., 0].ravel().astype(int)
     assert np.abs(direct - shown).max() <= 1
