@@ -161,11 +161,11 @@ def explain(run: Model | str | Path, images: Sequence[Picture]) -> Iterator[Expl
             found = zip(maps, seen, strict=True)
         for image, one in zip(block, read, strict=True):
             picture = pixels_of(model, image, whole)
-            if isinstance(one, str) or isinstance(picture, str):
+            own = None if isinstance(one, str) else next(found)
+            if own is None or isinstance(picture, str):
                 yield None
             else:
-                own, seen_one = next(found)
-                yield Explanation(own, bias, seen_one, picture, model.treatment.fit)
+                yield Explanation(own[0], bias, own[1], picture, model.treatment.fit)
 
 
 def explanation_figure(explanation: Explanation, prediction: Prediction, class_names: Sequence[str]) -> Figure:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from cli726.finetune.data.decoding import Pixels
 from cli726.finetune.data.images import Labels
+from cli726.finetune.data.odd import LUMA
 
 # Neighbours that are looked at, in either way; sides of the pictures that are cut, and compared at first and at last.
 NEIGHBOURS, SIDE, ROUGH, THUMB = 10, 32, 8, 16
@@ -29,7 +30,6 @@ LEAST, LACK = (0.85, 0.8), (0.6, 0.25)
 SAMPLE, USUAL = 512, 0.75
 # How often rows and columns are cut anew; rows and pairs at a time.
 TURNS, ROWS, PAIRS = 4, 1024, 512
-LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -164,20 +164,20 @@ def best_cut(cut: Tensor, whole: Tensor, start: Tensor) -> tuple[Tensor, Tensor]
     return best.values, (details(chosen) * details(small(whole, THUMB))).sum(1)
 
 
-def compare(pictures: Tensor, pairs: Tensor, least: float) -> tuple[Tensor, Tensor]:
+def compare(pictures: Tensor, rough: Tensor, pairs: Tensor, least: float) -> tuple[Tensor, Tensor]:
     """Return how well the pictures of each pair agree, cut roughly, and their details at the best cut: (P,) each.
 
     Args:
         pictures: (N, SIDE, SIDE).
+        rough: Their `rough_cuts`.
         pairs: Positions (P, 2).
         least: Pairs that agree less are not looked at any further: 0.
     """
-    every = torch.cat([rough_cuts(block) for block in pictures.split(ROWS)])
     whole = torch.stack([standard(small(way, ROUGH).flatten(1)) for way in (pictures, pictures.flip(2))], 1)
     likes, fines = torch.zeros(len(pairs)), torch.zeros(len(pairs))
     for places in torch.arange(len(pairs)).split(PAIRS):
         both = torch.stack([pairs[places], pairs[places].flip(1)])  # (2, p, 2): the one that is cut, and the other
-        looks = torch.einsum("wpcd,wpmd->wpmc", every[both[..., 0]], whole[both[..., 1]]).flatten(2)
+        looks = torch.einsum("wpcd,wpmd->wpmc", rough[both[..., 0]], whole[both[..., 1]]).flatten(2)
         likes[places] = looks.amax((0, 2))
         able = torch.nonzero(likes[places] >= least)[:, 0]
         found = []
@@ -205,14 +205,17 @@ def find_twins(features: Tensor, pixels: Pixels, digests: Pixels) -> Twins:
     distance = torch.zeros(len(pixels))
     if len(kept) < 2:
         return Twins(original, np.zeros((0, 2), np.int64), np.zeros(0, np.float32), distance.numpy())
-    pictures = torch.cat([torch.from_numpy(pixels[block]).float() @ LUMA for block in kept.split(ROWS)])
+    pictures = torch.cat(
+        [torch.from_numpy(pixels[block]).float() @ torch.from_numpy(LUMA) for block in kept.split(ROWS)]
+    )
     distances, near = neighbours(features[kept])
     distance[kept] = distances[:, -1]
     pairs = candidates(pictures, near)
+    rough = torch.cat([rough_cuts(block) for block in pictures.split(ROWS)])
     sample = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))[:SAMPLE]]
-    usual = (float(part.quantile(USUAL)) for part in compare(pictures, sample, -1))
+    usual = (float(part.quantile(USUAL)) for part in compare(pictures, rough, sample, -1))
     like, fine = (max(least, 1 - lack * (1 - u)) for least, lack, u in zip(LEAST, LACK, usual, strict=True))
-    _, details_alike = compare(pictures, pairs, like)
+    _, details_alike = compare(pictures, rough, pairs, like)
     chosen = torch.nonzero(details_alike >= fine)[:, 0]
     chosen = chosen[details_alike[chosen].argsort(descending=True, stable=True)]
     found = kept[pairs[chosen]].numpy()
