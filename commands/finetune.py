@@ -30,6 +30,10 @@ WHERE = "Where the run is written (default: runs/DATASET-TIMESTAMP)."
 RESUMED = "Continue an interrupted run with its own options: its folder, its name in runs/, or latest."
 LABELLED = "As for `cmpt726 finetune`: cifar100, folder:PATH, ..."
 WEIGHTS = path_option("The weights file to write.", "FILE")
+TEACHER = path_option(
+    "Weights of a larger network, written by this command on the same images, whose scores are learned too "
+    "(distillation).", "FILE",
+)  # fmt: skip
 CHECKPOINT = option("Continue from the checkpoint beside the output.", None, None, "--resume")
 
 
@@ -90,6 +94,7 @@ def pretrain(
     typed: dict[str, Any],
     dataset: Annotated[str, option(LABELLED, autocompletion=completion.data_sets)] = "cifar100",
     output: Annotated[Path, WEIGHTS] = Path("resnet.safetensors"),
+    teacher: Annotated[Path | None, TEACHER] = None,
     resume: Annotated[bool, CHECKPOINT] = False,
     as_json: Json = False,
 ) -> None:
@@ -101,5 +106,5 @@ def pretrain(
     config = PretrainConfig(**typed)
     with progress() as reporter:
         data = load_dataset(dataset, Reading(reporter=reporter))
-        result = run(data, config, output, resume=resume, reporter=reporter)
+        result = run(data, config, output, teacher=teacher, resume=resume, reporter=reporter)
     emit(result, lambda: document(result.document()), as_json=as_json)

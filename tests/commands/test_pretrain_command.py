@@ -36,8 +36,9 @@ def test_it_writes_what_finetune_takes(pretrain: Run, cmpt726: Run, tmp_path: Pa
     assert tuned.status == 0, tuned.stderr
     assert tuned.json["weights"]["name"] == "w.safetensors"
     assert "were trained on shapes itself" in tuned.stderr
-    table = pretrain("--epochs", 1, "--batch-size", 32)
+    table = pretrain("--epochs", 1, "--batch-size", 32, "--teacher", "w.safetensors")
     assert table.status == 0, table.stderr
+    assert table.stdout.partition("teacher")[2].split()[0] == "ResNet20"
     assert "right: " in table.stdout
     assert "resnet.safetensors" in table.stdout
 
@@ -50,6 +51,7 @@ def test_it_writes_what_finetune_takes(pretrain: Run, cmpt726: Run, tmp_path: Pa
         (("--augment", "mirror"), "--augment"),
         (("--output", "w.pt"), "--output"),
         (("--resume",), ".last"),
+        (("--teacher", "w.safetensors"), "w.safetensors; check the path"),
     ],
 )
 def test_bad_values_exit_2_and_write_nothing(

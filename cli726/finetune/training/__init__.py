@@ -174,7 +174,8 @@ def settle_statistics(suffix: nn.Module, feed: Feed, forward: Callable[[Tensor],
 class Trainer:
     """A network, a recipe, and where its training stands; `run_phases` goes on from there.
 
-    What is fed, validated and kept is for others to say: they override `feed`, `validate`, `solve`, `keep`, `restore`.
+    What is fed, validated and kept is for others to say: they override `feed`, `validate`, `solve`,
+    `loss`, `keep`, `restore`.
 
     Attributes:
         network: Trained in place; at the end it holds the last epoch's weights.
@@ -222,6 +223,11 @@ class Trainer:
     def solve(self, phase: Phase) -> EpochMetrics | None:  # noqa: ARG002
         """Take the place of a phase's epochs: set the head, and return how good it is; None to train by epochs."""
         return None
+
+    def loss(self, inputs: Tensor, scores: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+        """Return what a step descends, from the trained suffix's inputs and its scores."""
+        del inputs  # for others to look at
+        return cross_entropy(scores, labels, smoothing, weights)
 
     def keep(self, metrics: EpochMetrics) -> None:
         """Write down an epoch, and the network where it is the best so far."""
@@ -305,7 +311,7 @@ class Trainer:
                 for options in optimizer.param_groups:
                     options["lr"] = options["peak"] * factor
                 scores = forward(inputs)
-                loss = cross_entropy(scores, labels, smoothing, weights)
+                loss = self.loss(inputs, scores, labels, smoothing, weights)
                 optimizer.zero_grad()
                 (loss * weight).backward()
                 optimizer.step()
