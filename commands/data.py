@@ -87,7 +87,10 @@ def report_data(
         raise RequestError("--csv and --json exclude each other; got both; leave one out")
     config = FinetuneConfig(dataset=dataset, **typed)
     from cli726.finetune.data_report import report_data as look
+    from cli726.finetune.storage import check_output
 
+    if output is not None:
+        check_output(output, ".html")
     with progress() as reporter:
         found = look(config, reporter)
     if output is not None:

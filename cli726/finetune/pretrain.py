@@ -26,7 +26,7 @@ from cli726.finetune.folder import read_checkpoint, restore_checkpoint, write_ch
 from cli726.finetune.network.heads import build_head
 from cli726.finetune.network.resnet import Network, Normalization, build_resnet, channels_last, width_of
 from cli726.finetune.network.weights import load_weights, save_weights
-from cli726.finetune.storage import read_tensors
+from cli726.finetune.storage import check_output, read_tensors
 from cli726.finetune.training import EpochMetrics, Trainer
 from cli726.finetune.training.evaluation import Evaluation, evaluate, head_scores, network_scores
 from cli726.reporting import Reporter, Silent
@@ -226,8 +226,7 @@ def pretrain(
         ComputationError: if training diverges.
     """
     reporter, began = reporter or Silent(), time.time()
-    if output.suffix != ".safetensors":
-        raise RequestError(f"--output must end in .safetensors, as weights files do; got {output}")
+    check_output(output, ".safetensors")
     run = Pretraining(dataset, config, output, reporter, teacher)
     if resume:
         run.resume()

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cache.system import is_alive, sync_folder, write_synced
-from cli726.errors import RequestError, UntrustedDataError
+from cli726.errors import EnvironmentFailure, RequestError, UntrustedDataError
 
 # The one name in the header, because safetensors writes several in any order; and in the facts, the digest of it all.
 FACTS, DIGEST = "cmpt726", "content_digest"
@@ -33,6 +33,23 @@ def replace_file(path: Path, content: bytes) -> None:
     finally:
         part.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def check_output(output: Path, ending: str) -> None:
+    """Refuse early what could not be written in the end; makes the folder.
+
+    Raises:
+        RequestError: for a folder, or another ending.
+        EnvironmentFailure: if nothing may be written there.
+    """
+    if output.is_dir() or output.suffix.lower() != ending:
+        kind = "a folder" if output.is_dir() else "not that"
+        raise RequestError(f"--output must be a file that ends in {ending}; {output} is {kind}; try {output}{ending}")
+    if output.parent.exists() and not output.parent.is_dir():
+        raise RequestError(f"--output must lie in a folder; {output.parent} is a file; choose another place")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(output.parent, os.W_OK):
+        raise EnvironmentFailure(f"--output must lie where you may write; {output.parent} is not; choose another place")
 
 
 def sweep_parts(folder: Path) -> None:

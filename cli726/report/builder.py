@@ -28,10 +28,10 @@ from cli726.document import typeset as typeset_content
 from cli726.drawing import draw_all
 from cli726.errors import Cmpt726Error, EnvironmentFailure, RequestError
 from cli726.finetune.folder.runs import finished_run
-from cli726.finetune.storage import replace_file
+from cli726.finetune.storage import check_output, replace_file
 from cli726.logistic import load_points
 from cli726.report import finetune
-from cli726.report.code import PROBLEMS, Code, check_output, listings
+from cli726.report.code import PROBLEMS, Code, listings
 from cli726.report.sections import SECTIONS
 from cli726.reporting import Reporter, Silent
 from cli726.text import printable

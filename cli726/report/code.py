@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import io
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
-from cli726.errors import EnvironmentFailure, RequestError
-from cli726.finetune.storage import replace_file
+from cli726.finetune.storage import check_output, replace_file
 from cli726.text import listed
 
 PROBLEMS = (1, 2, 3, 4, 5, 6)
@@ -169,20 +167,3 @@ def package(output: Path) -> Package:
             archive.writestr(entry, contents[name])
     replace_file(output, buffer.getvalue())
     return Package(output, len(buffer.getvalue()), tuple(sorted(contents)))
-
-
-def check_output(output: Path, ending: str) -> None:
-    """Refuse early what could not be written in the end; makes the folder.
-
-    Raises:
-        RequestError: for a folder, or another ending.
-        EnvironmentFailure: if nothing may be written there.
-    """
-    if output.is_dir() or output.suffix.lower() != ending:
-        kind = "a folder" if output.is_dir() else "not that"
-        raise RequestError(f"--output must be a file that ends in {ending}; {output} is {kind}; try {output}{ending}")
-    if output.parent.exists() and not output.parent.is_dir():
-        raise RequestError(f"--output must lie in a folder; {output.parent} is a file; choose another place")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(output.parent, os.W_OK):
-        raise EnvironmentFailure(f"--output must lie where you may write; {output.parent} is not; choose another place")

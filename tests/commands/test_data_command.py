@@ -142,6 +142,7 @@ def test_report_prints_the_same_as_tables_json_csv_and_page(data: Run, pictures:
         (["digits", "--csv", "--json"], "--csv and --json exclude each other"),
         (["folder:nowhere"], "needs a folder that exists"), (["nonsense"], "--dataset must be auto"),
         (["digits", "--backbone", "resnet21"], "--backbone must be"), ([], "Missing argument"),
+        (["digits", "--output", "."], "--output must be a file that ends in .html; . is a folder"),
     ],
 )  # fmt: skip
 def test_report_refuses_what_it_cannot_do(data: Run, arguments: list[str], part: str) -> None:
@@ -149,3 +150,4 @@ def test_report_refuses_what_it_cannot_do(data: Run, arguments: list[str], part:
     assert done.status == 2
     assert part in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+    assert "features of" not in done.stderr, "refused before anything is computed"
