@@ -69,7 +69,7 @@ BEST: dict[str, Any] = {
     "unfreeze_after": "1",
     "solver": "exact",
     "l2": (5e-4,),
-    "augment": "altflip,crop",
+    "augment": "altflip,crop,erase",
     "warmup": 0.1,
     "validate_every": 19,
     "val_most": 1000,
