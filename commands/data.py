@@ -90,7 +90,7 @@ def report_data(
     from cli726.finetune.storage import check_output
 
     if output is not None:
-        check_output(output, ".html")
+        check_output(output, ".html", any_ending=True)
     with progress() as reporter:
         found = look(config, reporter)
     if output is not None:

@@ -35,16 +35,17 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def check_output(output: Path, ending: str) -> None:
+def check_output(output: Path, ending: str, *, any_ending: bool = False) -> None:
     """Refuse early what could not be written in the end; makes the folder.
 
     Raises:
-        RequestError: for a folder, or another ending.
+        RequestError: for a folder, or another ending; with `any_ending` for a folder alone.
         EnvironmentFailure: if nothing may be written there.
     """
-    if output.is_dir() or output.suffix.lower() != ending:
+    if output.is_dir() or not (any_ending or output.suffix.lower() == ending):
+        rule = "a file" if any_ending else f"a file that ends in {ending}"
         kind = "a folder" if output.is_dir() else "not that"
-        raise RequestError(f"--output must be a file that ends in {ending}; {output} is {kind}; try {output}{ending}")
+        raise RequestError(f"--output must be {rule}; {output} is {kind}; try {output}{ending}")
     if output.parent.exists() and not output.parent.is_dir():
         raise RequestError(f"--output must lie in a folder; {output.parent} is a file; choose another place")
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -224,9 +224,15 @@ class Trainer:
         """Take the place of a phase's epochs: set the head, and return how good it is; None to train by epochs."""
         return None
 
-    def loss(self, inputs: Tensor, scores: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    def loss(
+        self,
+        inputs: Tensor,  # noqa: ARG002
+        scores: Tensor,
+        labels: Tensor,
+        smoothing: float,
+        weights: Tensor | None,
+    ) -> Tensor:
         """Return what a step descends, from the trained suffix's inputs and its scores."""
-        del inputs  # for others to look at
         return cross_entropy(scores, labels, smoothing, weights)
 
     def keep(self, metrics: EpochMetrics) -> None:
